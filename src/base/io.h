@@ -1,0 +1,51 @@
+/* Files and descriptors: whole reads and writes, replacing a file safely, passing descriptors. */
+#ifndef CODEX_BASE_IO_H
+#define CODEX_BASE_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Write all LEN bytes, going on after EINTR and short writes. */
+int io_write_all(int fd, const void *bytes, size_t len, struct err *err);
+
+/* Read until the end of file; -ERANGE ("too large") when that would pass OUT's maximum. */
+int io_read_all(int fd, struct buf *out, struct err *err);
+
+/* The whole file PATH, relative to DIRFD (AT_FDCWD allowed), into OUT. Symbolic links are followed. */
+int io_read_file_at(int dirfd, const char *path, struct buf *out, struct err *err);
+int io_read_file(const char *path, struct buf *out, struct err *err);
+
+/* Put BYTES at PATH so that after a crash there is either the old file or the whole new one:
+ * temporary file, fsync, rename, fsync of the directory. */
+int io_replace_file_at(int dirfd, const char *path, const void *bytes, size_t len, mode_t mode,
+                       struct err *err);
+
+/* mkdir -p. Existing directories are left as they are. */
+int io_make_dirs(const char *path, mode_t mode, struct err *err);
+
+/* Remove PATH (below DIRFD) and everything in it, never following a symbolic link and never
+ * recursing, so that neither a hostile link nor a hostile depth can do harm. A missing PATH is fine. */
+int io_remove_tree_at(int dirfd, const char *path, struct err *err);
+
+int io_set_nonblocking(int fd, bool on);
+
+/* A sealed, read-only memory file holding BYTES; returns its descriptor, positioned at 0. */
+int io_memfd(const char *name, const void *bytes, size_t len, struct err *err);
+
+enum { IO_MAX_FDS = 16 };
+
+/* One SEQPACKET/DGRAM message of LEN bytes with COUNT descriptors (at most IO_MAX_FDS). */
+int io_send_fds(int sock, const void *bytes, size_t len, const int *fds, size_t count,
+                struct err *err);
+
+/* Receive one. Returns its length, 0 at the end, negative on error (-EAGAIN included, quiet in
+ * ERR). Received descriptors are CLOEXEC; *COUNT says how many were put into FDS (room for
+ * IO_MAX_FDS); the caller closes them. A truncated message is ERR_PROTOCOL. */
+ssize_t io_recv_fds(int sock, void *bytes, size_t size, int *fds, size_t *count, struct err *err);
+
+#endif

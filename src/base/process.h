@@ -1,0 +1,47 @@
+/*
+ * Starting programs: by argv, never through a shell; only the descriptors that are named reach the
+ * child. (The spawner and the sandbox, which change user and namespaces, use fork themselves.)
+ */
+#ifndef CODEX_BASE_PROCESS_H
+#define CODEX_BASE_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct process_fd {
+    int from; /* a descriptor of ours */
+    int to;   /* its number in the child */
+};
+
+struct process_options {
+    const char *const *argv;      /* argv[0] is looked up in PATH unless it has a slash */
+    const char *const *envp;      /* NULL: ours */
+    const struct process_fd *fds; /* 0, 1 and 2 that are not named become /dev/null */
+    size_t fds_count;
+    const char *cwd; /* NULL: ours */
+    bool new_session;
+    /* Called in the child after the descriptors are in place, before exec; may be NULL. Returns 0
+     * or -errno. Between fork and exec: async-signal-safe calls only. */
+    int (*prepare)(void *arg);
+    void *prepare_arg;
+};
+
+/* Start it. Returns the pid; a failed exec or prepare is reported here, by a pipe from the child.
+ * Signals are reset to their defaults and unblocked in the child. */
+pid_t process_spawn(const struct process_options *options, struct err *err);
+
+/* waitpid that goes on after EINTR. Returns the wait status, or -errno. */
+int process_wait(pid_t pid);
+
+/* Run to the end with standard input INPUT (or /dev/null when -1). Standard output and standard
+ * error go to OUT together when it is given (cut at its maximum, the rest read and dropped), else to
+ * /dev/null. Returns the exit code, 128 + signal, or negative. For short-lived helpers only: blocks. */
+int process_run(const char *const *argv, int input, struct buf *out, struct err *err);
+
+/* The directory of the running executable, where our other programs are ("" when unknown). */
+const char *process_program_dir(void);
+
+#endif

@@ -1,0 +1,129 @@
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+bool str_starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+bool str_ends_with(const char *s, const char *suffix)
+{
+    size_t len = strlen(s), tail = strlen(suffix);
+    return len >= tail && memcmp(s + len - tail, suffix, tail) == 0;
+}
+
+char *str_dup(const char *s)
+{
+    if (!s)
+        return NULL;
+    char *copy = strdup(s);
+    if (!copy)
+        abort();
+    return copy;
+}
+
+char *str_format(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *out;
+    if (vasprintf(&out, format, args) < 0)
+        abort();
+    va_end(args);
+    return out;
+}
+
+int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
+{
+    if (*s != '-' && (*s < '0' || *s > '9'))
+        return -EINVAL;
+    errno = 0;
+    char *end;
+    long long n = strtoll(s, &end, 10);
+    if (errno || end == s || *end || n < min || n > max)
+        return -EINVAL;
+    *out = n;
+    return 0;
+}
+
+/* Length of the valid UTF-8 character at P (LEN bytes left), or 0: Unicode 15, table 3-7. */
+static size_t utf8_length(const unsigned char *p, size_t len)
+{
+    if (p[0] < 0x80)
+        return p[0] ? 1 : 0;
+    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+               : p[0] >= 0xe0 && p[0] <= 0xef ? 3
+               : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                              : 0;
+    if (!n || len < n)
+        return 0;
+    unsigned char low = 0x80, high = 0xbf;
+    if (p[0] == 0xe0)
+        low = 0xa0;
+    else if (p[0] == 0xed)
+        high = 0x9f;
+    else if (p[0] == 0xf0)
+        low = 0x90;
+    else if (p[0] == 0xf4)
+        high = 0x8f;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
+void str_append_utf8(struct buf *out, const char *bytes, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t i = 0;
+    while (i < len) {
+        size_t run = 0, n;
+        while (i + run < len && (n = utf8_length(p + i + run, len - i - run)) &&
+               run + n <= out->max - out->len)
+            run += n;
+        buf_append(out, bytes + i, run);
+        i += run;
+        if (i >= len)
+            return;
+        if (utf8_length(p + i, len - i)) /* valid, but there is no room */
+            return;
+        if (buf_append_str(out, "\xef\xbf\xbd") < 0)
+            return;
+        i++;
+    }
+}
+
+void str_append_terminal_safe(struct buf *out, const char *s)
+{
+    for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
+        bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+        if (c1)
+            p++;
+        if (c1 || (*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
+            buf_appendf(out, "\\x%02x", *p);
+        else
+            buf_append_char(out, (char)*p);
+    }
+}
+
+void str_random_id(char *out, size_t count)
+{
+    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i < count;) {
+        unsigned char byte;
+        if (getrandom(&byte, 1, 0) != 1)
+            abort();
+        if (byte >= 252) /* 7 * 36: keeps the choice even */
+            continue;
+        out[i++] = alphabet[byte % 36];
+    }
+    out[count] = '\0';
+}
