@@ -1,0 +1,60 @@
+/*
+ * Messages between a runner and its gateway, on a SOCK_SEQPACKET pair (fd 3 of the gateway).
+ * A message is the struct, then `payload_size` bytes of payload.
+ */
+#ifndef CODEX_TASK_GATEWAY_CONTROL_H
+#define CODEX_TASK_GATEWAY_CONTROL_H
+
+#include <stdint.h>
+
+enum gateway_control_type {
+    /* runner → gateway */
+    GATEWAY_PHASE_STARTED = 1, /* phase, round */
+    GATEWAY_PHASE_COMPLETED,   /* phase, round, status, duration_ms; payload: the result's JSON or nothing */
+    GATEWAY_STREAM,            /* phase, stream, kind; one descriptor: read it to its end */
+    GATEWAY_STREAM_STOP,       /* stream: what is still to come from it does not matter; answer ENDED */
+    GATEWAY_LIMIT_HIT,         /* phase; figure; payload: the limit's name */
+    GATEWAY_NOTE,              /* phase; payload: text of the platform, becomes phase.output */
+    GATEWAY_RUN_ENDED,         /* outcome, fault, phase (the step), changed, archive_*; payload: message */
+    /* gateway → runner */
+    GATEWAY_STREAM_ENDED = 100, /* stream: everything of it is in the event file */
+    GATEWAY_WRITTEN,            /* GATEWAY_RUN_ENDED is in the event file, and synced */
+};
+
+enum gateway_stream_kind {
+    GATEWAY_STREAM_OUTPUT, /* bytes of a command: phase.output */
+    GATEWAY_STREAM_EVENTS, /* the agent's event lines */
+};
+
+enum { GATEWAY_PAYLOAD_MAX = 65536 };
+
+struct gateway_control {
+    uint32_t type;
+    uint32_t phase; /* enum phase */
+    uint32_t round; /* 1… */
+    int32_t status;
+    int64_t duration_ms;
+    uint32_t stream; /* number of the stream, chosen by the runner */
+    uint32_t kind;   /* enum gateway_stream_kind */
+    uint64_t figure;
+    uint32_t outcome; /* enum run_outcome */
+    uint32_t fault;   /* enum fault_kind */
+    uint32_t changed; /* 1: there is a work bundle with a commit */
+    uint32_t has_archive;
+    uint64_t archive_size;
+    uint8_t archive_sha256[32];
+    uint32_t payload_size;
+};
+
+/* Descriptors of a gateway at its start. */
+enum gateway_fd {
+    GATEWAY_FD_CONTROL = 3,
+    GATEWAY_FD_LISTENER = 4, /* listens on 127.0.0.1:64080 in the sandbox's namespace */
+    GATEWAY_FD_EVENTS = 5,
+    GATEWAY_FD_CONFIG = 6,
+    GATEWAY_FD_REPLAY = 7, /* may be absent */
+};
+
+enum { GATEWAY_MODEL_PORT = 64080, GATEWAY_PROXY_PORT = 64081 };
+
+#endif

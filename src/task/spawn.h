@@ -1,0 +1,105 @@
+/*
+ * Messages between codexd and the spawner (codex-runner --spawner), on a SOCK_SEQPACKET pair.
+ * Both ends are of one build: the layout is the C struct. Every string is NUL-terminated inside its
+ * array; the receiver checks that, and every number, before use.
+ */
+#ifndef CODEX_TASK_SPAWN_H
+#define CODEX_TASK_SPAWN_H
+
+#include <stdint.h>
+
+enum { SPAWN_MAGIC = 0x43445831 }; /* "CDX1" */
+
+enum spawn_type {
+    /* codexd → spawner */
+    SPAWN_RUN = 1, /* start a runner; body: struct spawn_run; descriptors: enum spawn_run_fd */
+    SPAWN_CANCEL,  /* end a run softly (what was done is kept); body: struct spawn_cancel */
+    SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: its 0, 1, 2 and 3 (3 optional) */
+    /* spawner → codexd */
+    SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
+    SPAWN_RUN_ENDED,         /* the runner is gone and what it left is cleaned; struct spawn_report */
+    SPAWN_GIT_ENDED,         /* struct spawn_report */
+    SPAWN_FAILED,            /* a request could not be carried out; struct spawn_report with message */
+};
+
+enum { SPAWN_TASK_SIZE = 32, SPAWN_REPO_SIZE = 128, SPAWN_ARGS_SIZE = 8192 };
+
+/* Identifies a run. `task` matches task-[a-z0-9]{6,16}. */
+struct run_name {
+    char task[SPAWN_TASK_SIZE];
+    uint32_t turn, attempt, run;
+};
+
+struct run_limits {
+    uint64_t memory_bytes; /* memory + swap of one sandbox */
+    uint32_t cpu_milli;    /* thousandths of a core; 0: no limit */
+    uint32_t pids;
+    int64_t timeout_ms;      /* wall time of the whole run */
+    int64_t test_timeout_ms; /* wall time of one test run */
+    uint64_t archive_bytes;  /* what the archive may have */
+};
+
+enum spawn_run_flags {
+    SPAWN_RUN_BASELINE_KNOWN = 1, /* codexd has this commit's baseline: its status is given */
+    SPAWN_RUN_WITH_REPLAY = 2,    /* a replay file comes as the last descriptor */
+};
+
+struct spawn_run {
+    struct run_name name;
+    uint32_t flags;
+    int32_t baseline_status; /* exit status of `codex-agent test`, when known */
+    uint32_t verify_rounds;
+    struct run_limits limits;
+    char repo[SPAWN_REPO_SIZE]; /* one path component: the directory below /workspace */
+};
+
+enum spawn_run_fd {
+    SPAWN_FD_TASK,        /* task.json, sealed */
+    SPAWN_FD_GATEWAY,     /* gateway.json, sealed */
+    SPAWN_FD_BASE_BUNDLE, /* read-only */
+    SPAWN_FD_WORK_BUNDLE, /* read-write, empty */
+    SPAWN_FD_ARCHIVE,     /* write, empty */
+    SPAWN_FD_EVENTS,      /* read-write, O_APPEND */
+    SPAWN_FD_REPLAY,      /* read-only, optional */
+    SPAWN_FD_COUNT,
+};
+
+struct spawn_cancel {
+    struct run_name name;
+};
+
+enum spawn_git_as {
+    SPAWN_GIT_AS_SERVICE, /* the service user, no network */
+    SPAWN_GIT_AS_UID,     /* the submitter (uid); root becomes the owner of the repository */
+};
+
+struct spawn_git {
+    uint32_t id; /* comes back in the report */
+    uint32_t as; /* enum spawn_git_as */
+    uint32_t uid;
+    uint32_t argc; /* arguments after "codex-git" */
+    int64_t timeout_ms;
+    char repository[4096];       /* the path whose owner decides, for SPAWN_GIT_AS_UID */
+    char args[SPAWN_ARGS_SIZE]; /* argc NUL-terminated strings, one after the other */
+};
+
+struct spawn_report {
+    struct run_name name; /* of runs */
+    uint32_t id;          /* of git */
+    int32_t pid;
+    int32_t wait_status; /* as from waitpid */
+    char message[512];   /* SPAWN_FAILED: why */
+};
+
+struct spawn_message {
+    uint32_t magic;
+    uint32_t type;
+    union {
+        struct spawn_run run;
+        struct spawn_cancel cancel;
+        struct spawn_git git;
+        struct spawn_report report;
+    } body;
+};
+
+#endif
