@@ -1,0 +1,26 @@
+#include "agent/init.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+int agent_init_main(int argc, char **argv)
+{
+    if (argc != 1) {
+        fprintf(stderr, "usage: codex-agent init\n");
+        return 2;
+    }
+    /* Blocked signals wait for sigwaitinfo(): none is lost between the reaping and the waiting. */
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    for (;;) {
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            continue;
+        siginfo_t info;
+        int signal = sigwaitinfo(&all, &info);
+        /* The kernel gives 0 for a sender in an outer pid namespace. */
+        if (signal == SIGTERM && info.si_pid == 0)
+            return 0;
+    }
+}

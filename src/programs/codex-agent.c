@@ -1,0 +1,32 @@
+/*
+ * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so that
+ * it runs in any image. Its first argument names the part.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/init.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name; returns the exit status */
+    const char *what;
+} parts[] = {
+    {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: codex-agent PART [ARGUMENT]...\n");
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        fprintf(stderr, "  %-12s %s\n", parts[i].name, parts[i].what);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
+        if (!strcmp(argv[1], parts[i].name))
+            return parts[i].run(argc - 1, argv + 1);
+    return usage();
+}
