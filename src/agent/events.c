@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/json_text.h"
+#include "base/json_text.h"
 #include "base/buf.h"
 #include "base/io.h"
 

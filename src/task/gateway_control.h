@@ -9,7 +9,8 @@
 
 enum gateway_control_type {
     /* runner → gateway */
-    GATEWAY_PHASE_STARTED = 1, /* phase, round */
+    GATEWAY_LISTEN = 1,        /* one descriptor: listens on GATEWAY_MODEL_PORT in the sandbox */
+    GATEWAY_PHASE_STARTED,     /* phase, round */
     GATEWAY_PHASE_COMPLETED,   /* phase, round, status, duration_ms; payload: the result's JSON or nothing */
     GATEWAY_STREAM,            /* phase, stream, kind; one descriptor: read it to its end */
     GATEWAY_STREAM_STOP,       /* stream: what is still to come from it does not matter; answer ENDED */
@@ -49,10 +50,9 @@ struct gateway_control {
 /* Descriptors of a gateway at its start. */
 enum gateway_fd {
     GATEWAY_FD_CONTROL = 3,
-    GATEWAY_FD_LISTENER = 4, /* listens on 127.0.0.1:64080 in the sandbox's namespace */
-    GATEWAY_FD_EVENTS = 5,
-    GATEWAY_FD_CONFIG = 6,
-    GATEWAY_FD_REPLAY = 7, /* may be absent */
+    GATEWAY_FD_EVENTS = 4, /* the event file, O_APPEND */
+    GATEWAY_FD_CONFIG = 5, /* gateway.json */
+    GATEWAY_FD_REPLAY = 6, /* may be absent */
 };
 
 enum { GATEWAY_MODEL_PORT = 64080, GATEWAY_PROXY_PORT = 64081 };

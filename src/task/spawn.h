@@ -14,7 +14,8 @@ enum spawn_type {
     /* codexd → spawner */
     SPAWN_RUN = 1, /* start a runner; body: struct spawn_run; descriptors: enum spawn_run_fd */
     SPAWN_CANCEL,  /* end a run softly (what was done is kept); body: struct spawn_cancel */
-    SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: its 0, 1, 2 and 3 (3 optional) */
+    SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: as its fd_numbers say */
+    SPAWN_GIT_END, /* end a codex-git that is no longer wanted; body: struct spawn_git with the id */
     /* spawner → codexd */
     SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
     SPAWN_RUN_ENDED,         /* the runner is gone and what it left is cleaned; struct spawn_report */
@@ -69,17 +70,22 @@ struct spawn_cancel {
 };
 
 enum spawn_git_as {
-    SPAWN_GIT_AS_SERVICE, /* the service user, no network */
-    SPAWN_GIT_AS_UID,     /* the submitter (uid); root becomes the owner of the repository */
+    SPAWN_GIT_ISOLATED,     /* uid 65534, an empty network namespace, a scratch directory; no state */
+    SPAWN_GIT_AS_SUBMITTER, /* `uid`; when that is root, the owner of `repository` */
 };
 
+enum { SPAWN_GIT_FDS_MAX = 8 };
+
 struct spawn_git {
-    uint32_t id; /* comes back in the report */
+    uint32_t id; /* chosen by codexd; comes back in the report */
     uint32_t as; /* enum spawn_git_as */
     uint32_t uid;
     uint32_t argc; /* arguments after "codex-git" */
     int64_t timeout_ms;
-    char repository[4096];       /* the path whose owner decides, for SPAWN_GIT_AS_UID */
+    uint32_t fds_count;
+    uint8_t fd_numbers[SPAWN_GIT_FDS_MAX]; /* of the n-th descriptor in the child; the rest: closed,
+                                              0, 1 and 2: /dev/null */
+    char repository[4096];      /* SPAWN_GIT_AS_SUBMITTER */
     char args[SPAWN_ARGS_SIZE]; /* argc NUL-terminated strings, one after the other */
 };
 

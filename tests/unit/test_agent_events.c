@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "agent/events.h"
-#include "agent/json_text.h"
+#include "base/json_text.h"
 #include "base/cleanup.h"
 
 /* What the one event that WRITE makes looks like on the wire. */

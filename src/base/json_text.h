@@ -1,11 +1,9 @@
 /*
  * Writing JSON as text, straight into a buffer: for what is written often (events, the journal, the
- * serialised conversation). Parsing is jansson's.
+ * serialised conversation) and by programs that parse none (the runner). Parsing is jansson's.
  */
-#ifndef CODEX_AGENT_JSON_TEXT_H
-#define CODEX_AGENT_JSON_TEXT_H
-
-#include <jansson.h>
+#ifndef CODEX_BASE_JSON_TEXT_H
+#define CODEX_BASE_JSON_TEXT_H
 
 #include "base/buf.h"
 
@@ -13,8 +11,5 @@
  * parse it. Negative when OUT is full; OUT then holds a part of it, for the caller to discard. */
 int json_text_string(struct buf *out, const char *bytes, size_t len);
 int json_text_cstring(struct buf *out, const char *s); /* NULL becomes null */
-
-/* VALUE in compact form. */
-int json_text_value(struct buf *out, const json_t *value);
 
 #endif

@@ -1,7 +1,6 @@
-#include "agent/json_text.h"
+#include "base/json_text.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -61,15 +60,4 @@ int json_text_string(struct buf *out, const char *bytes, size_t len)
 int json_text_cstring(struct buf *out, const char *s)
 {
     return s ? json_text_string(out, s, strlen(s)) : buf_append_str(out, "null");
-}
-
-static int append_chunk(const char *bytes, size_t len, void *arg)
-{
-    return buf_append(arg, bytes, len) < 0 ? -1 : 0;
-}
-
-int json_text_value(struct buf *out, const json_t *value)
-{
-    int status = json_dump_callback(value, append_chunk, out, JSON_COMPACT | JSON_ENCODE_ANY);
-    return status < 0 ? -ERANGE : 0;
 }
