@@ -278,7 +278,6 @@ static void a_peer_that_is_not_there_is_told(void **state)
 {
     struct http_peer peer;
     struct seen_call seen;
-    AUTO_FREE char *prefix = NULL;
     assert_int_equal(http_peer_unix(&peer, "/nonexistent/socket", NULL), 0);
     call(&seen, &peer, NULL, 0);
     assert_int_equal(seen.status, -ENOENT);
