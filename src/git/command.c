@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -24,6 +25,9 @@ enum {
     STDERR_READ = 8192, /* of it, in one go */
     CHUNK = 65536,      /* read or written in one go; what a pipe holds, pipe(7) */
 };
+
+/* Not by our own PATH: it is from outside like the rest of the environment. */
+static const char *const git_places[] = {"/usr/local/bin/git", "/usr/bin/git", "/bin/git"};
 
 static const char *const clean_environment[] = {
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -63,10 +67,19 @@ static void add(struct git_command *command, const char *arg)
     command->argv[command->argc++] = arg;
 }
 
+static const char *find_git(void)
+{
+    static const char *found;
+    for (size_t i = 0; !found && i < COUNT(git_places); i++)
+        if (access(git_places[i], X_OK) == 0)
+            found = git_places[i];
+    return found ? found : git_places[0];
+}
+
 void git_command_init(struct git_command *command, const char *git_dir, const char *work_tree)
 {
     *command = (struct git_command){.input_fd = -1, .out_fd = -1, .timeout_ms = GIT_TIMEOUT_MS};
-    add(command, "git");
+    add(command, find_git());
     if (git_dir) {
         add(command, "--git-dir");
         add(command, git_dir);
@@ -127,10 +140,12 @@ static int set_limit(int resource, uint64_t max)
     return max && setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
-/* In the child. A file that grows past its limit ends git by SIGXFSZ. */
-static int prepare_limits(void *arg)
+/* In the child. A file that grows past its limit ends git by SIGXFSZ; our own end, by SIGKILL. */
+static int prepare_child(void *arg)
 {
     const struct git_command *command = arg;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
     int status = set_limit(RLIMIT_FSIZE, command->file_max);
     return status < 0 ? status : set_limit(RLIMIT_AS, command->memory_max);
 }
@@ -160,7 +175,7 @@ static pid_t spawn(struct git_command *command, const struct process_fd *fds, si
                                       .fds_count = count,
                                       .cwd = command->dir,
                                       .new_session = true,
-                                      .prepare = prepare_limits,
+                                      .prepare = prepare_child,
                                       .prepare_arg = command};
     return process_spawn(&options, err);
 }

@@ -104,9 +104,12 @@ static int check_commit_count(const struct git_request *request, struct err *err
     if (status < 0)
         return status;
     answer.data[strcspn(answer.data, "\n")] = '\0';
-    if (str_parse_int(answer.data, 1, WORK_COMMITS_MAX, &count) < 0)
-        return err_set(err, ERR_LIMIT, "'%s' commits: more than %d, or none", answer.data,
-                       WORK_COMMITS_MAX);
+    if (str_parse_int(answer.data, 0, INT64_MAX, &count) < 0)
+        return err_set(err, ERR_PROTOCOL, "git rev-list: '%s' is no number", answer.data);
+    if (count == 0)
+        return err_set(err, ERR_REFUSED, "%s is the base commit itself", request->commit);
+    if (count > WORK_COMMITS_MAX)
+        return err_set(err, ERR_LIMIT, "more than %d commits", WORK_COMMITS_MAX);
     return 0;
 }
 
