@@ -2,40 +2,56 @@
 
 #include <string.h>
 
-static bool byte_allowed(unsigned char c)
+/* One component, LEN bytes at PART: what lies between two slashes. */
+static const char *component_problem(const char *part, size_t len)
 {
-    return c > 0x20 && c != 0x7f && !strchr("~^:?*[\\", c);
+    if (len == 0)
+        return "begins or ends with '/', or has '//'";
+    if (part[0] == '.')
+        return "has a component that begins with '.'";
+    if (len >= 5 && memcmp(part + len - 5, ".lock", 5) == 0)
+        return "has a component that ends with '.lock'";
+    return NULL;
 }
 
-static bool component_valid(const char *start, size_t len)
+static const char *character_problem(const char *name)
 {
-    static const char lock[] = ".lock";
-    size_t lock_len = sizeof lock - 1;
-    if (len == 0 || start[0] == '.')
-        return false;
-    return len < lock_len || memcmp(start + len - lock_len, lock, lock_len) != 0;
+    for (const unsigned char *p = (const unsigned char *)name; *p; p++)
+        if (*p <= ' ' || *p == 0x7f || strchr("~^:?*[\\", *p))
+            return "has a space, a control character or one of ~^:?*[\\";
+    if (strstr(name, ".."))
+        return "has '..'";
+    if (strstr(name, "@{"))
+        return "has '@{'";
+    return NULL;
 }
 
-bool refname_branch_valid(const char *name)
+static const char *problem(const char *name)
 {
     size_t len = strlen(name);
-    if (len == 0 || len > REFNAME_BRANCH_MAX || name[0] == '-' || name[len - 1] == '.' ||
-        !strcmp(name, "HEAD") || !strcmp(name, "@") || strstr(name, "..") || strstr(name, "@{"))
-        return false;
-    for (const char *p = name; *p; p++)
-        if (!byte_allowed((unsigned char)*p))
-            return false;
-    for (const char *start = name;;) {
-        size_t part = strcspn(start, "/");
-        if (!component_valid(start, part))
-            return false;
-        if (!start[part])
-            return true;
-        start += part + 1;
+    if (len == 0)
+        return "is empty";
+    if (len > REFNAME_MAX_BYTES)
+        return "is longer than 200 bytes";
+    if (name[0] == '-')
+        return "begins with '-'";
+    if (!strcmp(name, "@") || !strcmp(name, "HEAD"))
+        return "is a name that git uses itself";
+    if (name[len - 1] == '.')
+        return "ends with '.'";
+    const char *found = character_problem(name);
+    while (!found) {
+        const char *slash = strchrnul(name, '/');
+        found = component_problem(name, (size_t)(slash - name));
+        if (!*slash)
+            break;
+        name = slash + 1;
     }
+    return found;
 }
 
-bool refname_sha_valid(const char *sha)
+int refname_check_branch(const char *name, struct err *err)
 {
-    return strlen(sha) == GIT_SHA_LEN && strspn(sha, "0123456789abcdef") == GIT_SHA_LEN;
+    const char *found = problem(name);
+    return found ? err_set(err, ERR_USAGE, "branch name '%s' %s", name, found) : 0;
 }

@@ -1,20 +1,13 @@
-/* Names of git's, checked before they are used: branch names and object ids. */
+/* Names of git branches, as an outsider may give them. */
 #ifndef CODEX_BASE_REFNAME_H
 #define CODEX_BASE_REFNAME_H
 
-#include <stdbool.h>
+#include "base/err.h"
 
-enum { REFNAME_BRANCH_MAX = 200, /* bytes of a branch name: leaves room for refs/heads/ and .lock */
-       GIT_SHA_LEN = 40,
-       GIT_SHA_SIZE = 41 };
+enum { REFNAME_MAX_BYTES = 200 };
 
-/* Whether NAME may be a branch, by the rules of git-check-ref-format(1) with --branch: no control
- * character or any of " ~^:?*[\\", no "..", "@{" or "//", no component that starts with "." or ends
- * with ".lock", no "/" or "." at an end; not "HEAD", not "@", no leading "-". Everything else is
- * allowed, also non-ASCII and shell syntax: names reach git as arguments or data, never as code. */
-bool refname_branch_valid(const char *name);
-
-/* Exactly 40 lowercase hexadecimal digits. */
-bool refname_sha_valid(const char *sha);
+/* 0 when NAME can be a branch: the rules of git-check-ref-format(1) with --branch, and at most
+ * REFNAME_MAX_BYTES. ERR_USAGE otherwise, with the reason. */
+int refname_check_branch(const char *name, struct err *err);
 
 #endif

@@ -54,11 +54,11 @@ static int malformed(struct err *err, const char *what)
 }
 
 /* 40 hexadecimal digits at LINE into SHA. */
-static bool take_sha(const char *line, char sha[GIT_SHA_SIZE])
+static bool take_sha(const char *line, char sha[OBJECT_ID_SIZE])
 {
-    memcpy(sha, line, strnlen(line, GIT_SHA_LEN));
-    sha[GIT_SHA_LEN] = '\0';
-    return strnlen(line, GIT_SHA_LEN) == GIT_SHA_LEN && refname_sha_valid(sha);
+    memcpy(sha, line, strnlen(line, OBJECT_ID_LEN));
+    sha[OBJECT_ID_LEN] = '\0';
+    return strnlen(line, OBJECT_ID_LEN) == OBJECT_ID_LEN && object_id_valid(sha);
 }
 
 int bundle_add_shallow(struct bundle *bundle, const char *sha, struct err *err)
@@ -69,19 +69,19 @@ int bundle_add_shallow(struct bundle *bundle, const char *sha, struct err *err)
         bundle->shallow = calloc(BUNDLE_SHALLOW_MAX, sizeof bundle->shallow[0]);
     if (!bundle->shallow)
         abort();
-    memcpy(bundle->shallow[bundle->shallow_count++], sha, GIT_SHA_SIZE);
+    memcpy(bundle->shallow[bundle->shallow_count++], sha, OBJECT_ID_SIZE);
     return 0;
 }
 
 /* One line of the header, without its end. */
 static int parse_line(struct bundle *bundle, const char *ref, const char *line, struct err *err)
 {
-    char sha[GIT_SHA_SIZE];
+    char sha[OBJECT_ID_SIZE];
     bool prerequisite = line[0] == '-';
     line += prerequisite;
     if (!take_sha(line, sha))
         return malformed(err, "a line without an object id");
-    const char *rest = line + GIT_SHA_LEN;
+    const char *rest = line + OBJECT_ID_LEN;
     if (*rest != ' ' && !(prerequisite && *rest == '\0'))
         return malformed(err, "an object id without a name");
     if (prerequisite) {
@@ -152,7 +152,7 @@ static int write_shallow(const struct bundle *bundle, const char *git_dir, struc
     if (!bundle->shallow_count)
         return 0;
     AUTO_BUF struct buf lines;
-    buf_init(&lines, BUNDLE_SHALLOW_MAX * (GIT_SHA_LEN + 1));
+    buf_init(&lines, BUNDLE_SHALLOW_MAX * (OBJECT_ID_LEN + 1));
     for (size_t i = 0; i < bundle->shallow_count; i++)
         buf_appendf(&lines, "%s\n", bundle->shallow[i]);
     AUTO_FREE char *path = str_format("%s/shallow", git_dir);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/refname.h"
+#include "base/object_id.h"
 
 #define BUNDLE_REF_BASE    "refs/codex/base"
 #define BUNDLE_REF_WORK    "refs/codex/work"
@@ -25,9 +25,9 @@
 enum { BUNDLE_SHALLOW_MAX = 1000 };
 
 struct bundle {
-    char commit[GIT_SHA_SIZE];
-    char base[GIT_SHA_SIZE];       /* what it depends on; "" for nothing */
-    char (*shallow)[GIT_SHA_SIZE]; /* commits whose parents are missing */
+    char commit[OBJECT_ID_SIZE];
+    char base[OBJECT_ID_SIZE];       /* what it depends on; "" for nothing */
+    char (*shallow)[OBJECT_ID_SIZE]; /* commits whose parents are missing */
     size_t shallow_count;
     /* of a bundle that was read */
     int64_t pack_offset;

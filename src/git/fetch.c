@@ -59,7 +59,7 @@ static int add_shallow_commits(const char *git_dir, struct bundle *bundle, struc
         status = read_shallow_file(git_dir, &lines, err);
     char *rest = roots.data, *sha;
     while (status == 0 && (sha = strsep(&rest, "\n")) && *sha)
-        if (refname_sha_valid(sha) && strstr(lines.data, sha))
+        if (object_id_valid(sha) && strstr(lines.data, sha))
             status = bundle_add_shallow(bundle, sha, err);
     return status;
 }
@@ -73,7 +73,7 @@ static int fetch_from(const struct repository *repository, const char *commit, s
     if (strcmp(name.sha, commit) != 0)
         return err_set(err, ERR_NOT_FOUND, "'%s' has no commit %s", repository->path, commit);
     struct bundle bundle = {0};
-    memcpy(bundle.commit, commit, GIT_SHA_SIZE);
+    memcpy(bundle.commit, commit, OBJECT_ID_SIZE);
     if (repository->shallow)
         status = add_shallow_commits(repository->git_dir, &bundle, err);
     if (status == 0)

@@ -138,8 +138,8 @@ static int check_history(const struct git_request *request, struct err *err)
 static int write_clean_bundle(const struct git_request *request, struct err *err)
 {
     struct bundle bundle = {0};
-    memcpy(bundle.commit, request->commit, GIT_SHA_SIZE);
-    memcpy(bundle.base, request->base_commit, GIT_SHA_SIZE);
+    memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
+    memcpy(bundle.base, request->base_commit, OBJECT_ID_SIZE);
     return bundle_write(&bundle, BUNDLE_REF_WORK, scratch_repository, IMPORT_FD_CLEAN,
                         IMPORT_TIMEOUT_MS, err);
 }

@@ -7,7 +7,7 @@
 static int merged_in(const char *git_dir, const struct git_request *request, struct err *err)
 {
     AUTO_FREE char *name = NULL;
-    char base[GIT_SHA_SIZE];
+    char base[OBJECT_ID_SIZE];
     struct repository_name commit = {.name = request->commit};
     int status = git_resolve_base(git_dir, request->base, &name, base, err);
     if (status == 0)

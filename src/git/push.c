@@ -12,7 +12,7 @@ enum { PUSH_FD_BUNDLE = 3, PUSH_TIMEOUT_MS = 600000 };
 /* 1: the branch is there already, with this commit; 0: it can be created. */
 static int look_at_branch(const char *git_dir, const struct git_request *request, struct err *err)
 {
-    char sha[GIT_SHA_SIZE];
+    char sha[OBJECT_ID_SIZE];
     int status = repository_find_branch(git_dir, request->branch, sha, err);
     if (status < 0 || !*sha)
         return status;

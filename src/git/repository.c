@@ -112,9 +112,9 @@ static int read_hits(struct repository_name *names, size_t count, char *answer, 
         char *line = strsep(&answer, "\n");
         if (!line || !answer)
             return err_set(err, ERR_PROTOCOL, "git cat-file: an answer is missing");
-        memcpy(names[i].sha, line, strnlen(line, GIT_SHA_LEN));
-        names[i].sha[strnlen(line, GIT_SHA_LEN)] = '\0';
-        if (!refname_sha_valid(names[i].sha) || !str_starts_with(line + GIT_SHA_LEN, commit))
+        memcpy(names[i].sha, line, strnlen(line, OBJECT_ID_LEN));
+        names[i].sha[strnlen(line, OBJECT_ID_LEN)] = '\0';
+        if (!object_id_valid(names[i].sha) || !str_starts_with(line + OBJECT_ID_LEN, commit))
             names[i].sha[0] = '\0';
     }
     return 0;
@@ -179,14 +179,14 @@ int repository_find_branch(const char *git_dir, const char *branch, char *sha, s
     if (!answer.len)
         return check_parents(git_dir, ref, err);
     answer.data[strcspn(answer.data, "\n")] = '\0';
-    if (answer.len <= GIT_SHA_LEN)
+    if (answer.len <= OBJECT_ID_LEN)
         return err_set(err, ERR_PROTOCOL, "git for-each-ref: an answer that makes no sense");
-    const char *found = answer.data + GIT_SHA_LEN + 1;
+    const char *found = answer.data + OBJECT_ID_LEN + 1;
     if (strcmp(found, ref) != 0)
         return err_set(err, ERR_REFUSED, "branch '%s' is in the way of '%s'",
                        found + strlen(REPOSITORY_HEADS), branch);
-    memcpy(sha, answer.data, GIT_SHA_LEN);
-    sha[GIT_SHA_LEN] = '\0';
+    memcpy(sha, answer.data, OBJECT_ID_LEN);
+    sha[OBJECT_ID_LEN] = '\0';
     return 0;
 }
 

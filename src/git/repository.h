@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-#include "base/refname.h"
+#include "base/object_id.h"
 
 #define REPOSITORY_HEADS "refs/heads/"
 
@@ -30,7 +30,7 @@ void repository_release(struct repository *repository);
 /* A name to look up, and what it is: SHA is "" when there is no such commit. */
 struct repository_name {
     const char *name; /* no newline in it */
-    char sha[GIT_SHA_SIZE];
+    char sha[OBJECT_ID_SIZE];
 };
 
 enum { REPOSITORY_NAMES_MAX = 64 };
@@ -41,7 +41,7 @@ int repository_look_up(const char *git_dir, struct repository_name *names, size_
 
 /* The commit of the branch BRANCH (a valid name) into SHA, "" when there is none. ERR_REFUSED when it
  * cannot be created either: git keeps refs as files, so "a" and "a/b" exclude each other. */
-int repository_find_branch(const char *git_dir, const char *branch, char sha[/* GIT_SHA_SIZE */],
+int repository_find_branch(const char *git_dir, const char *branch, char sha[/* OBJECT_ID_SIZE */],
                            struct err *err);
 
 /* 1 when COMMIT is among BASE and what BASE descends from, else 0; both exist. */

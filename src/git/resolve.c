@@ -50,7 +50,7 @@ static int resolve_head(const char *git_dir, char **name, char *sha, struct err 
     if (!*head.sha)
         return err_set(err, ERR_REFUSED, "there is no commit on '%s' yet: make one first",
                        str_starts_with(ref, REPOSITORY_HEADS) ? ref + strlen(REPOSITORY_HEADS) : "HEAD");
-    memcpy(sha, head.sha, GIT_SHA_SIZE);
+    memcpy(sha, head.sha, OBJECT_ID_SIZE);
     *name = *ref ? public_name(ref) : str_dup(head.sha);
     return 0;
 }
@@ -87,7 +87,7 @@ int git_resolve_base(const char *git_dir, const char *base, char **name, char *s
     for (size_t i = 0; i < PREFIXES; i++) {
         if (!*names[i].sha)
             continue;
-        memcpy(sha, names[i].sha, GIT_SHA_SIZE);
+        memcpy(sha, names[i].sha, OBJECT_ID_SIZE);
         bool is_ref = *prefixes[i] || str_starts_with(base, "refs/");
         *name = is_ref ? public_name(full[i]) : str_dup(sha);
         return 0;
@@ -111,7 +111,7 @@ static int refuse_partial_clone(const char *git_dir, struct err *err)
 
 static int print_branch(const char *git_dir, const char *branch, struct buf *out, struct err *err)
 {
-    char sha[GIT_SHA_SIZE];
+    char sha[OBJECT_ID_SIZE];
     int status = repository_find_branch(git_dir, branch, sha, err);
     if (status == 0)
         buf_appendf(out, "branch_exists %s\n", *sha ? "yes" : "no");
@@ -122,7 +122,7 @@ static int resolve_in(const struct repository *repository, const struct git_requ
                       struct err *err)
 {
     AUTO_FREE char *name = NULL;
-    char sha[GIT_SHA_SIZE];
+    char sha[OBJECT_ID_SIZE];
     int status = git_resolve_base(repository->git_dir, request->base, &name, sha, err);
     if (status == 0)
         status = refuse_partial_clone(repository->git_dir, err);

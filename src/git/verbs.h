@@ -35,6 +35,6 @@ int git_merged(const struct git_request *request, struct err *err);
  * an object id is no branch.
  */
 int git_resolve_base(const char *git_dir, const char *base, char **name,
-                     char sha[/* GIT_SHA_SIZE */], struct err *err);
+                     char sha[/* OBJECT_ID_SIZE */], struct err *err);
 
 #endif

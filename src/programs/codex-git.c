@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/privilege.h"
+#include "base/object_id.h"
 #include "base/refname.h"
 #include "git/verbs.h"
 
@@ -75,12 +76,10 @@ static int parse(const struct verb *verb, char **argv, struct git_request *reque
     }
     if ((given & verb->required) != verb->required)
         return err_set(err, ERR_USAGE, "usage: codex-git %s %s", verb->name, verb->usage);
-    if ((request->commit && !refname_sha_valid(request->commit)) ||
-        (request->base_commit && !refname_sha_valid(request->base_commit)))
+    if ((request->commit && !object_id_valid(request->commit)) ||
+        (request->base_commit && !object_id_valid(request->base_commit)))
         return err_set(err, ERR_USAGE, "a commit is 40 hexadecimal digits");
-    if (request->branch && !refname_branch_valid(request->branch))
-        return err_set(err, ERR_USAGE, "'%s' is not a valid branch name", request->branch);
-    return 0;
+    return request->branch ? refname_check_branch(request->branch, err) : 0;
 }
 
 static int exit_code(int status)
