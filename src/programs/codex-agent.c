@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/init.h"
+#include "workspace/steps.h"
 
 static const struct {
     const char *name;
@@ -13,6 +14,9 @@ static const struct {
     const char *what;
 } parts[] = {
     {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+    {"checkout", checkout_main, "make the workspace"},
+    {"test", test_main, "run the repository's tests"},
+    {"commit", commit_main, "make a commit and a bundle of the work"},
 };
 
 static int usage(void)
