@@ -17,6 +17,7 @@ static const struct {
     {"checkout", checkout_main, "make the workspace"},
     {"test", test_main, "run the repository's tests"},
     {"commit", commit_main, "make a commit and a bundle of the work"},
+    {"archive", archive_main, "write the workspace as a .tar.zst"},
 };
 
 static int usage(void)

@@ -146,6 +146,8 @@ static int take_note_of_descriptors(struct step *step, struct err *err)
         else if (open("/dev/null", O_RDWR | O_CLOEXEC) != fd)
             return err_errno(err, "cannot open '/dev/null'");
     }
+    if (!step->given[STEP_FD_RESULT])
+        return err_set(err, ERR_USAGE, "descriptor %d, for the result, is not open", STEP_FD_RESULT);
     return 0;
 }
 

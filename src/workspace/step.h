@@ -46,7 +46,7 @@ struct step {
     bool given[STEP_FD_LAST + 1]; /* which descriptors the step was started with */
 };
 
-/* Read and check task.json; take note of the descriptors. Closed ones are occupied, so that nothing
+/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones are occupied, so that nothing
  * that is opened later can be taken for them. Release it also after a failure. */
 int step_begin(struct step *step, struct err *err);
 void step_release(struct step *step);
