@@ -43,6 +43,8 @@ static const char *const clean_environment[] = {
     "GIT_OPTIONAL_LOCKS=0",
     "GIT_NO_REPLACE_OBJECTS=1",
     "GIT_GRAFT_FILE=/nonexistent/grafts",
+    /* None: what the repository's own is (a FIFO, say) is no matter. Who needs one names it. */
+    "GIT_INDEX_FILE=/nonexistent/index",
     /* No transport at all: also none that a partial clone would fetch a missing object with. */
     "GIT_ALLOW_PROTOCOL=",
 };
@@ -165,9 +167,10 @@ static pid_t spawn(struct git_command *command, const struct process_fd *fds, si
                    struct err *err)
 {
     const char *envp[COUNT(clean_environment) + GIT_ENV_MAX + 1];
-    memcpy(envp, clean_environment, sizeof clean_environment);
-    memcpy(envp + COUNT(clean_environment), command->env, command->env_count * sizeof envp[0]);
-    envp[COUNT(clean_environment) + command->env_count] = NULL;
+    /* Of two with the same name, the first counts. */
+    memcpy(envp, command->env, command->env_count * sizeof envp[0]);
+    memcpy(envp + command->env_count, clean_environment, sizeof clean_environment);
+    envp[command->env_count + COUNT(clean_environment)] = NULL;
     command->argv[command->argc] = NULL;
     struct process_options options = {.argv = command->argv,
                                       .envp = envp,

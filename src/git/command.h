@@ -57,7 +57,8 @@ void git_setting(struct git_command *command, const char *setting);
 /* The subcommand and its arguments; can be called again for more. Ends with NULL. */
 void git_args(struct git_command *command, ...) __attribute__((sentinel));
 
-/* "NAME=value" for the command's environment. */
+/* "NAME=value" for the command's environment, in place of what that would have. GIT_INDEX_FILE is one
+ * that a command which uses an index must have. */
 void git_env(struct git_command *command, const char *entry);
 
 /*

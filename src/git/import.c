@@ -26,7 +26,7 @@ enum { IMPORT_TIMEOUT_MS = 1800000, WORK_OBJECTS_MAX = 1000000, WORK_COMMITS_MAX
 
 static const uint64_t work_size_max = 2ULL << 30;   /* bytes of the work bundle */
 static const uint64_t work_memory_max = 4ULL << 30; /* address space of the git that unpacks it */
-static const uint64_t diff_max = 128ULL << 20;      /* bytes of the diff */
+static const uint64_t diff_max = 32ULL << 20;       /* bytes of the diff */
 
 static const char scratch_repository[] = "import.git";
 static const char scratch_diff[] = "import.diff";
@@ -179,7 +179,7 @@ static int write_diff(const struct git_request *request, struct err *err)
         return err_errno(err, "cannot create '%s'", scratch_diff);
     int status = print_diff(request, "--binary", fd, err);
     if (status == ERR_LIMIT) {
-        static const char note[] = "# The diff is larger than 128 MiB. In its place, a summary:\n";
+        static const char note[] = "# The diff is larger than 32 MiB. In its place, a summary:\n";
         if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
             return err_errno(err, "cannot rewrite the diff");
         status = io_write_all(fd, note, sizeof note - 1, err);

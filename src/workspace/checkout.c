@@ -105,8 +105,10 @@ static int set_head(const struct step *step, const struct source *source, const 
 
 static int write_files(const char *dir, const char *git_dir, struct err *err)
 {
+    AUTO_FREE char *index = str_format("GIT_INDEX_FILE=%s/index", git_dir);
     struct git_command git;
     git_command_init(&git, git_dir, dir);
+    git_env(&git, index);
     git_setting(&git, "core.fsync=none");
     git_args(&git, "read-tree", "--reset", "-u", "HEAD", NULL);
     git.timeout_ms = CHECKOUT_TIMEOUT_MS;

@@ -49,7 +49,8 @@ static size_t whole_characters(const char *text, size_t max)
  * tabs stay; white space at both ends goes. As much as fits. */
 static void append_clean(struct buf *out, const char *text, bool body)
 {
-    text += strspn(text, " \t\r\n");
+    while (*text && ((unsigned char)*text <= 0x20 || *text == 0x7f))
+        text++;
     size_t len = whole_characters(text, out->max - out->len);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
