@@ -35,12 +35,13 @@ static void note(struct found *found, const char *path)
 static void read_changes(struct found *found)
 {
     const char *p = found->changes.data, *end = p + found->changes.len;
-    while (p < end && *p == ':') {
-        const char *path = p + strlen(p) + 1;
-        if (path >= end)
+    while (p < end) {
+        size_t len = strlen(p);
+        const char *path = p + len + 1;
+        if (len < sizeof ":000000 000000" || path >= end)
             return;
-        bool was = !strncmp(p + 1, gitlink, strlen(gitlink));
-        bool is = strlen(p) > 14 && !strncmp(p + 8, gitlink, strlen(gitlink));
+        bool was = !memcmp(p + 1, gitlink, sizeof gitlink - 1);
+        bool is = !memcmp(p + 8, gitlink, sizeof gitlink - 1);
         if (!strcmp(path, ".gitmodules"))
             found->modules_changed = true;
         if (is && !was)
