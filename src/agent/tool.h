@@ -37,6 +37,8 @@ struct tool_host {
     bool drop;           /* become uid/gid before acting; false when not started as root (tests) */
     uid_t uid;
     gid_t gid;
+    unsigned session; /* how often the agent was started on this journal before: keeps the ids of
+                         running commands apart, as it does those of events */
 };
 
 /* One call, owned by the turn loop; valid for the tool from `start` until tool_call_finish(). */
@@ -62,7 +64,8 @@ struct tool {
     enum tool_kind kind;
     const char *description; /* for the model */
     const char *schema;      /* FUNCTION: JSON Schema (a JSON object as text). CUSTOM: Lark grammar */
-    const char *argument;    /* CUSTOM: name of the one string argument in the function form */
+    const char *argument;    /* CUSTOM: name of the one string argument in the function form, */
+    const char *function_description; /* and what its description is there; NULL: the same */
     bool exclusive; /* runs alone: after every earlier call of the response, before every later one */
 
     /* Begin CALL; STATE is the group's. */

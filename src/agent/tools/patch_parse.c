@@ -117,9 +117,10 @@ static int no_lines(struct parser *parser)
 
 static int check_path(struct parser *parser, struct slice path)
 {
-    if (path.len && !memchr(path.at, '\0', path.len))
+    if (!memchr(path.at, '\0', path.len))
         return 0;
-    return bad_line(parser, parser->line_number, "'", path, "' is not a path");
+    return bad_line(parser, parser->line_number, "the path holds a NUL character",
+                    (struct slice){"", 0}, "");
 }
 
 /* An update that ends at LINE must have said something. */
