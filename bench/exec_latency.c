@@ -1,7 +1,7 @@
 /*
- * What exec_command adds to a trivial command: from the call's start to its end on the agent's loop, as
- * the sandbox user and with the login shell that is its default, beside a bare `bash -c` of the same
- * command, in turns. Prints medians and 95th percentiles in milliseconds.
+ * What exec_command adds to a trivial command: from the call's start to its end on the agent's
+ * loop, as the sandbox user and with the login shell that is its default, beside a bare `bash -c`
+ * of the same command, in turns. Prints medians and 95th percentiles in milliseconds.
  *
  *     bench-exec [COUNT (500)] [MEGABYTES of conversation in memory (0)]
  */

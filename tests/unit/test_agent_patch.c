@@ -211,6 +211,20 @@ static void the_tool_reports_what_it_changed(void **state)
     bench_close(&bench);
 }
 
+static void a_patch_is_not_cut_when_the_agent_stops(void **state)
+{
+    struct bench bench;
+    struct tool_group group;
+    struct asked asked;
+    bench_open(&bench, false);
+    assert_int_equal(patch_tools_open(&bench.host, &group, &err), 0);
+    ask_begin(&group, "apply_patch", "*** Begin Patch\n*** Add File: a\n+x\n*** End Patch", &asked);
+    bench_stop(&bench, &group);
+    assert_true(asked.done && asked.ok);
+    asked_release(&asked);
+    bench_close(&bench);
+}
+
 static void the_tool_acts_as_the_user(void **state)
 {
     if (geteuid() != 0)
@@ -260,6 +274,7 @@ int main(void)
         cmocka_unit_test(an_update_is_bounded),
         cmocka_unit_test(patches_typed_into_the_shell_are_recognised),
         cmocka_unit_test(the_tool_reports_what_it_changed),
+        cmocka_unit_test(a_patch_is_not_cut_when_the_agent_stops),
         cmocka_unit_test(the_tool_acts_as_the_user),
     };
     return cmocka_run_group_tests_name("agent_patch", tests, NULL, NULL);

@@ -88,6 +88,16 @@ static int raise_oom_score(const char *score)
     return status;
 }
 
+static int enter_workdir(const struct command *command)
+{
+    user_enter_files(command->host);
+    int status = chdir(command->workdir) < 0 ? -errno : 0;
+    user_leave_files(command->host);
+    return status;
+}
+
+/* The user comes last: from then on other processes of it can stop this one, and us with it, since we
+ * wait for its exec. */
 static int prepare(void *arg)
 {
     struct start *start = arg;
@@ -95,23 +105,22 @@ static int prepare(void *arg)
     const struct rlimit processes = {command->limits->processes, command->limits->processes};
     if (command->tty && ioctl(0, TIOCSCTTY, 0) < 0)
         return -errno;
-    int status = raise_oom_score(command->limits->oom_score_adj);
+    umask(022);
+    start->at_workdir = true;
+    int status = enter_workdir(command);
+    if (status < 0)
+        return status;
+    start->at_workdir = false;
+    status = raise_oom_score(command->limits->oom_score_adj);
     if (status == 0 && setrlimit(RLIMIT_NPROC, &processes) < 0)
         status = -errno;
     if (status == 0)
         status = user_become(command->host);
-    /* The agent's death is the command's, even where nothing else would notice it. After the change
+    /* The agent's death is the command's, even where nothing else would notice it. Behind the change
      * of user, which clears this. */
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         status = -errno;
-    if (status < 0)
-        return status;
-    umask(022);
-    start->at_workdir = true;
-    if (chdir(command->workdir) < 0)
-        return -errno;
-    start->at_workdir = false;
-    return 0;
+    return status;
 }
 
 /* The pty belongs to whom the file system sees open it. */

@@ -81,7 +81,7 @@ static bool make_room(struct exec *exec)
 static void start_job(struct exec *exec, struct tool_call *call, const char *workdir,
                       const struct exec_arguments *arguments)
 {
-    bool login = arguments->login && !arguments->shell;
+    bool login = arguments->login && !arguments->shell && !arguments->tty;
     char *const *known = login ? login_environment(exec->login) : NULL;
     const char *const argv[] = {arguments->shell ? arguments->shell : "bash",
                                 arguments->login && !known ? "-lc" : "-c", arguments->cmd, NULL};
@@ -189,7 +189,7 @@ static void stop(void *state)
     exec->stopping = true;
     for (struct job *job = exec->jobs; job; job = job->next)
         job_interrupt(job);
-    typed_patches_kill(&exec->patches);
+    typed_patches_stop(&exec->patches);
     ending_begin(&exec->ending);
 }
 

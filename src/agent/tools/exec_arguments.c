@@ -13,109 +13,43 @@ enum {
     COMMAND_MAX_BYTES = (128 << 10) - 1, /* Linux's MAX_ARG_STRLEN without the NUL */
 };
 
-#define NUMBER(name, what)  "\"" name "\":{\"type\":\"number\",\"description\":\"" what "\"}"
-#define STRING(name, what)  "\"" name "\":{\"type\":\"string\",\"description\":\"" what "\"}"
-#define BOOLEAN(name, what) "\"" name "\":{\"type\":\"boolean\",\"description\":\"" what "\"}"
-
-const char exec_command_description[] =
-    "Runs a command in a PTY, returning output or a session ID for ongoing interaction.";
+const char exec_command_description[] = "Runs a shell command and returns its output, or a session "
+                                        "ID for ongoing interaction when it is "
+                                        "still running after yield_time_ms.";
 
 const char exec_command_schema[] =
-    "{\"type\":\"object\",\"properties\":{" STRING("cmd", "Shell command to execute.") "," STRING("workdir", "Optional working directory to run the command in; defaults to the turn cwd.") "," STRING(
-        "shell", "Shell binary to launch. Defaults to bash.") "," BOOLEAN("login",
-                                                                          "Whether to run the "
-                                                                          "shell with -l "
-                                                                          "semantics. Defaults to "
-                                                                          "true.") "," BOOLEAN("tt"
-                                                                                               "y",
-                                                                                               "Whe"
-                                                                                               "the"
-                                                                                               "r "
-                                                                                               "to "
-                                                                                               "all"
-                                                                                               "oca"
-                                                                                               "te "
-                                                                                               "a "
-                                                                                               "TTY"
-                                                                                               " fo"
-                                                                                               "r "
-                                                                                               "the"
-                                                                                               " co"
-                                                                                               "mma"
-                                                                                               "nd."
-                                                                                               " De"
-                                                                                               "fau"
-                                                                                               "lts"
-                                                                                               " to"
-                                                                                               " fa"
-                                                                                               "lse"
-                                                                                               " ("
-                                                                                               "pla"
-                                                                                               "in "
-                                                                                               "pip"
-                                                                                               "es)"
-                                                                                               "; "
-                                                                                               "set"
-                                                                                               " "
-                                                                                               "to "
-                                                                                               "tru"
-                                                                                               "e "
-                                                                                               "to "
-                                                                                               "ope"
-                                                                                               "n "
-                                                                                               "a "
-                                                                                               "PTY"
-                                                                                               " an"
-                                                                                               "d "
-                                                                                               "acc"
-                                                                                               "ess"
-                                                                                               " TT"
-                                                                                               "Y "
-                                                                                               "pro"
-                                                                                               "ces"
-                                                                                               "s.") "," NUMBER("yield_time_ms",
-                                                                                                                "How long to wait (in milliseconds) for output before yielding.") "," NUMBER("max_output_tokens",
-                                                                                                                                                                                             "Maximum number of tokens to return. Excess output will be truncated.") "},\"required\":[\"cmd\"],\"additionalProperties\":false}";
+    "{\"type\":\"object\",\"properties\":{"
+    "\"cmd\":{\"type\":\"string\",\"description\":"
+    "\"Shell command to execute.\"},"
+    "\"workdir\":{\"type\":\"string\",\"description\":"
+    "\"Optional working directory to run the command in; defaults to the turn cwd.\"},"
+    "\"shell\":{\"type\":\"string\",\"description\":"
+    "\"Shell binary to launch. Defaults to bash.\"},"
+    "\"login\":{\"type\":\"boolean\",\"description\":"
+    "\"Whether to run the shell with -l semantics. Defaults to true.\"},"
+    "\"tty\":{\"type\":\"boolean\",\"description\":"
+    "\"Whether to allocate a TTY for the command. Defaults to false (plain pipes, no "
+    "input); set to true to open a PTY and be able to type.\"},"
+    "\"yield_time_ms\":{\"type\":\"number\",\"description\":"
+    "\"How long to wait (in milliseconds) for output before yielding.\"},"
+    "\"max_output_tokens\":{\"type\":\"number\",\"description\":"
+    "\"Maximum number of tokens to return. Excess output will be truncated.\"}"
+    "},\"required\":[\"cmd\"],\"additionalProperties\":false}";
 
 const char write_stdin_description[] =
-    "Writes characters to an existing unified exec session and returns recent output.";
+    "Writes characters to a command that is still running, and returns its recent output.";
 
-const char
-    write_stdin_schema[] =
-        "{\"type\":\"object\",\"properties\":{" NUMBER("session_id", "Identifier of the running "
-                                                                     "unified exec session.") "," STRING("chars", "Bytes to write to stdin (may be empty to poll). \\\\u0003 interrupts.") "," NUMBER(
-            "yield_time_ms",
-            "How long to wait (in milliseconds) for output before yielding.") "," NUMBER("max_"
-                                                                                         "output_"
-                                                                                         "tokens",
-                                                                                         "Maximum "
-                                                                                         "number "
-                                                                                         "of "
-                                                                                         "tokens "
-                                                                                         "to "
-                                                                                         "return. "
-                                                                                         "Excess "
-                                                                                         "output "
-                                                                                         "will be "
-                                                                                         "truncated"
-                                                                                         ".") "},"
-                                                                                              "\"re"
-                                                                                              "quir"
-                                                                                              "ed\""
-                                                                                              ":["
-                                                                                              "\"se"
-                                                                                              "ssio"
-                                                                                              "n_"
-                                                                                              "id\""
-                                                                                              "],"
-                                                                                              "\"ad"
-                                                                                              "diti"
-                                                                                              "onal"
-                                                                                              "Prop"
-                                                                                              "erti"
-                                                                                              "es\""
-                                                                                              ":fal"
-                                                                                              "se}";
+const char write_stdin_schema[] =
+    "{\"type\":\"object\",\"properties\":{"
+    "\"session_id\":{\"type\":\"number\",\"description\":"
+    "\"Identifier of the running command, as exec_command gave it.\"},"
+    "\"chars\":{\"type\":\"string\",\"description\":"
+    "\"Bytes to write to stdin (may be empty to poll). \\\\u0003 interrupts.\"},"
+    "\"yield_time_ms\":{\"type\":\"number\",\"description\":"
+    "\"How long to wait (in milliseconds) for output before yielding.\"},"
+    "\"max_output_tokens\":{\"type\":\"number\",\"description\":"
+    "\"Maximum number of tokens to return. Excess output will be truncated.\"}"
+    "},\"required\":[\"session_id\"],\"additionalProperties\":false}";
 
 static int64_t clamp(int64_t value, int64_t min, int64_t max)
 {

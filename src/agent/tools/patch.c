@@ -1,5 +1,4 @@
 /* The apply_patch tool. */
-#include <signal.h>
 #include <stdlib.h>
 
 #include "agent/tool.h"
@@ -88,7 +87,7 @@ static void stop(void *state)
 {
     struct patch_tool *tool = state;
     if (tool->run)
-        patch_run_kill(tool->run);
+        patch_run_stop(tool->run);
 }
 
 static size_t running(void *state)

@@ -24,6 +24,7 @@ enum {
     REPORT_MAX_BYTES = PATCH_MAX_BYTES + (1 << 20),
     CPU_SECONDS = 30, /* a patch with many thousand lines that nearly fit everywhere */
     TIMEOUT_MS = 60000,
+    STOP_MS = 400,
 };
 
 /* The child tells what it did in frames: this, then `len` bytes. First one 'A', 'M' or 'D' with the
@@ -92,7 +93,7 @@ static _Noreturn void run_child(const struct tool_host *host, const char *base, 
     sigset_t none;
     sigemptyset(&none);
     signal(SIGPIPE, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGTERM, SIG_IGN); /* a write is not to be cut in the middle: patch_run_stop() */
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* None of the agent's descriptors is any of the user's business. */
     if (dup2(fd, 0) < 0 || syscall(SYS_close_range, 1U, ~0U, 0U) < 0)
@@ -189,6 +190,12 @@ static bool result(const struct patch_run *run, const char **text, size_t *len, 
     return false;
 }
 
+static void kill_child(struct patch_run *run)
+{
+    if (run->child)
+        kill(run->pid, SIGKILL);
+}
+
 static void finish_when_over(struct patch_run *run)
 {
     if (run->io || run->child)
@@ -212,7 +219,7 @@ static void on_report(void *arg, uint32_t events)
     if (n > 0 || (room && n < 0 && (errno == EAGAIN || errno == EINTR)))
         return;
     if (!room)
-        patch_run_kill(run);
+        kill_child(run);
     loop_remove(run->io);
     run->io = NULL;
     finish_when_over(run);
@@ -230,7 +237,7 @@ static void on_timeout(void *arg)
 {
     struct patch_run *run = arg;
     run->timeout = NULL;
-    patch_run_kill(run);
+    kill_child(run);
 }
 
 static int fork_child(struct patch_run *run, const char *base, struct slice patch, struct err *err)
@@ -284,10 +291,10 @@ struct patch_run *patch_run_start(const struct tool_host *host, struct slice dir
     return NULL;
 }
 
-void patch_run_kill(struct patch_run *run)
+void patch_run_stop(struct patch_run *run)
 {
-    if (run->child)
-        kill(run->pid, SIGKILL);
+    loop_remove(run->timeout);
+    run->timeout = loop_add_timer(run->host->loop, STOP_MS, on_timeout, run);
 }
 
 void patch_run_free(struct patch_run *run)

@@ -22,8 +22,9 @@ struct patch_run *patch_run_start(const struct tool_host *host, struct slice dir
                                   struct slice patch, patch_run_fn *done, void *arg,
                                   struct err *err);
 
-/* End it; DONE is called as soon as the child is gone. */
-void patch_run_kill(struct patch_run *run);
+/* The agent ends: a moment is left for it to come to its end, rather than cut a file in two. DONE is
+ * called as soon as the child is gone. */
+void patch_run_stop(struct patch_run *run);
 
 /* Forget about it: DONE is not called. The child goes on. */
 void patch_run_free(struct patch_run *run);

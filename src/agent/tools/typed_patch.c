@@ -73,10 +73,10 @@ size_t typed_patches_running(const struct typed_patches *patches)
     return count;
 }
 
-void typed_patches_kill(const struct typed_patches *patches)
+void typed_patches_stop(const struct typed_patches *patches)
 {
     for (const struct typed_patch *patch = patches->first; patch; patch = patch->next)
-        patch_run_kill(patch->run);
+        patch_run_stop(patch->run);
 }
 
 void typed_patches_release(struct typed_patches *patches)

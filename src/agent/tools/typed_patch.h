@@ -17,8 +17,8 @@ void typed_patches_add(struct typed_patches *patches, struct tool_call *call, co
 
 size_t typed_patches_running(const struct typed_patches *patches);
 
-/* Kill them: their calls end soon after. */
-void typed_patches_kill(const struct typed_patches *patches);
+/* The agent ends: their calls do soon after. */
+void typed_patches_stop(const struct typed_patches *patches);
 
 /* Forget them; their calls must have ended. */
 void typed_patches_release(struct typed_patches *patches);
