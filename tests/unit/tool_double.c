@@ -63,8 +63,8 @@ void bench_open(struct bench *bench, bool drop)
     };
     if (!drop)
         return;
-    assert_int_equal(chown(bench->home, bench->host.uid, bench->host.gid), 0);
     assert_int_equal(chown(bench->workdir, bench->host.uid, bench->host.gid), 0);
+    assert_int_equal(chown(bench->home, bench->host.uid, bench->host.gid), 0);
 }
 
 static void collect_events(struct bench *bench)
