@@ -64,8 +64,7 @@ struct tool {
     enum tool_kind kind;
     const char *description; /* for the model */
     const char *schema;      /* FUNCTION: JSON Schema (a JSON object as text). CUSTOM: Lark grammar */
-    const char *argument;    /* CUSTOM: name of the one string argument in the function form, */
-    const char *function_description; /* and what its description is there; NULL: the same */
+    const char *argument;    /* CUSTOM: name of the one string argument in the function form */
     bool exclusive; /* runs alone: after every earlier call of the response, before every later one */
 
     /* Begin CALL; STATE is the group's. */

@@ -101,7 +101,7 @@ static void every_schema_is_a_json_object(void **state)
             if (tool->kind == TOOL_CUSTOM) {
                 assert_string_equal(tool->argument, "input");
                 assert_non_null(strstr(tool->schema, "%import common.LF"));
-                assert_non_null(strstr(tool->function_description, "*** Begin Patch"));
+                assert_non_null(strstr(tool->description, "*** Begin Patch"));
                 continue;
             }
             functions++;

@@ -4,13 +4,11 @@
 #include "agent/tool.h"
 #include "agent/tools/patch_run.h"
 
-static const char description[] = "Use the `apply_patch` tool to edit files. This is a FREEFORM "
-                                  "tool, so do not wrap the patch in "
-                                  "JSON.";
-
-/* For models that know neither the tool nor its grammar. */
-static const char function_description[] =
-    "Use the `apply_patch` tool to edit files. `input` is a patch in this format:\n"
+/* For the custom form and the function form alike; the format is spelled out for models that know
+ * neither the tool nor its grammar. */
+static const char description[] =
+    "Use the `apply_patch` tool to edit files. Its input is the patch itself as plain text, not "
+    "wrapped in JSON or a code fence, in this format:\n"
     "\n"
     "*** Begin Patch\n"
     "*** Add File: path/new.txt\n"
@@ -109,7 +107,6 @@ static const struct tool tools[] = {
      .description = description,
      .schema = grammar,
      .argument = "input",
-     .function_description = function_description,
      .exclusive = true,
      .start = apply_patch},
 };
