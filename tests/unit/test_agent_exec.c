@@ -408,23 +408,63 @@ static void progress_is_reported_now_and_then(void **state)
     json_decref(events);
 }
 
-static void sixty_four_processes_and_no_more(void **state)
+static struct asked nested;
+
+static void start_another(struct asked *asked)
 {
-    static struct asked asked[64];
-    struct asked refused;
-    for (size_t i = 0; i < 64; i++)
+    on_finish = NULL;
+    ask_begin(&group, "exec_command", "{\"cmd\":\"echo nested\",\"login\":false}", &nested);
+}
+
+/* As many processes as there may be but one, all of them sleeping. */
+static void fill_with_sleepers(void)
+{
+    static struct asked asked[63];
+    for (size_t i = 0; i < 63; i++)
         ask_begin(&group, "exec_command",
                   "{\"cmd\":\"exec sleep 100\",\"login\":false,\"yield_time_ms\":250}", &asked[i]);
-    run_with("echo x", "", &refused);
-    assert_true(says(&refused, "64 processes are running already"));
-    asked_release(&refused);
-    for (size_t i = 0; i < 64; i++) {
+    for (size_t i = 0; i < 63; i++) {
         ask_wait(&bench, &asked[i]);
         asked_release(&asked[i]);
     }
+}
+
+/* The turn loop starts the next call from within the end of one, whose process is then no more. */
+static void a_call_may_start_from_within_an_end(void **state)
+{
+    struct asked asked;
+    fill_with_sleepers();
+    on_finish = start_another;
+    expect("echo outer", "outer\n");
+    ask_wait(&bench, &nested);
+    assert_true(str_ends_with(nested.text, "Output:\nnested\n"));
+    asked_release(&nested);
+
+    run_with("sleep 0.3", ",\"yield_time_ms\":1", &asked);
+    asked_release(&asked);
+    wait_for_status("completed");
+    on_finish = start_another;
+    ask(&bench, &group, "write_stdin", "{\"session_id\":66}", &asked);
+    assert_true(says(&asked, "Process exited with code 0\n"));
+    asked_release(&asked);
+    ask_wait(&bench, &nested);
+    assert_true(str_ends_with(nested.text, "Output:\nnested\n"));
+    asked_release(&nested);
+}
+
+static void sixty_four_processes_and_no_more(void **state)
+{
+    struct asked asked;
+    fill_with_sleepers();
+    run_with("exec sleep 100", ",\"login\":false,\"yield_time_ms\":1", &asked);
+    asked_release(&asked);
+    run_with("echo x", "", &asked);
+    assert_true(says(&asked, "64 processes are running already"));
+    asked_release(&asked);
     /* One that has ended makes room, also when nobody asked how it went. */
-    ask(&bench, &group, "write_stdin", "{\"session_id\":5,\"chars\":\"\\u0003\"}", &refused);
-    asked_release(&refused);
+    ask(&bench, &group, "write_stdin", "{\"session_id\":5,\"chars\":\"\\u0003\"}", &asked);
+    assert_true(says(&asked, "Process exited with code 130\n"));
+    asked_release(&asked);
     expect("echo x", "x\n");
 }
 
@@ -448,6 +488,12 @@ static void a_patch_typed_into_the_shell_is_applied(void **state)
                         text_of("%s/sub/f", bench.workdir));
     json_decref(events);
     expect("cat sub/f", "$new\n");
+    expect("apply_patch <<'EOF'\n*** Begin Patch\n*** Delete File: sub/g\n*** End Patch\nEOF",
+           "Success. Updated the following files:\nD sub/g\n");
+    events = bench_events(&bench);
+    changes = json_object_get(last_item(events, "file_change"), "changes");
+    assert_string_equal(member(json_array_get(changes, 0), "path"), "sub/g");
+    json_decref(events);
 
     run_with("apply_patch <<'EOF'\n*** Begin Patch\nnonsense\n*** End Patch\nEOF",
              ",\"workdir\":\"sub\"", &asked);
@@ -705,6 +751,7 @@ int main(void)
         TEST(a_terminal_interrupts_its_foreground),
         TEST(a_terminal_that_does_not_read_is_bounded),
         TEST(progress_is_reported_now_and_then),
+        TEST(a_call_may_start_from_within_an_end),
         TEST(sixty_four_processes_and_no_more),
         TEST(a_patch_typed_into_the_shell_is_applied),
         TEST(ids_of_a_restarted_agent_are_new),

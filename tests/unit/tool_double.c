@@ -13,6 +13,8 @@
 
 enum { PATIENCE_MS = 20000, EVENT_BYTES_MAX = 64 << 20, OWN_UIDS = 3000000 };
 
+void (*on_finish)(struct asked *asked);
+
 void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t len)
 {
     struct asked *asked = (struct asked *)call; /* its first member */
@@ -23,6 +25,8 @@ void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t 
     asked->done = true;
     asked->ok = ok;
     asked->text = buf_steal(&clean, NULL);
+    if (on_finish)
+        on_finish(asked);
 }
 
 void tool_call_finishf(struct tool_call *call, bool ok, const char *format, ...)

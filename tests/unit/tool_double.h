@@ -29,6 +29,9 @@ struct asked {
     json_t *arguments;
 };
 
+/* Called by tool_call_finish() at its end, as the turn loop may start the next call there. */
+extern void (*on_finish)(struct asked *asked);
+
 /* Run as ourselves; with DROP as a user of our own that nobody else is. */
 void bench_open(struct bench *bench, bool drop);
 void bench_close(struct bench *bench); /* removes the directory */

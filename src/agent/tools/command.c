@@ -96,8 +96,8 @@ static int enter_workdir(const struct command *command)
     return status;
 }
 
-/* The user comes last: from then on other processes of it can stop this one, and us with it, since we
- * wait for its exec. */
+/* The user comes last: from then on other processes of it can stop this one, and us with it, since
+ * we wait for its exec. */
 static int prepare(void *arg)
 {
     struct start *start = arg;
@@ -116,8 +116,8 @@ static int prepare(void *arg)
         status = -errno;
     if (status == 0)
         status = user_become(command->host);
-    /* The agent's death is the command's, even where nothing else would notice it. Behind the change
-     * of user, which clears this. */
+    /* The agent's death is the command's, even where nothing else would notice it. Behind the
+     * change of user, which clears this. */
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         status = -errno;
     return status;

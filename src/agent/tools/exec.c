@@ -169,8 +169,8 @@ static void write_stdin(void *state, struct tool_call *call)
         status = type(job, arguments.chars, &err);
     if (status < 0)
         tool_call_finishf(call, false, "%s", err.message);
-    else if (job_wait(job, call, arguments.yield_ms, arguments.max_output_tokens))
-        remove_job(exec, job);
+    else
+        job_wait(job, call, arguments.yield_ms, arguments.max_output_tokens);
 }
 
 static void signal_known(void *arg, int signal)

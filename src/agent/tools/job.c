@@ -68,25 +68,26 @@ void job_text(int64_t began_us, const char *status, const struct output *output,
     output_text(output, max_tokens, out);
 }
 
-/* Answer the call that waits, with what came since the last answer. */
-static void answer(struct job *job, bool ok, const char *status)
+/* The answer to the call that waits: what came since the last one. It is finished last, when
+ * nothing of the job is touched any more, since the turn loop may start the next call from within.
+ */
+static struct tool_call *take_answer(struct job *job, const char *status, struct buf *text)
 {
     struct tool_call *call = job->call;
-    AUTO_BUF struct buf text;
-    buf_init(&text, SESSION_KEPT_BYTES + TEXT_EXTRA_BYTES);
-    job_text(job->call_began_us, status, &job->session->unread, job->max_output_tokens, &text);
+    buf_init(text, SESSION_KEPT_BYTES + TEXT_EXTRA_BYTES);
+    job_text(job->call_began_us, status, &job->session->unread, job->max_output_tokens, text);
     output_release(&job->session->unread);
     loop_remove(job->yield);
     job->yield = NULL;
     job->call = NULL;
-    tool_call_finish(call, ok, text.data, text.len);
+    return call;
 }
 
-static void answer_end(struct job *job)
+static void answer(struct job *job, bool ok, const char *status)
 {
-    char status[STATUS_MAX];
-    snprintf(status, sizeof status, "Process exited with code %d", job->session->exit_code);
-    answer(job, true, status);
+    AUTO_BUF struct buf text;
+    struct tool_call *call = take_answer(job, status, &text);
+    tool_call_finish(call, ok, text.data, text.len);
 }
 
 static void yield(void *arg)
@@ -98,16 +99,27 @@ static void yield(void *arg)
     answer(job, true, status);
 }
 
+/* Tell the owner, who frees the job, and then the call that waits. */
+static void answer_end(struct job *job)
+{
+    char status[STATUS_MAX];
+    AUTO_BUF struct buf text;
+    snprintf(status, sizeof status, "Process exited with code %d", job->session->exit_code);
+    struct tool_call *call = take_answer(job, status, &text);
+    job->ended(job->arg, job, true);
+    tool_call_finish(call, true, text.data, text.len);
+}
+
 static void session_ended(void *arg)
 {
     struct job *job = arg;
     loop_remove(job->update);
     job->update = NULL;
     emit(job, EVENT_COMPLETED, WHOLE_TOKENS);
-    bool waited = job->call != NULL;
-    if (waited)
+    if (job->call)
         answer_end(job);
-    job->ended(job->arg, job, waited);
+    else
+        job->ended(job->arg, job, false);
 }
 
 struct job *job_start(const struct command *command, unsigned id, const char *text,
@@ -134,16 +146,15 @@ struct job *job_start(const struct command *command, unsigned id, const char *te
     return job;
 }
 
-bool job_wait(struct job *job, struct tool_call *call, int64_t yield_ms, uint64_t max_output_tokens)
+void job_wait(struct job *job, struct tool_call *call, int64_t yield_ms, uint64_t max_output_tokens)
 {
     job->call = call;
+    job->call_began_us = clock_mono_us();
     job->max_output_tokens = max_output_tokens;
-    if (job->session->ended) {
+    if (job->session->ended)
         answer_end(job);
-        return true;
-    }
-    job->yield = loop_add_timer(job->host->loop, yield_ms, yield, job);
-    return false;
+    else
+        job->yield = loop_add_timer(job->host->loop, yield_ms, yield, job);
 }
 
 void job_interrupt(struct job *job)

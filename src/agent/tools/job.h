@@ -11,9 +11,9 @@ enum { JOB_MAX_OUTPUT_TOKENS = SESSION_KEPT_BYTES / OUTPUT_BYTES_PER_TOKEN };
 
 struct job;
 
-/* Called when JOB's process and output have ended, its call has been answered, if one waited, and
- * the item completed. WAITED: the job is over then; the callee frees it. Otherwise it stays until a
- * call has asked how it ended. */
+/* JOB's process and output have ended, and its item is completed. WAITED: its end is about to be
+ * told to the call that waits, and the job is over: the callee forgets and frees it. Otherwise it
+ * stays, until a call asks. */
 typedef void job_ended_fn(void *arg, struct job *job, bool waited);
 
 struct job {
@@ -40,9 +40,9 @@ struct job {
 struct job *job_start(const struct command *command, unsigned id, const char *text,
                       job_ended_fn *ended, void *arg, struct err *err);
 
-/* Answer CALL when the job ends or YIELD_MS are over, whichever is first. A job that has ended is
- * answered at once: true then, and the caller frees it. */
-bool job_wait(struct job *job, struct tool_call *call, int64_t yield_ms,
+/* Answer CALL when the job ends or YIELD_MS are over, whichever is first. When it has ended
+ * already, that is now, and the job is gone. */
+void job_wait(struct job *job, struct tool_call *call, int64_t yield_ms,
               uint64_t max_output_tokens);
 
 /* The agent ends: answer the call that waits, if any, as interrupted. */

@@ -6,39 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/tools/patch_apply.h"
-#include "agent/user.h"
+#include "agent/tools/patch_child.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
 
 enum {
-    TEXT_MAX_BYTES = 40000, /* 10,000 tokens: what a model is shown of any output */
-    REPORT_MAX_BYTES = PATCH_MAX_BYTES + (1 << 20),
-    CPU_SECONDS = 30, /* a patch with many thousand lines that nearly fit everywhere */
     TIMEOUT_MS = 60000,
     STOP_MS = 400,
+    READ_BYTES = 65536,
 };
-
-/* The child tells what it did in frames: this, then `len` bytes. First one 'A', 'M' or 'D' with the
- * path for each operation that was carried out, at last FRAME_OK or FRAME_FAILED with the text. */
-struct frame {
-    char type;
-    uint32_t len;
-};
-
-enum { FRAME_OK = 'o', FRAME_FAILED = 'f' };
 
 struct patch_run {
     const struct tool_host *host;
-    char *directory; /* as the patch's author sees it; NULL: the workdir */
+    char *directory; /* where relative paths begin; NULL: the workdir, and they are reported as such
+                      */
     patch_run_fn *done;
     void *arg;
     pid_t pid;
@@ -48,76 +33,8 @@ struct patch_run {
     struct loop_source *io, *child, *timeout;
 };
 
-/* --- in the child --- */
-
-static void put(struct buf *report, char type, const char *bytes, size_t len)
-{
-    struct frame frame = {type, (uint32_t)len};
-    buf_append(report, &frame, sizeof frame);
-    buf_append(report, bytes, len);
-}
-
-static void put_text(struct buf *report, bool ok, const struct patch *patch,
-                     struct patch_progress *progress)
-{
-    struct buf *text = &progress->text;
-    if (!ok && progress->done) {
-        buf_append_str(text, "Done before that, and not undone:\n");
-        for (size_t i = 0; i < progress->done; i++) {
-            struct slice path = patch_op_path(&patch->ops[i]);
-            buf_appendf(text, "%c %.*s\n", patch_op_letter(&patch->ops[i]), (int)path.len, path.at);
-        }
-    }
-    put(report, ok ? FRAME_OK : FRAME_FAILED, text->data, text->len);
-}
-
-static void apply(struct slice text, const char *base, struct buf *report)
-{
-    struct patch patch;
-    struct patch_progress progress = {0};
-    buf_init(&progress.text, TEXT_MAX_BYTES);
-    int status = patch_parse(&patch, text.at, text.len, &progress.text);
-    if (status == 0)
-        status = patch_apply(&patch, base, &progress);
-    for (size_t i = 0; i < progress.done; i++) {
-        struct slice path = patch_op_path(&patch.ops[i]);
-        put(report, patch_op_letter(&patch.ops[i]), path.at, path.len);
-    }
-    put_text(report, status == 0, &patch, &progress);
-}
-
-static _Noreturn void run_child(const struct tool_host *host, const char *base, struct slice patch,
-                                int fd)
-{
-    const struct rlimit cpu = {CPU_SECONDS, CPU_SECONDS};
-    sigset_t none;
-    sigemptyset(&none);
-    signal(SIGPIPE, SIG_DFL);
-    signal(SIGTERM, SIG_IGN); /* a write is not to be cut in the middle: patch_run_stop() */
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    /* None of the agent's descriptors is any of the user's business. */
-    if (dup2(fd, 0) < 0 || syscall(SYS_close_range, 1U, ~0U, 0U) < 0)
-        _exit(127);
-    setrlimit(RLIMIT_CPU, &cpu);
-    umask(022);
-    struct buf report;
-    struct err err;
-    buf_init(&report, REPORT_MAX_BYTES);
-    int status = user_become(host);
-    if (status == 0 && prctl(PR_SET_DUMPABLE, 0) == 0) {
-        apply(patch, base, &report);
-    } else {
-        static const char why[] = "apply_patch cannot become the sandbox's user\n";
-        put(&report, FRAME_FAILED, why, sizeof why - 1);
-    }
-    io_write_all(0, report.data, report.len, &err);
-    _exit(0);
-}
-
-/* --- in the agent --- */
-
 /* The next frame of REPORT at *AT; false at its end. */
-static bool next_frame(const struct buf *report, size_t *at, struct frame *frame,
+static bool next_frame(const struct buf *report, size_t *at, struct patch_frame *frame,
                        const char **bytes)
 {
     if (report->len - *at < sizeof *frame)
@@ -141,7 +58,7 @@ static void report_changes(const struct patch_run *run, bool ok)
 {
     struct event_change *changes = NULL;
     size_t count = 0, room = 0, at = 0;
-    struct frame frame;
+    struct patch_frame frame;
     const char *bytes;
     while (next_frame(&run->report, &at, &frame, &bytes)) {
         const char *kind = frame.type == 'A'   ? "add"
@@ -172,11 +89,11 @@ static bool result(const struct patch_run *run, const char **text, size_t *len, 
                    size_t fallback_size)
 {
     size_t at = 0;
-    struct frame frame;
+    struct patch_frame frame;
     while (next_frame(&run->report, &at, &frame, text)) {
         *len = frame.len;
-        if (frame.type == FRAME_OK || frame.type == FRAME_FAILED)
-            return frame.type == FRAME_OK;
+        if (frame.type == PATCH_FRAME_OK || frame.type == PATCH_FRAME_FAILED)
+            return frame.type == PATCH_FRAME_OK;
     }
     if (WIFSIGNALED(run->wait_status))
         snprintf(fallback, fallback_size,
@@ -212,8 +129,8 @@ static void finish_when_over(struct patch_run *run)
 static void on_report(void *arg, uint32_t events)
 {
     struct patch_run *run = arg;
-    char *room = buf_reserve(&run->report, 65536);
-    ssize_t n = room ? read(run->fd, room, 65536) : -1;
+    char *room = buf_reserve(&run->report, READ_BYTES);
+    ssize_t n = room ? read(run->fd, room, READ_BYTES) : -1;
     if (n > 0)
         buf_wrote(&run->report, (size_t)n);
     if (n > 0 || (room && n < 0 && (errno == EAGAIN || errno == EINTR)))
@@ -249,7 +166,7 @@ static int fork_child(struct patch_run *run, const char *base, struct slice patc
     io_set_nonblocking(run->fd, true);
     run->pid = fork();
     if (run->pid == 0)
-        run_child(run->host, base, patch, ends[1]);
+        patch_child(run->host, base, patch, ends[1]);
     int status = run->pid < 0 ? err_errno(err, "cannot fork") : 0;
     close(ends[1]);
     return status;
@@ -277,14 +194,10 @@ struct patch_run *patch_run_start(const struct tool_host *host, struct slice dir
     if (!run)
         abort();
     *run = (struct patch_run){.host = host, .done = done, .arg = arg, .fd = -1};
-    buf_init(&run->report, REPORT_MAX_BYTES + 65536);
-    AUTO_FREE char *base = str_dup(host->workdir);
-    if (directory.at) {
+    buf_init(&run->report, PATCH_REPORT_MAX_BYTES + READ_BYTES);
+    if (directory.at)
         run->directory = str_format("%.*s", (int)directory.len, directory.at);
-        free(base);
-        base = run->directory[0] == '/' ? str_dup(run->directory)
-                                        : str_format("%s/%s", host->workdir, run->directory);
-    }
+    const char *base = run->directory ? run->directory : host->workdir;
     if (fork_child(run, base, patch, err) == 0 && watch(run, err) == 0)
         return run;
     patch_run_free(run);

@@ -22,8 +22,8 @@ struct patch_run *patch_run_start(const struct tool_host *host, struct slice dir
                                   struct slice patch, patch_run_fn *done, void *arg,
                                   struct err *err);
 
-/* The agent ends: a moment is left for it to come to its end, rather than cut a file in two. DONE is
- * called as soon as the child is gone. */
+/* The agent ends: a moment is left for it to come to its end, rather than cut a file in two. DONE
+ * is called as soon as the child is gone. */
 void patch_run_stop(struct patch_run *run);
 
 /* Forget about it: DONE is not called. The child goes on. */

@@ -57,6 +57,8 @@ void typed_patches_add(struct typed_patches *patches, struct tool_call *call, co
         joined = str_format("%s/%.*s", workdir, (int)directory.len, directory.at);
         directory = slice_of(joined);
     }
+    if (slice_is(directory, patches->host->workdir))
+        directory.at = NULL; /* the paths are then reported as they are in the patch */
     struct err err;
     patch->run = patch_run_start(patches->host, directory, typed->patch, applied, patch, &err);
     if (patch->run)
