@@ -85,8 +85,8 @@ static _Noreturn void run_child(const struct process_options *options, int repor
     _exit(127);
 }
 
-/* The child is entered with every signal blocked: a handler of ours must not run in it, least of all
- * in memory that it shares with us. */
+/* The child is entered with every signal blocked: a handler of ours must not run in it, least of
+ * all in memory that it shares with us. */
 static pid_t start_child(const struct process_options *options, int report_fd)
 {
     sigset_t all, before;
@@ -137,7 +137,8 @@ int process_wait(pid_t pid)
     return status;
 }
 
-/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never blocks. */
+/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never blocks.
+ */
 static void drain(int fd, struct buf *out)
 {
     char chunk[8192];
