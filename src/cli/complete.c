@@ -46,12 +46,11 @@ static bool offer_choices(const struct verb *verb, const char *before, const cha
         if (o->kind != OPTION_CHOICE || !str_starts_with(before, "--") ||
             strcmp(before + 2, o->name))
             continue;
-        for (const char *p = o->value; *p; p += strspn(p, "|")) {
+        const char *choices = o->choices, *choice;
+        for (size_t len; (len = choice_next(&choices, &choice));) {
             char word[64];
-            size_t len = strcspn(p, "|");
-            snprintf(word, sizeof word, "%.*s", (int)len, p);
+            snprintf(word, sizeof word, "%.*s", (int)len, choice);
             offer(word, prefix);
-            p += len;
         }
         return true;
     }

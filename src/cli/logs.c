@@ -32,7 +32,8 @@ static const struct option logs_options[] = {
     {.name = "phase",
      .kind = OPTION_CHOICE,
      .offset = FIELD(phase),
-     .value = "preparing|baseline|working|verifying|delivering|finishing",
+     .value = "PHASE",
+     .choices = "preparing|baseline|working|verifying|delivering|finishing",
      .help = "only this phase"},
     {0},
 };

@@ -50,16 +50,21 @@ static int unknown_option(const struct option *table, const char *name, size_t l
     return err_set(err, ERR_USAGE, "unknown option '--%s'", word);
 }
 
-/* Is WORD one of the alternatives in "a|b|c"? */
-static bool is_choice(const char *choices, const char *word)
+size_t choice_next(const char **choices, const char **word)
 {
-    size_t len = strlen(word);
-    for (const char *p = choices; *p; p += strspn(p, "|")) {
-        size_t span = strcspn(p, "|");
-        if (span == len && !memcmp(p, word, len))
+    *word = *choices + strspn(*choices, "|");
+    size_t len = strcspn(*word, "|");
+    *choices = *word + len;
+    return len;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+    const char *word;
+    size_t len;
+    while ((len = choice_next(&choices, &word)))
+        if (len == strlen(value) && !memcmp(word, value, len))
             return true;
-        p += span;
-    }
     return false;
 }
 
@@ -102,9 +107,9 @@ static int set_value(const struct option *option, const char *value, void *into,
         *(const char **)field = value;
         return 0;
     case OPTION_CHOICE:
-        if (!is_choice(option->value, value))
+        if (!is_choice(option->choices, value))
             return err_set(err, ERR_USAGE, "--%s '%s': not one of %s", option->name, value,
-                           option->value);
+                           option->choices);
         *(const char **)field = value;
         return 0;
     case OPTION_NUMBER:
@@ -209,6 +214,7 @@ void options_help(const struct option *table, struct buf *out)
             if (o->hidden)
                 continue;
             option_head(o, head, sizeof head);
-            buf_appendf(out, "  %-*s  %s\n", widest, head, o->help);
+            buf_appendf(out, "  %-*s  %s%s%s\n", widest, head, o->help, o->choices ? ": " : "",
+                        o->choices ? o->choices : "");
         }
 }

@@ -18,7 +18,7 @@
 enum option_kind {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char *, not empty */
-    OPTION_CHOICE,   /* const char *: one of the words in `value`, "low|medium|high" */
+    OPTION_CHOICE,   /* const char *: one of `choices` */
     OPTION_NUMBER,   /* struct option_number, from min to max */
     OPTION_DURATION, /* int64_t, milliseconds */
 };
@@ -32,8 +32,9 @@ struct option {
     const char *name; /* without the dashes; NULL ends the table */
     char letter;      /* 0: none */
     enum option_kind kind;
-    size_t offset;     /* of its value in the verb's structure */
-    const char *value; /* what help calls its value: "PATH" */
+    size_t offset;       /* of its value in the verb's structure */
+    const char *value;   /* what help calls its value: "PATH" */
+    const char *choices; /* "low|medium|high" */
     const char *help;
     int64_t min, max;
     bool hidden; /* from help: for other programs */
@@ -53,6 +54,10 @@ extern const struct option common_options[];
  */
 int options_parse(const struct option *table, bool first_argument_ends, int argc, char **argv,
                   void *into, const char **arguments, struct err *err);
+
+/* The next of the words in *CHOICES ("a|b|c"), which moves behind it: *WORD and its length, 0 at
+ * the end. */
+size_t choice_next(const char **choices, const char **word);
 
 /* The help of the options in the tables, a line each. */
 void options_help(const struct option *table, struct buf *out);

@@ -9,7 +9,7 @@
 #include "cli/text.h"
 #include "cli/words.h"
 
-enum { LABEL_WIDTH = 16 };
+enum { LABEL_WIDTH = 16, PROMPT_WIDTH_MIN = 20 };
 
 struct report {
     struct buf *out;
@@ -36,15 +36,19 @@ static void label(const struct report *report, const char *name)
     buf_appendf(report->out, "  %-*s", LABEL_WIDTH - 2, name);
 }
 
-/* A line with TEXT from outside; nothing when there is none. */
-static void line(const struct report *report, const char *name, const char *text)
+/* A line with TEXT from outside, cut to WIDTH columns; nothing when there is none. */
+static void line_cut(const struct report *report, const char *name, const char *text, size_t width)
 {
     if (!text)
         return;
     label(report, name);
-    append_line(report->out, text,
-                report->width > LABEL_WIDTH + 20 ? report->width - LABEL_WIDTH : 20);
+    append_line(report->out, text, width);
     buf_append_char(report->out, '\n');
+}
+
+static void line(const struct report *report, const char *name, const char *text)
+{
+    line_cut(report, name, text, SIZE_MAX);
 }
 
 /* "task-abc123 completed: tests passed" */
@@ -88,7 +92,9 @@ static void what(const struct report *report)
 {
     const json_t *task = report->task;
     char commit[8];
-    line(report, "prompt", field_text(task, "prompt"));
+    bool wide = report->width > LABEL_WIDTH + PROMPT_WIDTH_MIN;
+    line_cut(report, "prompt", field_text(task, "prompt"),
+             wide ? report->width - LABEL_WIDTH : PROMPT_WIDTH_MIN);
     short_commit(field_text(task, "base_commit"), commit);
     AUTO_FREE char *repo = str_format("%s (%s at %s)", field_text_or(task, "repo", "?"),
                                       field_text_or(task, "base", "HEAD"), commit);
