@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +29,17 @@ static void buf_grows_to_its_maximum_and_no_further(void **state)
     AUTO_FREE char *stolen = buf_steal(&buf, NULL);
     assert_string_equal(stolen, "456789");
     assert_int_equal(buf.len, 0);
+    buf_release(&buf);
+}
+
+static void buf_is_a_string_also_when_reserved_room_is_not_used(void **state)
+{
+    struct buf buf;
+    buf_init(&buf, 2000);
+    mallopt(M_PERTURB, 0x55); /* new memory is not zero */
+    assert_non_null(buf_reserve(&buf, 1000));
+    mallopt(M_PERTURB, 0);
+    assert_string_equal(buf.data, "");
     buf_release(&buf);
 }
 
@@ -218,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
+        cmocka_unit_test(buf_is_a_string_also_when_reserved_room_is_not_used),
         cmocka_unit_test(durations_are_read_strictly),
         cmocka_unit_test(times_are_rfc3339_in_utc),
         cmocka_unit_test(outside_bytes_become_valid_utf8),
