@@ -51,6 +51,12 @@ static void line(const struct report *report, const char *name, const char *text
     line_cut(report, name, text, SIZE_MAX);
 }
 
+/* Is "nothing had to be done" what came out? */
+static bool is_without_change(const json_t *task)
+{
+    return !strcmp(field_text_or(task, "state", ""), "completed") && !field_text(task, "commit");
+}
+
 /* "task-abc123 completed: tests passed" */
 static void headline(const struct report *report)
 {
@@ -66,6 +72,8 @@ static void headline(const struct report *report)
     if (waiting) {
         buf_append_str(report->out, ": waits for ");
         append_line(report->out, waiting, SIZE_MAX);
+    } else if (is_without_change(task)) {
+        buf_append_str(report->out, ": no change was needed");
     } else if (verdict && state_is_final(state)) {
         buf_append_str(report->out, ": ");
         AUTO_FREE char *text = text_clean(verdict_text(verdict));
@@ -139,6 +147,8 @@ static void evidence(const struct report *report)
 {
     test_line(report, "baseline", "evidence.baseline");
     test_line(report, "verification", "evidence.verification");
+    if (!strcmp(field_text_or(report->task, "verdict", ""), "no_tests"))
+        line(report, "hint", "name the tests' command with --test, or add tests");
     test_names(report, "newly broken", "evidence.newly_broken");
     test_names(report, "newly fixed", "evidence.newly_fixed");
     test_names(report, "tests added", "evidence.tests_added");
@@ -155,8 +165,6 @@ static void outcome(const struct report *report)
     if (branch && commit) {
         AUTO_FREE char *text = str_format("%s at %s", branch, digits);
         line(report, "branch", text);
-    } else if (!strcmp(field_text_or(task, "state", ""), "completed")) {
-        line(report, "branch", "none: no change was needed");
     } else {
         line(report, "branch", branch);
     }

@@ -414,8 +414,26 @@ static void the_report_has_the_evidence(void **state)
                                   "  see it        codex diff task-abc123\n"
                                   "  take it       codex apply task-abc123\n");
     assert_int_equal(task_exit_status(task), 0);
+    buf_clear(&out);
+    json_object_set_new(task, "verdict", json_string("no_tests"));
+    report_append(&out, task, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "task-abc123 completed: no tests found\n"));
+    assert_non_null(
+        strstr(out.data, "  hint          name the tests' command with --test, or add tests\n"));
+    assert_int_equal(task_exit_status(task), 0);
     json_object_set_new(task, "verdict", json_string("failed"));
     assert_int_equal(task_exit_status(task), 1);
+    buf_clear(&out);
+    json_t *unchanged = event(task_text, 1);
+    json_object_set_new(unchanged, "commit", json_null());
+    json_object_set_new(unchanged, "branch", json_null());
+    json_object_set_new(unchanged, "pull_request", json_null());
+    json_object_set_new(unchanged, "verdict", json_string("none"));
+    report_append(&out, unchanged, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "task-abc123 completed: no change was needed\n"));
+    assert_null(strstr(out.data, "  branch"));
+    assert_null(strstr(out.data, "codex apply"));
+    json_decref(unchanged);
     json_object_set_new(task, "state", json_string("cancelled"));
     json_object_set_new(task, "verdict", json_null());
     assert_int_equal(task_exit_status(task), 1);
