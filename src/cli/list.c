@@ -1,3 +1,4 @@
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@
 #include "cli/verb.h"
 #include "cli/words.h"
 
-enum { LIMIT_DEFAULT = 50, PAGE = 200 };
+enum { LIMIT_DEFAULT = 50, PAGE = 200, BRANCH_WIDTH = 24 /* columns, on a terminal */ };
 
 struct list_options {
     struct common_options common;
@@ -90,7 +91,11 @@ static void add_row(struct table *table, const json_t *task)
     table_add(table, STYLE_DIM, age);
     table_add(table, state_style(state), state);
     table_add(table, verdict_style(verdict), verdict);
-    table_add(table, STYLE_PLAIN, field_text(task, "branch"));
+    AUTO_BUF struct buf branch;
+    buf_init(&branch, API_ANSWER_MAX);
+    append_line(&branch, field_text_or(task, "branch", "-"),
+                terminal_columns() == SIZE_MAX ? SIZE_MAX : BRANCH_WIDTH);
+    table_add(table, STYLE_PLAIN, branch.data);
     table_add(table, STYLE_PLAIN, field_text(task, "prompt"));
 }
 

@@ -1,3 +1,4 @@
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #include "cli/table.h"
 #include "cli/verb.h"
 #include "cli/words.h"
+
+enum { DOING_WIDTH = 24 }; /* columns of what a task does, on a terminal */
 
 struct status_options {
     struct common_options common;
@@ -33,8 +36,12 @@ static void add_active(struct table *table, const json_t *task)
     table_add(table, STYLE_PLAIN, elapsed);
     table_add(table, STYLE_PLAIN, in);
     AUTO_BUF struct buf doing;
-    buf_init(&doing, 4096);
-    append_line(&doing, waiting ? waiting : activity ? activity : "", 40);
+    buf_init(&doing, API_ANSWER_MAX);
+    append_line(&doing,
+                waiting    ? waiting
+                : activity ? activity
+                           : "",
+                terminal_columns() == SIZE_MAX ? SIZE_MAX : DOING_WIDTH);
     table_add(table, waiting ? STYLE_DIM : STYLE_CYAN, doing.len ? doing.data : NULL);
     table_add(table, STYLE_PLAIN, field_text(task, "prompt"));
 }
