@@ -27,7 +27,7 @@ struct totals {
 static int fetch_diff(const char *id, struct buf *diff, struct err *err)
 {
     struct session session;
-    int status = session_open(&session, err);
+    int status = session_open_task(&session, id, err);
     if (status < 0)
         return status;
     AUTO_FREE char *target = api_task_target(id, "/diff");
@@ -123,11 +123,9 @@ static int run_apply(const void *arg, const char *const *arguments, int count, s
     AUTO_BUF struct buf diff, errors;
     buf_init(&diff, API_ANSWER_MAX);
     buf_init(&errors, GIT_OUTPUT_MAX);
-    int status = api_check_id(id, err);
+    int status = fetch_diff(id, &diff, err);
     if (status == 0)
         status = checkout_top(&top, err);
-    if (status == 0)
-        status = fetch_diff(id, &diff, err);
     if (status == 0 && diff.len)
         status = count_changes(top, &diff, &totals, err);
     if (status == 0 && diff.len)

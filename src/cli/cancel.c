@@ -34,9 +34,7 @@ static int run_cancel(const void *arg, const char *const *arguments, int count, 
 {
     const struct cancel_options *options = arg;
     struct session session;
-    int status = api_check_id(arguments[0], err);
-    if (status == 0)
-        status = session_open(&session, err);
+    int status = session_open_task(&session, arguments[0], err);
     if (status < 0)
         return status;
     status = cancel(&session, arguments[0], options->common.json, err);

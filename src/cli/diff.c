@@ -75,9 +75,7 @@ static int run_diff(const void *arg, const char *const *arguments, int count, st
     struct session session;
     AUTO_BUF struct buf diff;
     buf_init(&diff, API_ANSWER_MAX);
-    int status = api_check_id(arguments[0], err);
-    if (status == 0)
-        status = session_open(&session, err);
+    int status = session_open_task(&session, arguments[0], err);
     if (status < 0)
         return status;
     AUTO_FREE char *target = api_task_target(arguments[0], "/diff");

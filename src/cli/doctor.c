@@ -49,9 +49,7 @@ void check_add(json_t *list, const char *check, enum finding finding, const char
 /* Nobody serves. Root gets a server with the first task, unless one is expected elsewhere. */
 static void no_server(json_t *list, const struct session *session, const struct err *err)
 {
-    const char *variable = getenv("CODEX_SOCKET");
-    bool configured = (variable && *variable) || session->config.socket;
-    if (err->code == ERR_NO_SERVER && geteuid() == 0 && !configured)
+    if (err->code == ERR_NO_SERVER && geteuid() == 0 && !session_is_configured(session))
         check_add(list, "server", FOUND_OK, NULL, "none runs; the first task starts one");
     else
         check_add(list, "server", FOUND_TROUBLE, "codexd --config FILE, as root", "%s",

@@ -74,7 +74,7 @@ static int fetch(struct session *session, int64_t limit, json_t *tasks, bool *mo
         *more = limit && have + came > limit;
         if (*more)
             json_array_remove(tasks, (size_t)limit);
-        if (*more || came < want)
+        if (*more || came == 0) /* a page may be short because its tasks are large */
             return 0;
     }
 }

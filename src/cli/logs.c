@@ -92,9 +92,7 @@ static int run_logs(const void *arg, const char *const *arguments, int count, st
 {
     const struct logs_options *options = arg;
     struct session session;
-    int status = api_check_id(arguments[0], err);
-    if (status == 0)
-        status = session_open(&session, err);
+    int status = session_open_task(&session, arguments[0], err);
     if (status < 0)
         return status;
     if (options->follow) {

@@ -21,11 +21,23 @@ int session_open(struct session *session, struct err *err)
     return status;
 }
 
+int session_open_task(struct session *session, const char *id, struct err *err)
+{
+    int status = api_check_id(id, err);
+    return status < 0 ? status : session_open(session, err);
+}
+
 void session_close(struct session *session)
 {
     api_release(&session->api);
     paths_release(&session->paths);
     config_release(&session->config);
+}
+
+bool session_is_configured(const struct session *session)
+{
+    const char *variable = getenv("CODEX_SOCKET");
+    return (variable && *variable) || session->config.socket;
 }
 
 pid_t session_server_pid(const struct session *session)

@@ -2,6 +2,7 @@
 #ifndef CODEX_CLI_SESSION_H
 #define CODEX_CLI_SESSION_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -16,7 +17,12 @@ struct session {
 
 /* Nothing is asked of the server yet. */
 int session_open(struct session *session, struct err *err);
+/* The same for a verb about the task ID, which is checked first. */
+int session_open_task(struct session *session, const char *id, struct err *err);
 void session_close(struct session *session);
+
+/* Is there a place where a server is expected: $CODEX_SOCKET, or `socket` in [server]? */
+bool session_is_configured(const struct session *session);
 
 /*
  * Make sure that codexd answers, for a verb that hands in work: when none does and none is

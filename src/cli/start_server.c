@@ -1,6 +1,7 @@
 /* Starting a private codexd: in a session of its own, so that it outlives ours. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,10 +37,19 @@ static int probe(const struct session *session)
     return 0;
 }
 
-static bool is_configured(const struct session *session)
+/* The directory of what codexd keeps to itself. It would refuse one that is not its user's. */
+static int make_server_dir(const struct session *session, const char *dir, struct err *err)
 {
-    const char *variable = getenv("CODEX_SOCKET");
-    return (variable && *variable) || session->config.socket;
+    int status = io_make_dirs(session->paths.state, 0755, err);
+    if (status < 0)
+        return status;
+    if (mkdir(dir, 0700) < 0)
+        return errno == EEXIST ? 0 : err_errno(err, "cannot create directory '%s'", dir);
+    /* When there is no such user, codexd will say so. */
+    const struct passwd *user = getpwnam(session->config.user);
+    if (user && chown(dir, user->pw_uid, user->pw_gid) < 0)
+        return err_errno(err, "cannot give '%s' to '%s'", dir, session->config.user);
+    return 0;
 }
 
 /*
@@ -49,11 +59,9 @@ static bool is_configured(const struct session *session)
 static int open_log(const struct session *session, char **path, struct err *err)
 {
     AUTO_FREE char *dir = str_format("%s/server", session->paths.state);
-    int status = io_make_dirs(session->paths.state, 0755, err);
+    int status = make_server_dir(session, dir, err);
     if (status < 0)
         return status;
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return err_errno(err, "cannot create directory '%s'", dir);
     *path = str_format("%s/codexd.log", dir);
     AUTO_FD int fd =
         open(*path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
@@ -102,9 +110,12 @@ static char *last_words(int log, off_t offset)
         *--line_end = '\0';
     char *line = strrchr(tail.data, '\n');
     line = line ? line + 1 : tail.data;
-    /* A line of our own log says it behind msg=. */
+    /* A line of our own log says it behind msg=, an error at the start behind the program's name.
+     */
     char *message = strstr(line, " msg=\"");
-    return str_dup(message ? message + strlen(" msg=") : line);
+    if (message)
+        line = message + strlen(" msg=");
+    return str_dup(str_starts_with(line, "codexd: ") ? line + strlen("codexd: ") : line);
 }
 
 /* Until a codexd answers: ours, the child PID, or another that was faster and made ours end. *ENDED
@@ -156,7 +167,7 @@ static int start(struct session *session, struct err *err)
 int session_ensure_server(struct session *session, struct err *err)
 {
     int status = probe(session);
-    if ((status != -ENOENT && status != -ECONNREFUSED) || is_configured(session)) {
+    if ((status != -ENOENT && status != -ECONNREFUSED) || session_is_configured(session)) {
         err_set(err, status, "%s", strerror(-status));
         return status == 0 ? 0 : api_unreachable(session->paths.socket, status, err);
     }

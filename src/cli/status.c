@@ -75,9 +75,7 @@ static int print_active(struct session *session, bool json, struct err *err)
 static int print_one(struct session *session, const char *id, bool json, struct err *err)
 {
     json_t *task;
-    int status = api_check_id(id, err);
-    if (status == 0)
-        status = api_task(&session->api, id, &task, err);
+    int status = api_task(&session->api, id, &task, err);
     if (status < 0)
         return status;
     if (json) {
@@ -96,7 +94,8 @@ static int run_status(const void *arg, const char *const *arguments, int count, 
 {
     const struct status_options *options = arg;
     struct session session;
-    int status = session_open(&session, err);
+    int status =
+        count ? session_open_task(&session, arguments[0], err) : session_open(&session, err);
     if (status < 0)
         return status;
     status = count ? print_one(&session, arguments[0], options->common.json, err)

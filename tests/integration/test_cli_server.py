@@ -88,6 +88,8 @@ def test_a_private_server_is_started_and_stays(cli):
     started = json.loads((cli.state / "started.json").read_text())
     assert started == {"argv": [], "session": True, "cwd": "/", "stdin": "/dev/null", "key": "secret",
                        "stdout": f"{cli.state}/server/codexd.log", "fds": ["0", "1", "2"]}
+    server = (cli.state / "server").stat()
+    assert (pwd.getpwuid(server.st_uid).pw_name, server.st_mode & 0o777) == ("codex", 0o700)
     again = cli.codex_run("task", "x")
     assert again.returncode == 0 and "started" not in again.stderr
     assert cli.codex_run("list", "--json").returncode == 0 and cli.server_pid() == pid
@@ -116,7 +118,7 @@ def test_many_at_once_get_one_server(cli):
 
 @pytest.mark.parametrize("script, said", [
     (f"#!/bin/sh\necho older >&2\necho '{LOG_LINE}' >&2\nexit 1\n", "the state directory is of a newer version"),
-    ("#!/bin/sh\necho 'codexd: cannot do it' >&2\nexit 1\n", "codexd: cannot do it"),
+    ("#!/bin/sh\necho 'codexd: cannot do it' >&2\nexit 1\n", "did not start: cannot do it"),
     ("#!/bin/sh\nexit 1\n", "it said nothing"),
     ("#!/bin/sh\nkill -9 $$\n", "it said nothing"),
     ("#!/nonexistent\n", "cannot run '")])

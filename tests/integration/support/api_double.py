@@ -58,6 +58,7 @@ class ApiDouble:
         self.problems = {}      # "POST /v1/tasks": (status, code, detail[, more members])
         self.requests = []      # (method, target, headers, body)
         self.on_submit = None   # called with the new task's id, in a thread
+        self.page_max = 1000    # tasks in one answer, whatever was asked for
         self.drop_after = None  # cut a stream, once, after so many of its events
         self.next_id = "task-new001"
         self.new_task = {}      # members of tasks that are handed in
@@ -252,7 +253,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             tasks = tasks[ids.index(query["before"]) + 1:]
         if query.get("active"):
             tasks = [task for task in tasks if task["state"] not in ENDED]
-        self._answer(200, tasks[:int(query.get("limit", 100))])
+        self._answer(200, tasks[:min(self.api.page_max, int(query.get("limit", 100)))])
 
     def _task(self, task, rest, query):
         if not rest:
