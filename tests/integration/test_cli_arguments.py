@@ -1,5 +1,6 @@
 """The command line of `codex`: help, mistakes, exit statuses."""
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -7,6 +8,7 @@ import threading
 import pytest
 
 from support.cli import CODEX, Cli, one_line
+from support.codex import ROOT
 
 VERBS = ("task", "status", "list", "logs", "diff", "apply", "cancel", "sandbox", "doctor", "help", "version")
 
@@ -39,6 +41,14 @@ def test_every_verb_explains_itself(cli, verb):
     assert all(len(line) <= 100 for line in done.stdout.splitlines())
     assert cli.run("help", verb).stdout == done.stdout
     assert cli.run(verb, "-h").stdout == done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_manual_has_every_option(cli, verb):
+    manual = (ROOT / "man/codex.1").read_text()
+    for option in re.findall(r"--([a-z-]+)", cli.run(verb, "--help").stdout.split("examples:")[0]):
+        assert f"Fl -{option}" in manual or option in ("limit", "all"), option
+    assert re.search(rf"^\.(It )?Cm .*\b{verb}\b", manual, re.MULTILINE)
 
 
 def test_versions(cli):
