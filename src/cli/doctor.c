@@ -22,11 +22,8 @@ struct doctor_options {
 };
 
 static const struct option doctor_options[] = {
-    {.name = "server-pid",
-     .kind = OPTION_FLAG,
-     .offset = offsetof(struct doctor_options, server_pid),
-     .help = "print the process that serves this state directory",
-     .hidden = true},
+    {"server-pid", 0, OPTION_FLAG, offsetof(struct doctor_options, server_pid),
+     .help = "print the process that serves this state directory", .hidden = true},
     {0},
 };
 

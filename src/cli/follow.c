@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/str.h"
 #include "cli/fields.h"
 #include "cli/live.h"
 #include "cli/render.h"
@@ -21,6 +22,8 @@ enum {
     TICK_MS = 200,      /* the elapsed time moves on */
     REFRESH_MS = 2000,  /* why it waits and what it runs, asked for on a terminal */
     EXIT_DETACHED = 130,
+    LINES_FULL = 1 << 20, /* bytes rendered that are not kept back any longer */
+    BLOCK_MAX = 1 << 20,
 };
 
 struct follow {
@@ -40,34 +43,45 @@ struct follow {
     struct err *err;
 };
 
-/* Write what has come. On a terminal, at most every DRAW_EVERY_MS unless NOW. */
-static void flush_lines(struct follow *follow, bool now)
+/* Draw the block, with what has come above it: at most every DRAW_EVERY_MS unless NOW. */
+static int draw(struct follow *follow, bool now)
 {
-    if (follow->options->json) {
-        fflush(stdout);
-        return;
-    }
-    int status = 0;
-    if (!follow->live_view) {
-        status = io_write_all(STDOUT_FILENO, follow->lines.data, follow->lines.len, follow->err);
-    } else {
-        int64_t mono_ms = clock_mono_ms();
-        if (!now && mono_ms - follow->drawn_ms < DRAW_EVERY_MS)
-            return;
-        AUTO_BUF struct buf block;
-        buf_init(&block, 1 << 20);
-        size_t columns = terminal_columns(), rows = terminal_rows();
-        live_append(&follow->live, clock_real_ms(), columns, rows > 4 ? rows - 3 : 1,
-                    follow->render.color, &block);
-        if (!follow->lines.len && !follow->redraw && !strcmp(block.data, follow->block.data))
-            return;
-        status = screen_update(&follow->screen, &follow->lines, &block, columns, follow->err);
-        buf_clear(&follow->block);
-        buf_append(&follow->block, block.data, block.len);
-        follow->drawn_ms = mono_ms;
-        follow->redraw = false;
-    }
+    int64_t mono_ms = clock_mono_ms();
+    if (!now && mono_ms - follow->drawn_ms < DRAW_EVERY_MS)
+        return 0;
+    AUTO_BUF struct buf block;
+    buf_init(&block, BLOCK_MAX);
+    size_t columns = terminal_columns(), rows = terminal_rows();
+    live_append(&follow->live, clock_real_ms(), columns, rows > 4 ? rows - 3 : 1,
+                follow->render.color, &block);
+    if (!follow->lines.len && !follow->redraw && !strcmp(block.data, follow->block.data))
+        return 0;
+    int status = screen_update(&follow->screen, &follow->lines, &block, columns, follow->err);
+    buf_clear(&follow->block);
+    buf_append(&follow->block, block.data, block.len);
     buf_clear(&follow->lines);
+    follow->drawn_ms = mono_ms;
+    follow->redraw = false;
+    return status;
+}
+
+static int write_plain(struct follow *follow)
+{
+    int status = io_write_all(STDOUT_FILENO, follow->lines.data, follow->lines.len, follow->err);
+    buf_clear(&follow->lines);
+    return status;
+}
+
+/* Write what has come. NOW: a terminal, too, gets it without delay. */
+static void show(struct follow *follow, bool now)
+{
+    int status = 0;
+    if (follow->options->json)
+        fflush(stdout);
+    else if (follow->live_view)
+        status = draw(follow, now);
+    else
+        status = write_plain(follow);
     if (status < 0) {
         follow->ended = true;
         follow->status = status;
@@ -85,20 +99,29 @@ static void on_event(void *arg, const json_t *event)
     }
     live_event(&follow->live, event);
     render_event(&follow->render, event, &follow->lines);
-    if (follow->lines.len > RENDER_EVENT_MAX / 64)
-        flush_lines(follow, true);
+    if (follow->lines.len > LINES_FULL)
+        show(follow, true);
+}
+
+/* A line of ours: on a live terminal above the block, else on standard error. */
+static void say(struct follow *follow, const char *text)
+{
+    if (!follow->live_view) {
+        fprintf(stderr, "%s\n", text);
+        return;
+    }
+    render_flush(&follow->render, &follow->lines);
+    style_append(&follow->lines, follow->render.color, STYLE_YELLOW, text);
+    buf_append_char(&follow->lines, '\n');
+    show(follow, true);
 }
 
 static void on_away(void *arg, const char *why)
 {
-    struct follow *follow = arg;
-    flush_lines(follow, true);
-    if (why)
-        fprintf(stderr, "codexd is away (%s), waiting for it; the task goes on\n", why);
-    else
-        fprintf(stderr, "codexd is back\n");
-    screen_forget(&follow->screen);
-    follow->redraw = true;
+    AUTO_FREE char *text =
+        why ? str_format("codexd is away (%s), waiting for it; the task goes on", why)
+            : str_dup("codexd is back");
+    say(arg, text);
 }
 
 static void on_end(void *arg, int status, const struct err *err)
@@ -168,14 +191,14 @@ static void run(struct follow *follow)
         int status = loop_run_once(follow->api->loop, wait_ms, &err);
         if (status < 0)
             on_end(follow, status, &err);
-        flush_lines(follow, false);
+        show(follow, false);
         if (!follow->ended)
             refresh(follow);
     }
     render_flush(&follow->render, &follow->lines);
     follow->live.ended = true; /* the block goes */
     follow->redraw = true;
-    flush_lines(follow, true);
+    show(follow, true);
 }
 
 static int detached(const struct follow *follow)
@@ -225,7 +248,7 @@ int follow_task(struct api *api, const char *id, const struct follow_options *op
     render_init(&follow.render);
     live_init(&follow.live);
     buf_init(&follow.lines, RENDER_EVENT_MAX * 2);
-    buf_init(&follow.block, 1 << 20);
+    buf_init(&follow.block, BLOCK_MAX);
     int status = watch_signals(&follow, err);
     if (status == 0) {
         fflush(stdout);

@@ -24,19 +24,9 @@ struct list_options {
 
 #define FIELD(name) offsetof(struct list_options, name)
 static const struct option list_options[] = {
-    {.name = "limit",
-     .letter = 'n',
-     .kind = OPTION_NUMBER,
-     .offset = FIELD(limit),
-     .value = "N",
-     .min = 1,
-     .max = 100000,
-     .help = "the newest N (default: 50)"},
-    {.name = "all",
-     .letter = 'a',
-     .kind = OPTION_FLAG,
-     .offset = FIELD(all),
-     .help = "all of them"},
+    {"limit", 'n', OPTION_NUMBER, FIELD(limit), "N", .help = "the newest N (default: 50)", .min = 1,
+     .max = 100000},
+    {"all", 'a', OPTION_FLAG, FIELD(all), .help = "all of them"},
     {0},
 };
 

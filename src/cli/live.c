@@ -11,6 +11,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/words.h"
+#include "task/state.h"
 
 void live_init(struct live *live)
 {
@@ -103,11 +104,23 @@ static void take_item(struct live *live, const json_t *event, const char *stage)
         take_command(live, event, !strcmp(stage, "item.completed"));
 }
 
+static void set_text(char **field, const char *text)
+{
+    free(*field);
+    *field = text ? text_clean(text) : NULL;
+}
+
+/* A run's states and its phases come one after the other under the same names; the others (queued,
+ * delivering …) belong to no phase. */
 static void take_state(struct live *live, const json_t *event)
 {
+    enum task_state state;
     snprintf(live->state, sizeof live->state, "%s", field_text_or(event, "state", ""));
     live->ended = state_is_final(live->state);
+    if (task_state_parse(live->state, &state) == 0 && !task_state_running(state))
+        live->phase[0] = '\0';
     live->phase_ms = field_time(event, "ts");
+    set_text(&live->waiting_for, NULL);
     commands_clear(live); /* a new run does not go on with the commands of the last */
 }
 
@@ -117,8 +130,7 @@ static void take_phase(struct live *live, const json_t *event)
     live->round = field_int(event, "round", 1);
     live->phase_ms = field_time(event, "ts");
     buf_clear(&live->tail);
-    free(live->activity);
-    live->activity = NULL;
+    set_text(&live->activity, NULL);
     commands_clear(live);
 }
 
@@ -141,16 +153,10 @@ void live_event(struct live *live, const json_t *event)
     }
 }
 
-static void replace(char **field, const char *text)
-{
-    free(*field);
-    *field = text ? text_clean(text) : NULL;
-}
-
 void live_task(struct live *live, const json_t *task)
 {
-    replace(&live->waiting_for, field_text(task, "waiting_for"));
-    replace(&live->activity, field_text(task, "activity"));
+    set_text(&live->waiting_for, field_text(task, "waiting_for"));
+    set_text(&live->activity, field_text(task, "activity"));
 }
 
 static const struct live_command *newest_command(const struct live *live)
@@ -181,23 +187,22 @@ static void block_line(struct block *block, enum style style, const char *text)
     buf_append_char(block->out, '\n');
 }
 
-static void since(struct buf *line, const char *format_before, int64_t from_ms, int64_t now_ms,
+static void since(struct buf *line, const char *before, int64_t from_ms, int64_t now_ms,
                   const char *after)
 {
     char elapsed[FORMAT_SIZE];
     if (from_ms < 0)
         return;
     format_duration(now_ms - from_ms, elapsed);
-    buf_appendf(line, "%s%s%s", format_before, elapsed, after);
+    buf_appendf(line, "%s%s%s", before, elapsed, after);
 }
 
 static void status_line(const struct live *live, struct block *block, int64_t now_ms)
 {
     AUTO_BUF struct buf line;
     buf_init(&line, 1024);
-    bool in_phase = live->phase[0] && strcmp(live->state, "queued") != 0;
-    append_line(&line, in_phase && !live->ended ? live->phase : live->state, 20);
-    if (in_phase && live->round > 1)
+    append_line(&line, live->phase[0] ? live->phase : live->state, 20);
+    if (live->phase[0] && live->round > 1)
         buf_appendf(&line, ", round %lld", (long long)live->round);
     since(&line, " ", live->phase_ms, now_ms, "");
     since(&line, " (all ", live->created_ms, now_ms, ")");
@@ -217,21 +222,23 @@ static const char *activity_line(const struct live *live, struct block *block, i
     AUTO_BUF struct buf line;
     buf_init(&line, LIVE_TAIL_MAX * 16);
     const struct live_command *command = newest_command(live);
-    const char *text = command ? command->command : live->activity;
+    bool working = !strcmp(live->phase, "working");
+    /* While the agent works, its events tell what runs: sooner than the server is asked again. */
+    const char *text = command ? command->command : working ? NULL : live->activity;
     if (text) {
         buf_append_str(&line, "$ ");
         text_append_cut(&line, text, block->columns > 30 ? block->columns - 12 : 18);
         since(&line, " (", command ? command->started_ms : -1, now_ms, ")");
     } else if (live->waiting_for) {
         buf_appendf(&line, "waits for %s", live->waiting_for);
-    } else if (!strcmp(live->phase, "working")) {
+    } else if (working) {
         buf_append_str(&line, "the model thinks");
     }
     if (line.len)
         block_line(block, STYLE_CYAN, line.data);
     if (command)
         return command->tail.data;
-    return strcmp(live->phase, "working") != 0 ? live->tail.data : NULL;
+    return working ? NULL : live->tail.data;
 }
 
 /* As many of the last lines of OUTPUT as there are rows left. */

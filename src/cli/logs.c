@@ -24,17 +24,9 @@ struct logs_options {
 
 #define FIELD(name) offsetof(struct logs_options, name)
 static const struct option logs_options[] = {
-    {.name = "follow",
-     .letter = 'f',
-     .kind = OPTION_FLAG,
-     .offset = FIELD(follow),
-     .help = "go on until the task ends"},
-    {.name = "phase",
-     .kind = OPTION_CHOICE,
-     .offset = FIELD(phase),
-     .value = "PHASE",
-     .choices = "preparing|baseline|working|verifying|delivering|finishing",
-     .help = "only this phase"},
+    {"follow", 'f', OPTION_FLAG, FIELD(follow), .help = "go on until the task ends"},
+    {"phase", 0, OPTION_CHOICE, FIELD(phase), "PHASE", .help = "only this phase",
+     .choices = "preparing|baseline|working|verifying|delivering|finishing"},
     {0},
 };
 

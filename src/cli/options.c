@@ -8,15 +8,8 @@
 #include "cli/suggest.h"
 
 const struct option common_options[] = {
-    {.name = "json",
-     .kind = OPTION_FLAG,
-     .offset = offsetof(struct common_options, json),
-     .help = "print JSON"},
-    {.name = "help",
-     .letter = 'h',
-     .kind = OPTION_FLAG,
-     .offset = offsetof(struct common_options, help),
-     .help = "print this help"},
+    {"json", 0, OPTION_FLAG, offsetof(struct common_options, json), .help = "print JSON"},
+    {"help", 'h', OPTION_FLAG, offsetof(struct common_options, help), .help = "print this help"},
     {0},
 };
 

@@ -32,10 +32,10 @@ struct option {
     const char *name; /* without the dashes; NULL ends the table */
     char letter;      /* 0: none */
     enum option_kind kind;
-    size_t offset;       /* of its value in the verb's structure */
-    const char *value;   /* what help calls its value: "PATH" */
-    const char *choices; /* "low|medium|high" */
+    size_t offset;     /* of its value in the verb's structure */
+    const char *value; /* what help calls its value: "PATH"; NULL for a flag */
     const char *help;
+    const char *choices; /* "low|medium|high" */
     int64_t min, max;
     bool hidden; /* from help: for other programs */
 };

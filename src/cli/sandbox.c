@@ -24,9 +24,7 @@ struct sandbox_options {
 };
 
 static const struct option sandbox_options[] = {
-    {.name = "write",
-     .kind = OPTION_FLAG,
-     .offset = offsetof(struct sandbox_options, write),
+    {"write", 0, OPTION_FLAG, offsetof(struct sandbox_options, write),
      .help = "keep what it changes in the current directory"},
     {0},
 };
@@ -76,18 +74,14 @@ static int build(struct command *command, const struct paths *paths, const struc
     *command = (struct command){.argv = calloc((size_t)count + RUNNER_ARGS_MAX, sizeof(char *))};
     if (!command->argv)
         abort();
-    char *runner = program_path("codex-runner");
+    char *runner = command->owned[command->owned_count++] = program_path("codex-runner");
+    if (!runner)
+        return err_set(err, ERR_SANDBOX,
+                       "cannot find the program codex-runner beside codex or in '%s'",
+                       CODEX_LIBEXECDIR);
     char *workdir = getcwd(NULL, 0);
-    command->owned[command->owned_count++] = runner;
-    if (!runner || !workdir) {
-        int code = runner ? err_errno(err, "cannot tell the current directory")
-                          : err_set(err, ERR_SANDBOX,
-                                    "cannot find the program codex-runner beside codex or in '%s'",
-                                    CODEX_LIBEXECDIR);
-        free(workdir);
-        err->code = code = ERR_SANDBOX;
-        return code;
-    }
+    if (!workdir)
+        return err_set(err, ERR_SANDBOX, "cannot tell the current directory: %s", strerror(errno));
     add(command, runner);
     add(command, "--sandbox");
     if (write)
@@ -143,8 +137,7 @@ static int run_sandbox(const void *arg, const char *const *arguments, int count,
     } else if (status == 0) {
         fflush(stdout);
         execv(command.argv[0], (char *const *)command.argv);
-        err_errno(err, "cannot run '%s'", command.argv[0]);
-        status = err->code = ERR_SANDBOX;
+        status = err_set(err, ERR_SANDBOX, "cannot run '%s': %s", command.argv[0], strerror(errno));
     }
     command_release(&command);
     paths_release(&paths);

@@ -13,6 +13,7 @@
 #include "cli/fields.h"
 #include "cli/follow.h"
 #include "cli/session.h"
+#include "cli/text.h"
 #include "cli/verb.h"
 #include "cli/words.h"
 
@@ -28,74 +29,35 @@ struct task_options {
 
 #define FIELD(name) offsetof(struct task_options, name)
 static const struct option task_options[] = {
-    {.name = "repo",
-     .kind = OPTION_TEXT,
-     .offset = FIELD(repo),
-     .value = "PATH",
+    {"repo", 0, OPTION_TEXT, FIELD(repo), "PATH",
      .help = "the repository (default: the checkout you stand in)"},
-    {.name = "base",
-     .kind = OPTION_TEXT,
-     .offset = FIELD(base),
-     .value = "REF",
-     .help = "start from REF (default: HEAD)"},
-    {.name = "branch",
-     .kind = OPTION_TEXT,
-     .offset = FIELD(branch),
-     .value = "NAME",
+    {"base", 0, OPTION_TEXT, FIELD(base), "REF", .help = "start from REF (default: HEAD)"},
+    {"branch", 0, OPTION_TEXT, FIELD(branch), "NAME",
      .help = "deliver on this new branch (default: feat/...)"},
-    {.name = "model",
-     .kind = OPTION_TEXT,
-     .offset = FIELD(model),
-     .value = "MODEL",
+    {"model", 0, OPTION_TEXT, FIELD(model), "MODEL",
      .help = "ask MODEL (default: the configured one)"},
-    {.name = "effort",
-     .kind = OPTION_CHOICE,
-     .offset = FIELD(effort),
-     .value = "LEVEL",
-     .choices = "low|medium|high|xhigh",
-     .help = "how hard the model thinks"},
-    {.name = "test",
-     .kind = OPTION_TEXT,
-     .offset = FIELD(test),
-     .value = "COMMAND",
+    {"effort", 0, OPTION_CHOICE, FIELD(effort), "LEVEL", .help = "how hard the model thinks",
+     .choices = "low|medium|high|xhigh"},
+    {"test", 0, OPTION_TEXT, FIELD(test), "COMMAND",
      .help = "how the tests are run (default: found)"},
-    {.name = "budget-tokens",
-     .kind = OPTION_NUMBER,
-     .offset = FIELD(budget_tokens),
-     .value = "N",
-     .min = 1,
-     .max = INT64_MAX,
-     .help = "stop after N tokens, input and output"},
-    {.name = "timeout",
-     .kind = OPTION_DURATION,
-     .offset = FIELD(timeout_ms),
-     .value = "DURATION",
+    {"budget-tokens", 0, OPTION_NUMBER, FIELD(budget_tokens), "N",
+     .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
+    {"timeout", 0, OPTION_DURATION, FIELD(timeout_ms), "DURATION",
      .help = "stop after that long: 90s, 15m, 8h (default), 2d"},
-    {.name = "priority",
-     .kind = OPTION_NUMBER,
-     .offset = FIELD(priority),
-     .value = "N",
-     .min = -100,
-     .max = 100,
-     .help = "higher goes first (default: 0)"},
-    {.name = "follow",
-     .letter = 'f',
-     .kind = OPTION_FLAG,
-     .offset = FIELD(follow),
-     .help = "stay and watch it to its end"},
+    {"priority", 0, OPTION_NUMBER, FIELD(priority), "N", .help = "higher goes first (default: 0)",
+     .min = -100, .max = 100},
+    {"follow", 'f', OPTION_FLAG, FIELD(follow), .help = "stay and watch it to its end"},
     {0},
 };
 
 static int read_prompt(const char *argument, struct buf *prompt, struct err *err)
 {
-    if (strcmp(argument, "-") != 0) {
-        if (buf_append_str(prompt, argument) < 0)
-            return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX >> 10);
-    } else if (io_read_all(STDIN_FILENO, prompt, err) < 0) {
-        if (err->code == -ERANGE)
-            return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX >> 10);
+    int status = strcmp(argument, "-") != 0 ? buf_append_str(prompt, argument)
+                                            : io_read_all(STDIN_FILENO, prompt, err);
+    if (status == -ERANGE)
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX >> 10);
+    if (status < 0)
         return err_context(err, "standard input");
-    }
     if (strspn(prompt->data, " \t\r\n") == prompt->len)
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
     return 0;
@@ -176,6 +138,14 @@ static int after_submission(struct session *session, const struct task_options *
     return follow_task(&session->api, id, &follow, err);
 }
 
+/* One line to the person, when there is one: paths and git's words are in it. */
+static void say(const char *text)
+{
+    AUTO_FREE char *clean = text_clean(text);
+    if (text)
+        fprintf(stderr, "%.*s\n", (int)strcspn(clean, "\n"), clean);
+}
+
 static int run_in_session(struct session *session, const struct task_options *options,
                           const struct buf *prompt, struct err *err)
 {
@@ -184,10 +154,8 @@ static int run_in_session(struct session *session, const struct task_options *op
                                : checkout_here(&checkout, options->base, err);
     if (status < 0)
         return status;
-    if (checkout.note)
-        fprintf(stderr, "%s\n", checkout.note);
-    if (checkout.warning)
-        fprintf(stderr, "%s\n", checkout.warning);
+    say(checkout.note);
+    say(checkout.warning);
     json_t *task = NULL;
     status = submit(session, options, prompt, &checkout, &task, err);
     checkout_release(&checkout);
