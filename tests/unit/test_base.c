@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -34,6 +35,17 @@ static void buf_grows_to_its_maximum_and_no_further(void **state)
     buf_release(&buf);
 }
 
+static void buf_is_a_string_also_when_reserved_room_is_not_used(void **state)
+{
+    struct buf buf;
+    buf_init(&buf, 2000);
+    mallopt(M_PERTURB, 0x55); /* new memory is not zero */
+    assert_non_null(buf_reserve(&buf, 1000));
+    mallopt(M_PERTURB, 0);
+    assert_string_equal(buf.data, "");
+    buf_release(&buf);
+}
+
 static void durations_are_read_strictly(void **state)
 {
     assert_int_equal(clock_parse_duration_ms("90"), 90000);
@@ -50,6 +62,14 @@ static void times_are_rfc3339_in_utc(void **state)
     char when[CLOCK_RFC3339_SIZE];
     clock_rfc3339(1763920740123, when);
     assert_string_equal(when, "2025-11-23T17:59:00.123Z");
+    assert_int_equal(clock_parse_rfc3339(when), 1763920740123);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00Z"), 1763920740000);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.5Z"), 1763920740500);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.123456789Z"), 1763920740123);
+    const char *bad[] = {"", "2025-11-23", "2025-11-23T17:59:00", "2025-11-23T17:59:00.Z",
+                         "2025-11-23T17:59:00+01:00", "2025-13-23T17:59:00Z", "2025-11-23T17:59:00Zx"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_true(clock_parse_rfc3339(bad[i]) < 0);
 }
 
 static void outside_bytes_become_valid_utf8(void **state)
@@ -72,6 +92,9 @@ static void terminal_escapes_are_made_inert(void **state)
     buf_init(&out, 64);
     str_append_terminal_safe(&out, "a\x1b[2J\n\xc2\x9b\x7f\xc3\xa9");
     assert_string_equal(out.data, "a\\x1b[2J\n\\x9b\\x7f\xc3\xa9");
+    buf_clear(&out);
+    str_append_terminal_safe(&out, "\u202e\u2066\u061c\u200f|\u2026\u200d");
+    assert_string_equal(out.data, "\\u202e\\u2066\\u061c\\u200f|\u2026\u200d");
     buf_release(&out);
 }
 
@@ -266,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
+        cmocka_unit_test(buf_is_a_string_also_when_reserved_room_is_not_used),
         cmocka_unit_test(durations_are_read_strictly),
         cmocka_unit_test(times_are_rfc3339_in_utc),
         cmocka_unit_test(outside_bytes_become_valid_utf8),
