@@ -57,7 +57,8 @@ struct task {
     char *waiting_for;
 
     char *title, *body, *branch_offered; /* what the agent's `submit` said */
-    char *commit;                        /* the work */
+    char *commit;                        /* the work, */
+    uint32_t work_run;                   /* in the work bundle of this run */
     char *branch;                        /* delivered */
     struct test_result baseline, verification;
     enum verdict verdict;
