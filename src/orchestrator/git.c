@@ -132,11 +132,14 @@ static void finish(struct git_job *job, int status, const char *message)
     size_t len = strcspn(errors, "\n");
     errors[len] = '\0';
     /* "codex-git: cannot …": who says so does not matter to a reader. */
-    const char *said = errors + (str_starts_with(errors, "codex-git: ") ? strlen("codex-git: ") : 0);
-    struct git_result result = {
-        .status = status,
-        .output = output,
-        .message = status == GIT_OK ? "" : *message ? message : *said ? said : "git failed"};
+    const char *said =
+        errors + (str_starts_with(errors, "codex-git: ") ? strlen("codex-git: ") : 0);
+    struct git_result result = {.status = status,
+                                .output = output,
+                                .message = status == GIT_OK ? ""
+                                           : *message       ? message
+                                           : *said          ? said
+                                                            : "git failed"};
     git_done_fn *done = job->done;
     void *arg = job->arg;
     job_free(job);
@@ -191,9 +194,8 @@ static int fill_request(struct spawn_git *out, const struct git_request *request
     out->as = request->repository ? SPAWN_GIT_AS_SUBMITTER : SPAWN_GIT_ISOLATED;
     out->uid = request->uid;
     out->timeout_ms = request->timeout_ms;
-    if (request->repository &&
-        snprintf(out->repository, sizeof out->repository, "%s", request->repository) >=
-            (int)sizeof out->repository)
+    if (request->repository && snprintf(out->repository, sizeof out->repository, "%s",
+                                        request->repository) >= (int)sizeof out->repository)
         return err_set(err, ERR_LIMIT, "the path of the repository is too long");
     return pack_args(out, request->args, err);
 }

@@ -65,8 +65,8 @@ static bool in_path(const char *program)
 static int check_ready(void *self, struct err *err)
 {
     const struct placer_local *local = self;
-    bool found = strchr(local->runtime, '/') ? access(local->runtime, X_OK) == 0
-                                             : in_path(local->runtime);
+    bool found =
+        strchr(local->runtime, '/') ? access(local->runtime, X_OK) == 0 : in_path(local->runtime);
     if (!found)
         return err_set(err, ERR_SANDBOX,
                        "there is no OCI runtime '%s': install it, or set runtime in [sandbox]",

@@ -129,8 +129,9 @@ int spawner_send(struct spawner *spawner, struct spawn_message *message, const i
         return err_set(err, ERR_REFUSED, "the spawner is gone");
     if (count > IO_MAX_FDS)
         return err_set(err, -E2BIG, "too many descriptors for one request");
-    int status = spawner->first ? -EAGAIN
-                                : io_send_fds(spawner->fd, message, sizeof *message, fds, count, err);
+    int status = spawner->first
+                     ? -EAGAIN
+                     : io_send_fds(spawner->fd, message, sizeof *message, fds, count, err);
     return status == -EAGAIN ? keep(spawner, message, fds, count, err) : status;
 }
 

@@ -1,6 +1,6 @@
 /*
- * codexd's end of the socket to the spawner (src/task/spawn.h): sends requests without ever blocking,
- * and hands reports to whoever waits for them.
+ * codexd's end of the socket to the spawner (src/task/spawn.h): sends requests without ever
+ * blocking, and hands reports to whoever waits for them.
  */
 #ifndef CODEX_ORCHESTRATOR_SPAWNER_H
 #define CODEX_ORCHESTRATOR_SPAWNER_H

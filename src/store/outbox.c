@@ -84,6 +84,14 @@ int store_branch_taken(struct store *store, int64_t number, const char *repo, co
         SQL_TEXT(branch), SQL_INT(number));
 }
 
+int store_branch_wanted(struct store *store, const char *repo, const char *branch, struct err *err)
+{
+    return (int)sql_number(store_reading(store), err, 0,
+                           "SELECT EXISTS (SELECT 1 FROM task WHERE repo = ? AND branch_wanted = ? "
+                           "AND state NOT IN ('completed', 'failed', 'cancelled'))",
+                           SQL_TEXT(repo), SQL_TEXT(branch));
+}
+
 int store_pull_request_add(struct store *store, int64_t number, const char *repo,
                            struct pull_request *request, struct err *err)
 {

@@ -95,6 +95,9 @@ int store_task_request_cancel(struct store *store, int64_t number, struct err *e
 int store_branch_taken(struct store *store, int64_t number, const char *repo, const char *branch,
                        const char *commit, struct err *err);
 
+/* 1 when a task that has not ended was asked for BRANCH of REPO by name; else 0. */
+int store_branch_wanted(struct store *store, const char *repo, const char *branch, struct err *err);
+
 /* --- the state: state.c --- */
 
 struct task_move {
