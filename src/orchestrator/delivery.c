@@ -22,6 +22,13 @@ enum {
 typedef int outcome_fn(struct job *job, const struct task *task, struct outbox *row,
                        const void *arg, struct err *err);
 
+static int64_t steal_pause(struct job *job)
+{
+    int64_t pause_ms = job->pause_ms;
+    job->pause_ms = 0;
+    return pause_ms;
+}
+
 /* Read task and row again (they may have changed while the step ran), let FN write, go on. */
 static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
 {
@@ -45,6 +52,8 @@ static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
     task_release(&task);
     if (status < 0)
         job_trouble(job, &err); /* the step is done once more: each can be */
+    else if (job->pause_ms)
+        job_continue_in(job, steal_pause(job));
     else
         job_continue(job);
 }
@@ -71,11 +80,12 @@ static int fail(struct job *job, const struct task *task, enum fault_kind kind, 
     return end_as(job, task, TASK_FAILED, NULL, &fault, err);
 }
 
-/* The step neither succeeded nor failed for good: 1 when it is to be tried again. */
+/* The step neither succeeded nor failed for good: 1 when it is to be tried again, after a pause. */
 static int try_again(struct job *job, const struct task *task, struct outbox *row, struct err *err)
 {
     if (++row->tries >= TRIES_MAX)
         return 0;
+    job->pause_ms = row->tries * RETRY_MS;
     int status = store_outbox_set(job->o->store, task->number, row, err);
     return status < 0 ? status : 1;
 }

@@ -21,6 +21,7 @@ struct job {
     bool waits_for_bundle; /* by another one */
     int fetch_tries;
     bool forge;                /* a pull request is being opened */
+    int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
     bool placed;               /* handed over by this codexd, so a report will come */
     bool gone;                 /* its runner has ended: what the event file holds is all */
@@ -53,7 +54,7 @@ struct orchestrator {
     int64_t looks, looks_since_ms; /* refresh.c */
 };
 
-enum { RETRY_MS = 2000, CRASHES_MAX = 3, TRIES_MAX = 3 };
+enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3 };
 
 /* --- orchestrator.c --- */
 
