@@ -24,6 +24,7 @@ struct job {
     int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
     bool placed;               /* handed over by this codexd, so a report will come */
+    bool started;              /* and one did */
     bool gone;                 /* its runner has ended: what the event file holds is all */
     char why[768];             /* what the report said about that */
     int adopted_fd;            /* pidfd of a runner that an earlier codexd started, or -1 */
@@ -89,6 +90,7 @@ int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct
 /* --- monitor.c: the run was handed over --- */
 void monitor_continue(struct job *job, const struct task *task, const struct store_run *run);
 void monitor_on_started(void *arg, const struct run_name *name);
+void monitor_on_failed(void *arg, const struct run_name *name, const char *why);
 void monitor_on_ended(void *arg, const struct run_name *name, const char *why);
 void monitor_cancel(struct job *job);
 

@@ -100,9 +100,11 @@ static void on_report(void *arg, enum spawn_type type, const struct spawn_report
         local->reports.started(local->reports.arg, &report->name);
         return;
     }
-    if (type == SPAWN_FAILED)
-        snprintf(why, sizeof why, "%s", report->message);
-    else if (WIFSIGNALED(report->wait_status))
+    if (type == SPAWN_FAILED) {
+        local->reports.failed(local->reports.arg, &report->name, report->message);
+        return;
+    }
+    if (WIFSIGNALED(report->wait_status))
         snprintf(why, sizeof why, "the runner was killed by signal %d",
                  WTERMSIG(report->wait_status));
     else if (WEXITSTATUS(report->wait_status))

@@ -155,9 +155,19 @@ void monitor_on_started(void *arg, const struct run_name *name)
     struct job *job = find_by_name(arg, name);
     if (!job)
         return;
+    job->started = true;
     log_info(job->id, "run %u started", job->run);
     if (job->cancel_timer)
         monitor_cancel(job); /* asked for before there was somebody to ask */
+}
+
+void monitor_on_failed(void *arg, const struct run_name *name, const char *why)
+{
+    struct job *job = find_by_name(arg, name);
+    if (!job || !job->placed || job->started)
+        return; /* a cancel that reached nobody: if there was a run, its end is reported, too */
+    snprintf(job->why, sizeof job->why, "%s", why);
+    run_is_gone(job);
 }
 
 void monitor_on_ended(void *arg, const struct run_name *name, const char *why)

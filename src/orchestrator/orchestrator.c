@@ -20,7 +20,7 @@ struct orchestrator *orchestrator_new(const struct orchestrator_options *options
                                .config = options->config,
                                .secrets = options->secrets,
                                .state_dir = str_dup(options->state_dir)};
-    struct placer_reports reports = {monitor_on_started, monitor_on_ended, o};
+    struct placer_reports reports = {monitor_on_started, monitor_on_failed, monitor_on_ended, o};
     o->git = git_new(o->loop, options->spawner);
     o->local =
         placer_local_new(&o->placer, options->spawner, o->state_dir, o->config->runtime, &reports);
@@ -71,7 +71,8 @@ void job_drop_waits(struct job *job)
     job->timer = NULL;
     loop_remove(job->cancel_timer);
     job->cancel_timer = NULL;
-    job->placed = job->gone = job->looked_again = false;
+    job->placed = job->started = job->gone = job->looked_again = false;
+    job->why[0] = '\0';
 }
 
 struct job *job_find(struct orchestrator *o, int64_t number)

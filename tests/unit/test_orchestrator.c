@@ -484,6 +484,7 @@ static void an_old_runner_has_to_go_first(void **state)
     struct world_run *run = wait_run(world, 1);
     run_says(run, "{\"type\":\"phase.started\",\"phase\":\"preparing\",\"round\":1}");
     pid_t runner = hold_lock(world, run->request.name.task);
+    world->cancels_fail = true;
     run_dies(world, run, 9); /* says the spawner, but somebody has the lock */
     wanted = 1;
     until(world, cancel_was_sent);

@@ -139,8 +139,12 @@ static void on_request(void *arg, uint32_t events)
     }
     if (message.type == SPAWN_GIT)
         do_git(world, &message.body.git, fds);
-    else if (message.type == SPAWN_CANCEL)
+    else if (message.type == SPAWN_CANCEL) {
         world->cancelled[world->cancelled_count++ % WORLD_MAX] = message.body.cancel.name;
+        struct spawn_report nobody = {.name = message.body.cancel.name};
+        if (world->cancels_fail)
+            report(world, SPAWN_FAILED, &nobody);
+    }
     while (count)
         close(fds[--count]);
 }

@@ -51,7 +51,8 @@ struct world {
     struct world_git resolve, fetch, import, push, merged;
     char branches[WORLD_MAX][128]; /* what was pushed, or is there already */
     int branches_count;
-    bool refuse_runs; /* SPAWN_RUN is answered with SPAWN_FAILED */
+    bool cancels_fail; /* SPAWN_CANCEL is answered with SPAWN_FAILED */
+    bool refuse_runs;  /* SPAWN_RUN is answered with SPAWN_FAILED */
 
     struct task submitted; /* by world_submit() */
     struct err submit_err;
