@@ -36,7 +36,7 @@ struct server {
     struct paths paths;
     struct config config;
     struct secrets secrets;
-    struct privilege_user user;
+    struct service_user user;
     int lock_fd, socket_fd, spawner_fd;
     struct loop *loop;
     struct store *store;
@@ -119,7 +119,7 @@ static int set_up(struct server *server, const char *config_file, struct err *er
         status = secrets_load(&server->secrets, &server->config, err);
     if (status >= 0)
         status = server->spawner_fd = setup_spawner(&server->paths, &server->config, err);
-    return status < 0 ? status : privilege_drop(&server->user, err);
+    return status < 0 ? status : service_user_become(&server->user, err);
 }
 
 static void on_stop(void *arg, int signal)

@@ -16,9 +16,9 @@
 #include "base/process.h"
 #include "base/str.h"
 
-int setup_user(struct privilege_user *user, const struct config *config, struct err *err)
+int setup_user(struct service_user *user, const struct config *config, struct err *err)
 {
-    int status = privilege_find_user(user, config->user, err);
+    int status = service_user_find(user, config->user, err);
     if (status == ERR_NOT_FOUND)
         return err_set(err, status,
                        "there is no user '%s' to become: run 'make setup', or set user in [server]",
@@ -52,14 +52,14 @@ static int make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct 
 }
 
 /* In a child that has become USER: 0 or errno. */
-static int try_to_enter(const char *path, const struct privilege_user *user)
+static int try_to_enter(const char *path, const struct service_user *user)
 {
-    if (privilege_drop(user, NULL) < 0)
+    if (service_user_become(user, NULL) < 0)
         return EPERM;
     return chdir(path) < 0 || access(".", R_OK | W_OK) < 0 ? errno : 0;
 }
 
-static int check_entrance(const char *path, const struct privilege_user *user, struct err *err)
+static int check_entrance(const char *path, const struct service_user *user, struct err *err)
 {
     pid_t pid = fork();
     if (pid < 0)
@@ -79,7 +79,7 @@ static int check_entrance(const char *path, const struct privilege_user *user, s
 }
 
 int setup_state(const struct paths *paths, const struct config *config,
-                const struct privilege_user *user, struct err *err)
+                const struct service_user *user, struct err *err)
 {
     const struct {
         const char *name;
@@ -110,7 +110,7 @@ int setup_state(const struct paths *paths, const struct config *config,
     return status < 0 ? status : check_entrance(server, user, err);
 }
 
-int setup_lock(const struct paths *paths, const struct privilege_user *user, struct err *err)
+int setup_lock(const struct paths *paths, const struct service_user *user, struct err *err)
 {
     AUTO_FREE char *path = str_format("%s/server/lock", paths->state);
     AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -146,7 +146,7 @@ static int remove_stale(const char *path, const struct sockaddr_un *address, str
     return unlink(path) < 0 ? err_errno(err, "cannot remove '%s'", path) : 0;
 }
 
-int setup_socket(const struct paths *paths, const struct privilege_user *user, struct err *err)
+int setup_socket(const struct paths *paths, const struct service_user *user, struct err *err)
 {
     const char *path = paths->socket;
     struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -1,4 +1,4 @@
-#include "base/privilege.h"
+#include "base/service_user.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-int privilege_find_user(struct privilege_user *out, const char *name, struct err *err)
+int service_user_find(struct service_user *out, const char *name, struct err *err)
 {
     errno = 0;
     const struct passwd *entry = getpwnam(name);
@@ -44,7 +44,7 @@ static int clear_capabilities(struct err *err)
     return status;
 }
 
-static int set_ids(const struct privilege_user *user, struct err *err)
+static int set_ids(const struct service_user *user, struct err *err)
 {
     if (initgroups(user->name, user->gid) < 0)
         return err_errno(err, "cannot take the groups of '%s'", user->name);
@@ -56,7 +56,7 @@ static int set_ids(const struct privilege_user *user, struct err *err)
 }
 
 /* What was dropped must really be gone. */
-static int check_dropped(const struct privilege_user *user, struct err *err)
+static int check_dropped(const struct service_user *user, struct err *err)
 {
     uid_t uid[3];
     gid_t gid[3];
@@ -77,7 +77,7 @@ static int check_dropped(const struct privilege_user *user, struct err *err)
     return 0;
 }
 
-int privilege_drop(const struct privilege_user *user, struct err *err)
+int service_user_become(const struct service_user *user, struct err *err)
 {
     static const struct rlimit no_core = {0, 0};
     if (user->uid == 0)
