@@ -207,7 +207,8 @@ int main(int argc, char **argv)
         return exit_status;
     log_open("codexd", debug);
     signal(SIGPIPE, SIG_IGN);
-    umask(077);
+    umask(
+        022); /* what the spawner inherits: its sandboxes' users must get through its directories */
     close_range(3, ~0U, 0); /* whoever started us may have left something open */
     raise_file_limit();
     struct server server = {.lock_fd = -1, .socket_fd = -1, .spawner_fd = -1};
@@ -216,6 +217,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "codexd: %s\n", err.message);
         return 1;
     }
+    umask(077);
     int status = serve(&server, &err);
     if (status < 0)
         fprintf(stderr, "codexd: %s\n", err.message);
