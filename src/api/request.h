@@ -12,7 +12,11 @@
 #include "api/api.h"
 #include "base/buf.h"
 
-enum { BODY_MAX = 1 << 20, ANSWER_MAX = 64 << 20 };
+enum {
+    BODY_MAX = 1 << 20,
+    DRAINED_MAX = 16 << 20, /* of a body that is too large: so much is read before the answer */
+    ANSWER_MAX = 64 << 20,
+};
 
 struct request;
 typedef void request_fn(struct request *request);
@@ -30,6 +34,7 @@ struct request {
     uint32_t uid;               /* of the peer */
     char task_id[TASK_ID_SIZE]; /* from the path, valid; "" when it has none */
     struct buf body;
+    size_t drained; /* bytes of a body that is too large */
     bool handled;   /* the handler was called */
     bool suspended; /* and in api->suspended */
     struct request *next;

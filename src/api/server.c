@@ -131,15 +131,20 @@ static enum MHD_Result check_query(void *arg, enum MHD_ValueKind kind, const cha
     return MHD_NO;
 }
 
+static void refuse_size(struct request *request)
+{
+    answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
+                   "the body is larger than 1 MiB");
+}
+
 /* What the head alone can be refused for. */
 static void check_head(struct request *request)
 {
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_query, request);
     const char *length = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     int64_t bytes;
-    if (!request->response && length && str_parse_int(length, 0, BODY_MAX, &bytes) < 0)
-        answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
-                       "the body is larger than 1 MiB");
+    if (!request->response && length && str_parse_int(length, 0, DRAINED_MAX, &bytes) < 0)
+        refuse_size(request);
 }
 
 static struct request *request_new(struct api *api, struct MHD_Connection *connection)
@@ -210,6 +215,16 @@ static enum MHD_Result handle(struct request *request)
     return MHD_YES;
 }
 
+/* A client that is still sending does not read yet: of a body that is too large some is thrown away
+ * first, so that it gets the answer. One that goes on and on is cut off. */
+static bool take_body(struct request *request, const char *bytes, size_t len)
+{
+    if (!request->drained && buf_append(&request->body, bytes, len) == 0)
+        return true;
+    request->drained += len;
+    return request->drained <= DRAINED_MAX;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state)
@@ -225,12 +240,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return request->response ? queue(request) : MHD_YES;
     }
     if (*upload_size) {
-        /* Only a body without a length can get here too large. */
-        if (buf_append(&request->body, upload, *upload_size) < 0)
+        if (!take_body(request, upload, *upload_size))
             return MHD_NO;
         *upload_size = 0;
         return MHD_YES;
     }
+    if (request->drained && !request->response)
+        refuse_size(request);
     if (request->response)
         return queue(request);
     return request->handled ? MHD_NO : handle(request);

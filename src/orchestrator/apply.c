@@ -131,6 +131,10 @@ static int phase_completed(struct batch *batch, const struct run_event *event, s
 {
     batch->progress = true;
     switch (event->phase) {
+    case PHASE_PREPARING:
+        return event->status == 0
+                   ? store_task_set_prepared(batch->job->o->store, batch->job->number, err)
+                   : 0;
     case PHASE_BASELINE:
     case PHASE_VERIFYING:
         return tests_ran(batch->job, event, err);

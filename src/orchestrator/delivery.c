@@ -274,9 +274,10 @@ static int opened(struct job *job, const struct task *task, struct outbox *row, 
     struct pull_request request = *(const struct pull_request *)arg;
     int status = store_pull_request_add(job->o->store, task->number, task->repo, &request, err);
     AUTO_BUF struct buf members;
-    buf_init(&members, 1 << 20);
+    buf_init(&members, 2 << 20);
     buf_append_str(&members, ",\"pull_request\":");
-    pull_request_to_json(&request, &members);
+    if (pull_request_to_json(&request, &members) < 0)
+        abort(); /* its title and body are bounded far below that */
     struct store_event event = {.number = task->number,
                                 .run = task->run,
                                 .type = "delivery.pull_request",

@@ -1,12 +1,14 @@
 #include "orchestrator/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "orchestrator/files.h"
 
 /* Runs of one task that died, with or without progress: more would not help either. */
-enum { RUNS_MAX = 25 };
+enum { RUNS_MAX = 25, MESSAGE_MAX = 1000 };
 
 int end_task(struct job *job, const struct task *task, enum task_state to, const char *reason,
              const struct fault *fault, struct err *err)
@@ -58,6 +60,17 @@ static int end_done_run(struct job *job, const struct task *task, bool changed, 
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, &row, err);
 }
 
+/* The runner's sentence, as far as one is that long. */
+static int fail_as_told(struct job *job, const struct task *task, const struct run_end *end,
+                        struct err *err)
+{
+    AUTO_BUF struct buf message;
+    buf_init(&message, MESSAGE_MAX);
+    str_append_utf8(&message, end->fault_message, strlen(end->fault_message));
+    return fail_task(job, task, end->fault, end->fault_step ? end->fault_step : task->phase,
+                     message.data, err);
+}
+
 static int end_as_told(struct job *job, const struct task *task, const struct run_end *end,
                        struct err *err)
 {
@@ -70,8 +83,7 @@ static int end_as_told(struct job *job, const struct task *task, const struct ru
         return end_task(job, task, TASK_CANCELLED, "its run was ended on the server", NULL, err);
     case RUN_FAILED:
         if (end->fault > FAULT_NONE && end->fault < FAULT_COUNT && end->fault_message)
-            return fail_task(job, task, end->fault, end->fault_step ? end->fault_step : task->phase,
-                             end->fault_message, err);
+            return fail_as_told(job, task, end, err);
         break;
     default:
         break;

@@ -8,6 +8,12 @@
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/placer.h"
 
+/* What the log was told last, so that a trouble that lasts does not fill it. */
+struct trouble {
+    char message[160];
+    int64_t logged_ms;
+};
+
 /* A task under way. At most one of its waits is set: what it waits for before it goes on. */
 struct job {
     struct orchestrator *o;
@@ -31,6 +37,7 @@ struct job {
     struct loop_source *adopted;
     struct loop_source *timer; /* continue then */
     struct loop_source *cancel_timer;
+    struct trouble trouble;
     bool looked_again; /* adoption: the lock was free; it is looked at a second time */
 
     struct job *next;
@@ -52,6 +59,7 @@ struct orchestrator {
     struct loop_source *queue_timer;
     struct submit *submits;
     struct refresh *refreshes;
+    struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
 
@@ -68,6 +76,9 @@ void job_continue_in(struct job *job, int64_t delay_ms);
 /* A step failed for a reason that may pass (the store's disk is full, …): log it, try again later.
  */
 void job_trouble(struct job *job, const struct err *err);
+
+/* Whether ERR is to be logged: it is another one than LAST, or a while has gone by. */
+bool trouble_is_news(struct trouble *last, const struct err *err);
 
 /* There may be a task to start, or a slot for it. */
 void queue_changed(struct orchestrator *o);

@@ -62,7 +62,9 @@ static void on_idle(void *arg)
 
 static void on_trouble(void *arg, const struct err *err)
 {
-    log_error(((struct job *)arg)->id, "%s; it is tried again", err->message);
+    struct job *job = arg;
+    if (trouble_is_news(&job->trouble, err))
+        log_error(job->id, "%s; it is tried again", err->message);
 }
 
 static int follow(struct job *job, int64_t offset, struct err *err)

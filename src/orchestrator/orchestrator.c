@@ -1,14 +1,19 @@
 #include "orchestrator/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
 
-enum { UNDER_WAY_MAX = 4096 };
+enum {
+    UNDER_WAY_MAX = 4096,
+    SAME_TROUBLE_MS = 60000, /* how often the log hears of a trouble that lasts */
+};
 
 struct orchestrator *orchestrator_new(const struct orchestrator_options *options, struct err *err)
 {
@@ -113,9 +118,22 @@ void job_continue_in(struct job *job, int64_t delay_ms)
     job->timer = loop_add_timer(job->o->loop, delay_ms, on_timer, job);
 }
 
+bool trouble_is_news(struct trouble *last, const struct err *err)
+{
+    int64_t now = clock_mono_ms();
+    if (!strncmp(last->message, err->message, sizeof last->message - 1) &&
+        now - last->logged_ms < SAME_TROUBLE_MS)
+        return false;
+    snprintf(last->message, sizeof last->message, "%.*s", (int)sizeof last->message - 1,
+             err->message);
+    last->logged_ms = now;
+    return true;
+}
+
 void job_trouble(struct job *job, const struct err *err)
 {
-    log_error(job->id[0] ? job->id : "-", "%s; it is tried again", err->message);
+    if (trouble_is_news(&job->trouble, err))
+        log_error(job->id[0] ? job->id : "-", "%s; it is tried again", err->message);
     job_continue_in(job, RETRY_MS);
 }
 
@@ -203,7 +221,8 @@ static void fill_slots(void *arg)
         if (number == 0)
             return;
         if (number < 0 || files_check_room(o, &err) < 0 || claim(o, number, &err) < 0) {
-            log_error("-", "cannot start the next task: %s; it is tried again", err.message);
+            if (trouble_is_news(&o->trouble, &err))
+                log_error("-", "cannot start the next task: %s; it is tried again", err.message);
             o->queue_timer = loop_add_timer(o->loop, RETRY_MS, fill_slots, o);
             return;
         }

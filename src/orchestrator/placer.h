@@ -16,8 +16,8 @@
 
 struct placer_reports {
     void (*started)(void *arg, const struct run_name *name);
-    /* A request for this run could not be carried out: to start it, when it has not started, else to
-     * cancel it (there was nobody to cancel, or he has just ended). */
+    /* A request for this run could not be carried out: to start it, when it has not started, else
+     * to cancel it (there was nobody to cancel, or he has just ended). */
     void (*failed)(void *arg, const struct run_name *name, const char *why);
     /* Its processes are gone and what they left is cleaned. WHY: a sentence, or "" . */
     void (*ended)(void *arg, const struct run_name *name, const char *why);

@@ -207,6 +207,7 @@ int main(int argc, char **argv)
         return exit_status;
     log_open("codexd", debug);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* the terminal that it was started from may go */
     umask(
         022); /* what the spawner inherits: its sandboxes' users must get through its directories */
     close_range(3, ~0U, 0); /* whoever started us may have left something open */

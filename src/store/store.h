@@ -81,6 +81,7 @@ int store_task_set_work(struct store *store, int64_t number, const struct store_
                         struct err *err);
 int store_task_set_phase(struct store *store, int64_t number, const char *phase, int64_t round,
                          struct err *err);
+int store_task_set_prepared(struct store *store, int64_t number, struct err *err);
 int store_task_set_activity(struct store *store, int64_t number, const char *activity,
                             struct err *err);
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,

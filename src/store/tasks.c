@@ -13,7 +13,7 @@
     "round, activity, title, body, branch_offered, work_commit, work_run, branch, verdict, "       \
     "fault_kind, fault_step, fault_message, archive_path, archive_sha256, archive_size, "          \
     "input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens, "                  \
-    "cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
+    "prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
 
 /* What was asked: the columns number to timeout_ms. */
 static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct err *err)
@@ -68,6 +68,7 @@ static void read_course(sqlite3_stmt *row, struct task *t, int c)
     t->usage.cached_input_tokens = sqlite3_column_int64(row, c++);
     t->usage.output_tokens = sqlite3_column_int64(row, c++);
     t->usage.reasoning_output_tokens = sqlite3_column_int64(row, c++);
+    t->prepared = sqlite3_column_int(row, c++);
     t->cancel_requested = sqlite3_column_int(row, c++);
     t->crashes = sqlite3_column_int64(row, c++);
     t->created_ms = sqlite3_column_int64(row, c++);
@@ -237,6 +238,12 @@ int store_task_set_phase(struct store *store, int64_t number, const char *phase,
     return sql_exec(store_writing(store), err,
                     "UPDATE task SET phase = ?, round = ?, activity = NULL WHERE number = ?",
                     SQL_TEXT(phase), SQL_INT(round), SQL_INT(number));
+}
+
+int store_task_set_prepared(struct store *store, int64_t number, struct err *err)
+{
+    return sql_exec(store_writing(store), err, "UPDATE task SET prepared = 1 WHERE number = ?",
+                    SQL_INT(number));
 }
 
 int store_task_set_activity(struct store *store, int64_t number, const char *activity,

@@ -68,6 +68,7 @@ struct task {
     int64_t archive_size;
     struct token_usage usage;
 
+    bool prepared; /* there was a workspace */
     bool cancel_requested;
     int64_t crashes; /* runs in a row that died without progress */
     int64_t created_ms, started_ms, ended_ms, updated_ms; /* UTC; 0: not yet */

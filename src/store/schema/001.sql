@@ -41,6 +41,7 @@ CREATE TABLE task (
     cached_input_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens INTEGER NOT NULL DEFAULT 0,
     reasoning_output_tokens INTEGER NOT NULL DEFAULT 0,
+    prepared INTEGER NOT NULL DEFAULT 0,      -- there was a workspace
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     crashes INTEGER NOT NULL DEFAULT 0,       -- runs in a row that died without progress
     created_ms INTEGER NOT NULL,
