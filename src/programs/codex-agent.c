@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/init.h"
+#include "agent/tools/patch_main.h"
 #include "workspace/steps.h"
 
 static const struct {
@@ -14,6 +15,7 @@ static const struct {
     const char *what;
 } parts[] = {
     {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+    {"apply-patch", patch_main, "apply a patch from standard input or its argument, here"},
     {"checkout", checkout_main, "make the workspace"},
     {"test", test_main, "run the repository's tests"},
     {"commit", commit_main, "make a commit and a bundle of the work"},
