@@ -50,15 +50,9 @@ static const char *const clean_environment[] = {
 };
 
 static const char *const clean_settings[] = {
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.alternateRefsPrefixes=refs/none",
-    "credential.helper=",
-    "protocol.allow=never",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "advice.detachedHead=false",
-    "i18n.commitEncoding=UTF-8",
+    "core.hooksPath=/dev/null", "core.fsmonitor=false",      "core.alternateRefsPrefixes=refs/none",
+    "credential.helper=",       "protocol.allow=never",      "gc.auto=0",
+    "maintenance.auto=false",   "advice.detachedHead=false", "i18n.commitEncoding=UTF-8",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -246,8 +240,8 @@ static int feed(struct session *session, struct err *err)
     return 0;
 }
 
-/* Read what there is from *FD into OUT; *FD is closed at its end. TAIL: of more than fits the end is
- * kept, else it is an error. Returns 1 when it read something. */
+/* Read what there is from *FD into OUT; *FD is closed at its end. TAIL: of more than fits the end
+ * is kept, else it is an error. Returns 1 when it read something. */
 static int take(int *fd, struct buf *out, bool tail, struct err *err)
 {
     char chunk[CHUNK];
@@ -329,7 +323,8 @@ static void last_words(struct buf *said, char *out, size_t size)
 }
 
 /* The result out of the wait status. */
-static int outcome(const struct session *session, int wait_status, struct buf *said, struct err *err)
+static int outcome(const struct session *session, int wait_status, struct buf *said,
+                   struct err *err)
 {
     const char *name = session->command->argv[session->command->name];
     if (wait_status < 0)
@@ -366,7 +361,8 @@ int git_run(struct git_command *command, struct err *err)
         status = converse(&session, deadline_ms, err);
     int wait_status = session_end(&session);
     if (status < 0)
-        status = session.pid < 0 ? status : err_context(err, "git %s", command->argv[command->name]);
+        status =
+            session.pid < 0 ? status : err_context(err, "git %s", command->argv[command->name]);
     else
         status = outcome(&session, wait_status, &session.said, err);
     buf_release(&session.said);

@@ -16,7 +16,7 @@ enum option { OPT_REPO = 1, OPT_BASE = 2, OPT_BRANCH = 4, OPT_COMMIT = 8, OPT_BA
 
 static const struct verb {
     const char *name;
-    int (*run)(const struct git_request *request, struct err *err);
+    int (*run)(const struct verb_request *request, struct err *err);
     unsigned allowed;
     unsigned required;
     const char *usage;
@@ -43,7 +43,7 @@ static int usage(void)
 }
 
 /* Where the value of the option NAME goes; its bit into *BIT. NULL: no such option. */
-static const char **option_place(struct git_request *request, const char *name, unsigned *bit)
+static const char **option_place(struct verb_request *request, const char *name, unsigned *bit)
 {
     const struct {
         const char *name;
@@ -64,7 +64,8 @@ static const char **option_place(struct git_request *request, const char *name, 
     return NULL;
 }
 
-static int parse(const struct verb *verb, char **argv, struct git_request *request, struct err *err)
+static int parse(const struct verb *verb, char **argv, struct verb_request *request,
+                 struct err *err)
 {
     unsigned given = 0, bit = 0;
     for (; *argv; argv += 2) {
@@ -107,7 +108,7 @@ int main(int argc, char **argv)
     if (!verb)
         return usage();
     signal(SIGPIPE, SIG_IGN);
-    struct git_request request = {0};
+    struct verb_request request = {0};
     struct err err;
     int status = privilege_renounce();
     if (status < 0)
@@ -116,11 +117,8 @@ int main(int argc, char **argv)
         status = parse(verb, argv + 2, &request, &err);
     if (status == 0)
         status = verb->run(&request, &err);
-    if (status < 0) {
-        char who[32];
-        snprintf(who, sizeof who, "codex-git %s", verb->name);
-        err_print(&err, who);
-    }
+    if (status < 0)
+        err_print(&err, "codex-git");
     /* A verb that answers a question says 1 for yes: to a shell, success. */
     if (verb->run == git_merged && status >= 0)
         return status == 1 ? 0 : 1;

@@ -1,8 +1,8 @@
 /*
- * `codex-agent commit`. What the agent has committed itself stays, if it builds on the base; what it
- * has left in the work tree goes into one commit more. The workspace's branch and index are not
- * touched, so a later round finds them as the agent left them, and the commit made then replaces the
- * one made now. The same files, commits and task make the same commit, to the bit.
+ * `codex-agent commit`. What the agent has committed itself stays, if it builds on the base; what
+ * it has left in the work tree goes into one commit more. The workspace's branch and index are not
+ * touched, so a later round finds them as the agent left them, and the commit made then replaces
+ * the one made now. The same files, commits and task make the same commit, to the bit.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,8 @@ struct work {
     int64_t files, insertions, deletions;
 };
 
-/* The agent took the workspace's repository apart: its files can still become a commit on the base. */
+/* The agent took the workspace's repository apart: its files can still become a commit on the base.
+ */
 static int rebuild_repository(struct work *work, struct err *err)
 {
     const struct bundle_options options = {.timeout_ms = BUNDLE_TIMEOUT_MS};
@@ -58,7 +59,8 @@ static int rebuild_repository(struct work *work, struct err *err)
     work->rebuilt = true;
     struct git_command git;
     git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", work->git_dir, NULL);
+    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
+             work->git_dir, NULL);
     if (status == 0)
         status = git_must(&git, err);
     if (status == 0)
@@ -67,8 +69,8 @@ static int rebuild_repository(struct work *work, struct err *err)
     return status < 0 ? err_context(err, "base bundle") : 0;
 }
 
-/* Find out which repository to work in, and what the new commit is to build on: the agent's own last
- * commit, if that is based on the base and all there, else the base. */
+/* Find out which repository to work in, and what the new commit is to build on: the agent's own
+ * last commit, if that is based on the base and all there, else the base. */
 static int choose_parent(struct work *work, struct err *err)
 {
     const char *base = work->step->base_commit;
@@ -119,7 +121,8 @@ static int commit_tree(struct work *work, const struct message *message, struct 
     const struct step *step = work->step;
     AUTO_FREE char *author_name = str_format("GIT_AUTHOR_NAME=%s", step->author_name);
     AUTO_FREE char *author_email = str_format("GIT_AUTHOR_EMAIL=%s", step->author_email);
-    AUTO_FREE char *author_date = str_format("GIT_AUTHOR_DATE=%lld +0000", (long long)step->commit_time);
+    AUTO_FREE char *author_date =
+        str_format("GIT_AUTHOR_DATE=%lld +0000", (long long)step->commit_time);
     AUTO_FREE char *committer_name = str_format("GIT_COMMITTER_NAME=%s", step->author_name);
     AUTO_FREE char *committer_email = str_format("GIT_COMMITTER_EMAIL=%s", step->author_email);
     AUTO_FREE char *committer_date =
@@ -181,8 +184,8 @@ static int count_changes(struct work *work, struct err *err)
     buf_init(&answer, 4096);
     struct git_command git;
     git_command_init(&git, work->git_dir, NULL);
-    git_args(&git, "diff-tree", "-r", "--shortstat", "--find-renames", "--no-ext-diff", "--no-textconv",
-             work->step->base_commit, work->commit, NULL);
+    git_args(&git, "diff-tree", "-r", "--shortstat", "--find-renames", "--no-ext-diff",
+             "--no-textconv", work->step->base_commit, work->commit, NULL);
     git.out = &answer;
     int status = git_must(&git, err);
     work->files = number_before(answer.data, "file");
@@ -196,7 +199,8 @@ static int write_bundle(const struct work *work, struct err *err)
     struct bundle bundle = {0};
     memcpy(bundle.commit, work->commit, OBJECT_ID_SIZE);
     memcpy(bundle.base, work->step->base_commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, STEP_FD_DATA, BUNDLE_TIMEOUT_MS, err);
+    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, STEP_FD_DATA, BUNDLE_TIMEOUT_MS,
+                        err);
 }
 
 static int write_result(const struct work *work, const struct message *message, struct err *err)
@@ -205,9 +209,10 @@ static int write_result(const struct work *work, const struct message *message, 
     buf_init(&json, STEP_RESULT_MAX);
     buf_append_str(&json, "{\"commit\":");
     json_text_cstring(&json, *work->commit ? work->commit : NULL);
-    buf_appendf(&json, ",\"changed\":%s,\"files\":%lld,\"insertions\":%lld,\"deletions\":%lld,\"title\":",
-                *work->commit ? "true" : "false", (long long)work->files, (long long)work->insertions,
-                (long long)work->deletions);
+    buf_appendf(&json,
+                ",\"changed\":%s,\"files\":%lld,\"insertions\":%lld,\"deletions\":%lld,\"title\":",
+                *work->commit ? "true" : "false", (long long)work->files,
+                (long long)work->insertions, (long long)work->deletions);
     json_text_cstring(&json, message->title.data);
     buf_append_str(&json, ",\"body\":");
     json_text_cstring(&json, message->body.data);

@@ -57,9 +57,10 @@ static int read_number(const json_t *json, const char *name, int64_t min, int64_
     const json_t *value = json_object_get(json, name);
     if (!value)
         return 0;
-    if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-        return err_set(err, ERR_USAGE, "'%s' must be a number from %lld to %lld", name, (long long)min,
-                       (long long)max);
+    if (!json_is_integer(value) || json_integer_value(value) < min ||
+        json_integer_value(value) > max)
+        return err_set(err, ERR_USAGE, "'%s' must be a number from %lld to %lld", name,
+                       (long long)min, (long long)max);
     *out = json_integer_value(value);
     return 0;
 }
@@ -93,7 +94,8 @@ static int read_members(struct step *step, struct err *err)
         if ((status = read_string(author, &author_members[i], err)) < 0)
             return err_context(err, "'author'");
     if (status == 0)
-        status = read_number(step->json, "test_timeout_ms", 1, 30 * day_ms, &step->test_timeout_ms, err);
+        status =
+            read_number(step->json, "test_timeout_ms", 1, 30 * day_ms, &step->test_timeout_ms, err);
     if (status == 0)
         status = read_number(step->json, "commit_time", 0, 1LL << 40, &step->commit_time, err);
     if (status < 0)
@@ -147,7 +149,8 @@ static int take_note_of_descriptors(struct step *step, struct err *err)
             return err_errno(err, "cannot open '/dev/null'");
     }
     if (!step->given[STEP_FD_RESULT])
-        return err_set(err, ERR_USAGE, "descriptor %d, for the result, is not open", STEP_FD_RESULT);
+        return err_set(err, ERR_USAGE, "descriptor %d, for the result, is not open",
+                       STEP_FD_RESULT);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they share.
- * Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
+ * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they
+ * share. Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
  *
  * A step may be started as the container's root or as the task's user. Git and the task's own
  * commands always run as the user; a step started as anybody else keeps that uid.
@@ -42,12 +42,13 @@ struct step {
     const char *test_command; /* NULL: find it */
     const char *author_name, *author_email;
     int64_t test_timeout_ms;
-    int64_t commit_time; /* seconds since the epoch */
+    int64_t commit_time;          /* seconds since the epoch */
     bool given[STEP_FD_LAST + 1]; /* which descriptors the step was started with */
 };
 
-/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones are occupied, so that nothing
- * that is opened later can be taken for them. Release it also after a failure. */
+/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones
+ * are occupied, so that nothing that is opened later can be taken for them. Release it also after a
+ * failure. */
 int step_begin(struct step *step, struct err *err);
 void step_release(struct step *step);
 
@@ -60,8 +61,8 @@ int step_write_result(const struct buf *result, struct err *err);
 /* The directory that the workdir is in; the caller frees it. */
 char *step_parent(const struct step *step);
 
-/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or negative,
- * which is printed and becomes FAILURE. */
+/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or
+ * negative, which is printed and becomes FAILURE. */
 int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *err), int failure);
 
 #endif

@@ -33,16 +33,18 @@ void worktree_command_init(struct worktree_command *command, const struct worktr
     git_setting(&command->git, "core.quotePath=false");
     git_setting(&command->git, "submodule.recurse=false");
     git_setting(&command->git, "advice.addEmbeddedRepo=false");
-    snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch, name);
+    snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch,
+             name);
     git_env(&command->git, command->index);
-    snprintf(command->excludes, sizeof command->excludes, "core.excludesFile=%s/%s", worktree->scratch,
-             excludes_name);
+    snprintf(command->excludes, sizeof command->excludes, "core.excludesFile=%s/%s",
+             worktree->scratch, excludes_name);
     git_setting(&command->git, command->excludes);
     command->git.dir = dir;
     command->git.timeout_ms = STAGE_TIMEOUT_MS;
 }
 
-int worktree_stage(const struct worktree *worktree, const char *dir, const char *name, struct err *err)
+int worktree_stage(const struct worktree *worktree, const char *dir, const char *name,
+                   struct err *err)
 {
     struct worktree_command add;
     worktree_command_init(&add, worktree, dir, name);
@@ -51,7 +53,8 @@ int worktree_stage(const struct worktree *worktree, const char *dir, const char 
     return code > 1 ? -EIO : code;
 }
 
-int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree, struct err *err)
+int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree,
+                        struct err *err)
 {
     AUTO_BUF struct buf answer;
     buf_init(&answer, 256);

@@ -1,4 +1,4 @@
-"""codex-git import: what a sandbox sends is checked, and written anew."""
+"""codex-git: what a sandbox sends is checked, and written anew."""
 import hashlib
 import os
 import pathlib

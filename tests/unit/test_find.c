@@ -93,15 +93,16 @@ static void node_projects_use_the_manager_of_their_lock_file(void **state)
 
 static void node_projects_without_a_real_script_are_passed_over(void **state)
 {
-    const char *none[] = {"{\"scripts\":{\"test\":\"echo \\\"Error: no test specified\\\" && exit 1\"}}",
-                          "{\"scripts\":{\"test\":\"\"}}",
-                          "{\"scripts\":{\"test\":7}}",
-                          "{\"scripts\":[]}",
-                          "{\"scripts\":{\"build\":\"x\"}}",
-                          "{}",
-                          "[]",
-                          "",
-                          "{\"scripts\":{\"test\":\"x\"}"};
+    const char *none[] = {
+        "{\"scripts\":{\"test\":\"echo \\\"Error: no test specified\\\" && exit 1\"}}",
+        "{\"scripts\":{\"test\":\"\"}}",
+        "{\"scripts\":{\"test\":7}}",
+        "{\"scripts\":[]}",
+        "{\"scripts\":{\"build\":\"x\"}}",
+        "{}",
+        "[]",
+        "",
+        "{\"scripts\":{\"test\":\"x\"}"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         put("package.json", none[i]);
         expect(NULL, NULL);
@@ -110,7 +111,8 @@ static void node_projects_without_a_real_script_are_passed_over(void **state)
     expect("Makefile", "make test");
 }
 
-static const char unittest_file[] = "import unittest\nclass T(unittest.TestCase):\n    def test_x(self): pass\n";
+static const char unittest_file[] =
+    "import unittest\nclass T(unittest.TestCase):\n    def test_x(self): pass\n";
 static const char pytest_file[] = "def test_x():\n    assert True\n";
 
 static void unittest_needs_no_pytest(void **state)
@@ -151,8 +153,12 @@ static void a_configured_pytest_is_used_if_it_is_there_or_needed(void **state)
 
 static void what_pytest_alone_understands_is_pytest(void **state)
 {
-    const char *texts[] = {pytest_file, "async def test_x():\n    pass\n", "import pytest\n",
-                           "class TestX:\n    def test_x(self): pass\n", "from pytest import raises\n", "x = 1\n"};
+    const char *texts[] = {pytest_file,
+                           "async def test_x():\n    pass\n",
+                           "import pytest\n",
+                           "class TestX:\n    def test_x(self): pass\n",
+                           "from pytest import raises\n",
+                           "x = 1\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         put("test_a.py", texts[i]);
         expect("pytest", "python3 -m pytest");
@@ -188,15 +194,15 @@ static void what_others_wrote_is_not_looked_at(void **state)
 
 static void make_targets_are_read_as_make_reads_them(void **state)
 {
-    const char *none[] = {"all:\n\ttest:\n",  "TEST := test: x\n", "test := 1\n", ".PHONY: test check\n",
-                          "# test:\n",        "mytest:\n",         "testing: x\n", "x: test\n",
-                          "all:\n\t@echo test: yes\n"};
+    const char *none[] = {"all:\n\ttest:\n",      "TEST := test: x\n", "test := 1\n",
+                          ".PHONY: test check\n", "# test:\n",         "mytest:\n",
+                          "testing: x\n",         "x: test\n",         "all:\n\t@echo test: yes\n"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         put("Makefile", none[i]);
         expect(NULL, NULL);
     }
-    const char *test[] = {"test:\n", "all test: x\n", "test :\n", "test:: x\n", "x:\n\ty\ntest: x", "check:\ntest:\n",
-                          "test: FOO = 1\n"};
+    const char *test[] = {"test:\n",          "all test: x\n",   "test :\n",       "test:: x\n",
+                          "x:\n\ty\ntest: x", "check:\ntest:\n", "test: FOO = 1\n"};
     for (size_t i = 0; i < sizeof test / sizeof *test; i++) {
         put("Makefile", test[i]);
         expect("Makefile", "make test");
@@ -212,8 +218,9 @@ static void compiled_projects(void **state)
     put("CMakeLists.txt", "project(x)\n");
     expect(NULL, NULL);
     put("CMakeLists.txt", "project(x)\nINCLUDE(CTest)\n");
-    expect("CMakeLists.txt", "cmake -S . -B build-codex && cmake --build build-codex --parallel 4 && "
-                             "ctest --test-dir build-codex --output-on-failure");
+    expect("CMakeLists.txt",
+           "cmake -S . -B build-codex && cmake --build build-codex --parallel 4 && "
+           "ctest --test-dir build-codex --output-on-failure");
     put("Cargo.toml", "[package]\n");
     expect("Cargo.toml", "cargo test");
     put("Makefile", "test:\n");
@@ -251,12 +258,16 @@ static bool none_ran(int exit_code, const char *tail)
 static void runs_without_a_test_are_recognised(void **state)
 {
     put("Cargo.toml", "[package]\n");
-    const char nothing[] = "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered "
-                           "out; finished in 0.00s\n\n   Doc-tests x\n\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 "
-                           "failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\n";
+    const char nothing[] =
+        "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered "
+        "out; finished in 0.00s\n\n   Doc-tests x\n\nrunning 0 tests\n\ntest result: ok. 0 passed; "
+        "0 "
+        "failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\n";
     assert_true(none_ran(0, nothing));
     assert_false(none_ran(101, nothing));
-    assert_false(none_ran(0, "test result: ok. 0 passed; 0 failed; 0 ignored;\ntest result: ok. 12 passed; 0 failed;"));
+    assert_false(none_ran(
+        0,
+        "test result: ok. 0 passed; 0 failed; 0 ignored;\ntest result: ok. 12 passed; 0 failed;"));
     assert_false(none_ran(0, "test result: ok. 0 passed; 0 failed; 3 ignored; 0 measured"));
     put("test_a.py", unittest_file);
     assert_true(none_ran(0, "\nRan 0 tests in 0.000s\n\nOK\n"));

@@ -10,6 +10,7 @@
 #include "agent/user.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/user_env.h"
 
 enum {
     REFRESHES_MAX = 20, /* a home that changes all the time is not worth asking again */
@@ -114,13 +115,13 @@ static char **parse_environment(const struct buf *answer)
     }
     if (p < end && *p == '\0' && count)
         return variables;
-    environment_free(variables);
+    user_env_free(variables);
     return NULL;
 }
 
 static void forget(struct login *login, enum login_state state)
 {
-    environment_free(login->environment);
+    user_env_free(login->environment);
     login->environment = NULL;
     buf_release(&login->answer);
     login->state = state;
