@@ -81,7 +81,8 @@ static int choose_parent(struct work *work, struct err *err)
     if (status < 0 || strcmp(names[0].sha, base) != 0)
         return rebuild_repository(work, err);
     struct err ignored;
-    if (*names[1].sha && repository_contains(work->git_dir, names[1].sha, base, &ignored) == 1 &&
+    if (*names[1].sha && strcmp(names[1].sha, base) != 0 &&
+        repository_contains(work->git_dir, names[1].sha, base, &ignored) == 1 &&
         repository_check_complete(work->git_dir, names[1].sha, base, &ignored) == 0)
         memcpy(work->parent, names[1].sha, OBJECT_ID_SIZE);
     return 0;

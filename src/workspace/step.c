@@ -183,6 +183,11 @@ int step_drop(struct err *err)
     return 0;
 }
 
+uid_t step_user(void)
+{
+    return geteuid() == 0 ? STEP_UID : geteuid();
+}
+
 int step_write_result(const struct buf *result, struct err *err)
 {
     if (io_write_all(STEP_FD_RESULT, result->data, result->len, err) < 0)

@@ -55,6 +55,9 @@ void step_release(struct step *step);
 /* Become the task's user for good, if started as root. */
 int step_drop(struct err *err);
 
+/* Who the task's commands run as: the task's user when started as root, else whoever we are. */
+uid_t step_user(void);
+
 /* RESULT as the step's result. */
 int step_write_result(const struct buf *result, struct err *err);
 

@@ -171,6 +171,16 @@ static int run(struct session *session, struct err *err)
     return 0;
 }
 
+/* Why exec(2) fails because of the program that is named, and not because of us. */
+static bool is_missing(int status)
+{
+    static const int reasons[] = {ENOENT, EACCES, ENOEXEC, ENOTDIR, ELOOP, ENAMETOOLONG, E2BIG};
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (status == -reasons[i])
+            return true;
+    return false;
+}
+
 /* As a shell would: the reason is part of the output, the exit code is 127. */
 static void report_missing(struct session *session, const struct err *err)
 {
@@ -188,7 +198,7 @@ int supervise(const struct supervised *what, struct supervised_end *end, struct 
     int status = start(&session, err);
     if (status == 0)
         status = run(&session, err);
-    else if (session.pid < 0) {
+    else if (session.pid < 0 && is_missing(status)) {
         report_missing(&session, err);
         status = 0;
     }

@@ -57,7 +57,7 @@ static int run_plan(const struct step *step, const struct test_plan *plan,
 {
     AUTO_FREE char *parent = step_parent(step);
     const char *const extra[] = {"CI=1", plan->env, NULL};
-    char **env = user_env_new(geteuid() == 0 ? STEP_UID : geteuid(), parent, extra);
+    char **env = user_env_new(step_user(), parent, extra);
     int64_t began_ms = clock_mono_ms();
     int status = 0;
     for (size_t i = 0; status == 0 && i < plan->count; i++) {
@@ -78,13 +78,14 @@ static int run_plan(const struct step *step, const struct test_plan *plan,
 
 static int find_plan(const struct step *step, struct test_plan *plan, struct err *err)
 {
+    if (access(step->workdir, X_OK) < 0)
+        return err_errno(err, "cannot enter '%s'", step->workdir);
     if (step->test_command) {
         test_plan_use(step->test_command, plan);
         return 0;
     }
     AUTO_FREE char *parent = step_parent(step);
-    struct surroundings around = {
-        step->workdir, user_env_new(geteuid() == 0 ? STEP_UID : geteuid(), parent, NULL)};
+    struct surroundings around = {step->workdir, user_env_new(step_user(), parent, NULL)};
     const struct test_probe probe = {pytest_works, &around};
     int status = test_plan_find(step->workdir, &probe, plan, err);
     user_env_free(around.env);

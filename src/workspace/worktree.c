@@ -31,6 +31,7 @@ void worktree_command_init(struct worktree_command *command, const struct worktr
     git_setting(&command->git, "core.fsync=none");
     git_setting(&command->git, "core.safecrlf=false");
     git_setting(&command->git, "core.quotePath=false");
+    git_setting(&command->git, "core.sparseCheckout=false");
     git_setting(&command->git, "submodule.recurse=false");
     git_setting(&command->git, "advice.addEmbeddedRepo=false");
     snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch,

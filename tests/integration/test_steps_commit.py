@@ -240,6 +240,18 @@ def test_modes_links_and_odd_names(workspace, deliver):
     assert got.files() >= {"new\nline", "-rf", "ü　", "a" * 255, "link", "not-\udcff-utf8"} and "fifo" not in got.files()
 
 
+def test_a_sparse_checkout_loses_nothing(workspace, deliver):
+    clone = workspace.repository()
+    clone.git("sparse-checkout", "set", "--cone", "src")
+    workspace.write({"src/in": "in\n", "other/out": "out\n", "a": "a\n"})
+    assert deliver().files() == set(FILES) | {"src/in", "other/out", "a"}
+
+
+def test_names_that_git_does_not_take_do_not_stop_the_rest(workspace, deliver):
+    workspace.write({"git~1": "x\n", ".GIT/config": "x\n", "a": "a\n"})
+    assert deliver().files() == set(FILES) | {"a"}
+
+
 def test_locks_that_a_killed_git_left(workspace, deliver):
     for lock in ["index.lock", "HEAD.lock", "config.lock", "refs/heads/main.lock", "shallow.lock"]:
         (workspace.path / ".git" / lock).touch()

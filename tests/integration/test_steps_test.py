@@ -171,8 +171,9 @@ def test_no_tests_found(workspace):
 
 def test_no_workspace(workspace):
     workspace.path.rmdir()
-    done = workspace.step("test", check=2)
-    assert "cannot open" in done.stderr and done.stderr.count("\n") == 1
+    for command in [None, "true"]:
+        done = workspace.step("test", check=2, task={"test_command": command})
+        assert "cannot enter" in done.stderr and done.stderr.count("\n") == 1
 
 
 # What is found, by real tools.
