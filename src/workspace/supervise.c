@@ -42,7 +42,7 @@ static int prepare_child(void *arg)
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;
-    int status = geteuid() == 0 ? privilege_drop(STEP_UID, STEP_GID) : 0;
+    int status = geteuid() == 0 ? privilege_drop(STEP_UID, STEP_GID) : privilege_renounce();
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         status = -errno;
     return status;
