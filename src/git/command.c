@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/object_id.h"
 #include "base/process.h"
 #include "base/str.h"
 
@@ -373,4 +374,20 @@ int git_must(struct git_command *command, struct err *err)
 {
     int status = git_run(command, err);
     return status > 0 ? -EIO : status;
+}
+
+int git_read_id(struct git_command *command, char *id, struct err *err)
+{
+    AUTO_BUF struct buf answer;
+    buf_init(&answer, 256);
+    command->out = &answer;
+    int status = git_must(command, err);
+    if (status < 0)
+        return status;
+    answer.data[strcspn(answer.data, "\n")] = '\0';
+    if (!object_id_valid(answer.data))
+        return err_set(err, ERR_PROTOCOL, "git %s: it printed no object id",
+                       command->argv[command->name]);
+    memcpy(id, answer.data, OBJECT_ID_SIZE);
+    return 0;
 }

@@ -71,4 +71,7 @@ int git_run(struct git_command *command, struct err *err);
 /* The same for a command that must succeed: any other exit code becomes -EIO. */
 int git_must(struct git_command *command, struct err *err);
 
+/* The same for a command that prints one object id, into ID. */
+int git_read_id(struct git_command *command, char id[/* OBJECT_ID_SIZE */], struct err *err);
+
 #endif

@@ -2,6 +2,7 @@
  * codex-git: git work outside the sandbox. One verb a process, started by the spawner with the
  * privileges of that verb; see docs/protocols.md.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,16 +20,18 @@ static const struct verb {
     int (*run)(const struct verb_request *request, struct err *err);
     unsigned allowed;
     unsigned required;
+    int last_fd; /* from 3 on, all must be open */
     const char *usage;
 } verbs[] = {
-    {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0,
+    {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
      "[--repo PATH] [--base REF] [--branch NAME]"},
-    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, "--repo PATH --commit SHA"},
-    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT,
+    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
+     "--repo PATH --commit SHA"},
+    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
      "--commit SHA --base-commit SHA"},
-    {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH,
+    {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH, 3,
      "--repo PATH --commit SHA --branch NAME"},
-    {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT,
+    {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT, 2,
      "--repo PATH --base REF --commit SHA"},
 };
 
@@ -83,6 +86,17 @@ static int parse(const struct verb *verb, char **argv, struct verb_request *requ
     return request->branch ? refname_check_branch(request->branch, err) : 0;
 }
 
+/* A descriptor that is missing would be the number of the next file that is opened. */
+static int check_descriptors(const struct verb *verb, struct err *err)
+{
+    for (int fd = 3; fd <= verb->last_fd; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            return err_set(err, ERR_USAGE, "descriptor %d is not open", fd);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    return 0;
+}
+
 static int exit_code(int status)
 {
     switch (status) {
@@ -115,6 +129,8 @@ int main(int argc, char **argv)
         err_set(&err, status, "cannot give up capabilities: %s", strerror(-status));
     else
         status = parse(verb, argv + 2, &request, &err);
+    if (status == 0)
+        status = check_descriptors(verb, &err);
     if (status == 0)
         status = verb->run(&request, &err);
     if (status < 0)

@@ -33,7 +33,7 @@ static int read_source(const struct step *step, struct source *source, struct er
     if (status < 0)
         return err_context(err, "base bundle");
     source->commit = source->base.commit;
-    if (!step->given[STEP_FD_DATA])
+    if (!step_has_input(step, STEP_FD_DATA))
         return 0;
     status = bundle_read(STEP_FD_DATA, BUNDLE_REF_WORK, &source->work, err);
     if (status == 0 && strcmp(source->work.base, step->base_commit) != 0)

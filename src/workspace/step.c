@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -171,6 +172,12 @@ void step_release(struct step *step)
 {
     json_decref(step->json);
     *step = (struct step){0};
+}
+
+bool step_has_input(const struct step *step, enum step_fd fd)
+{
+    struct stat st;
+    return step->given[fd] && fstat(fd, &st) == 0 && !(S_ISREG(st.st_mode) && st.st_size == 0);
 }
 
 int step_drop(struct err *err)

@@ -52,6 +52,10 @@ struct step {
 int step_begin(struct step *step, struct err *err);
 void step_release(struct step *step);
 
+/* Whether there is something to read at descriptor FD: it was given, and is more than the empty
+ * file that a runtime may put where nothing was meant to be. */
+bool step_has_input(const struct step *step, enum step_fd fd);
+
 /* Become the task's user for good, if started as root. */
 int step_drop(struct err *err);
 

@@ -57,20 +57,10 @@ int worktree_stage(const struct worktree *worktree, const char *dir, const char 
 int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree,
                         struct err *err)
 {
-    AUTO_BUF struct buf answer;
-    buf_init(&answer, 256);
     struct worktree_command write;
     worktree_command_init(&write, worktree, worktree->dir, name);
     git_args(&write.git, "write-tree", NULL);
-    write.git.out = &answer;
-    int status = git_must(&write.git, err);
-    if (status < 0)
-        return status;
-    answer.data[strcspn(answer.data, "\n")] = '\0';
-    if (!object_id_valid(answer.data))
-        return err_set(err, ERR_PROTOCOL, "git write-tree: an answer that makes no sense");
-    memcpy(tree, answer.data, OBJECT_ID_SIZE);
-    return 0;
+    return git_read_id(&write.git, tree, err);
 }
 
 /* With the time of the original: git compares files' times with it to know which it must look at

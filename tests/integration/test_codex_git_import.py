@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from support.bundles import base_bundle, import_work, work_bundle
-from support.program import NOBODY
+from support.program import NOBODY, run_program
 from support.repository import ENVIRONMENT, Repository
 
 
@@ -286,6 +286,5 @@ def test_a_base_bundle_of_something_else(work, scratch):
 
 
 def test_descriptors_that_are_missing(scratch):
-    from support.program import run_program
-    done = run_program("codex-git", "import", "--commit", "a" * 40, "--base-commit", "b" * 40, cwd=scratch, check=1)
-    assert done.stderr.count("\n") == 1
+    done = run_program("codex-git", "import", "--commit", "a" * 40, "--base-commit", "b" * 40, cwd=scratch, check=2)
+    assert done.stderr == "codex-git: descriptor 3 is not open\n" and not list(scratch.iterdir())

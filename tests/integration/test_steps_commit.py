@@ -378,8 +378,9 @@ def test_a_repository_that_the_agent_took_apart(workspace, repository, tmp_path,
     workspace.write({"a": "a\n", "calc.py": "changed\n"})
     got = Delivered(workspace, repository, workspace.commit(inputs={4: base}), tmp_path)
     assert got.show("%P") == repository.head() and got.files() == set(FILES) | {"a"}
-    done = workspace.commit(check=1)
-    assert "lost the base commit" in done.stderr and done.stderr.count("\n") == 1
+    for inputs in [{}, {4: b""}]:
+        done = workspace.commit(check=1, inputs=inputs)
+        assert "lost the base commit" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_own_commits_with_objects_missing_are_replaced(workspace, deliver):
