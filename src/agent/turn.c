@@ -1,5 +1,6 @@
 #include "agent/turn.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -55,12 +56,21 @@ static void on_sync_timer(void *arg)
         finish_for(turn, status, &err);
 }
 
+/* Events stop when nobody reads them, and when SIGTERM comes while they wait for their reader. */
+static bool has_lost_events(struct turn *turn)
+{
+    int status = events_status(turn->parts.events);
+    if (status == -EINTR)
+        finish(turn, AGENT_EXIT_STOPPED, "stopped by SIGTERM");
+    else if (status < 0)
+        finish(turn, AGENT_EXIT_INTERNAL, "the events could not be written");
+    return status < 0;
+}
+
 static void ask(struct turn *turn)
 {
-    if (events_status(turn->parts.events) < 0) {
-        finish(turn, AGENT_EXIT_INTERNAL, "the events could not be written");
+    if (has_lost_events(turn))
         return;
-    }
     turn->sync_timer = loop_add_timer(turn->parts.loop, SYNC_DELAY_MS, on_sync_timer, turn);
     model_ask(turn->parts.model, conversation_text(turn->parts.conversation), on_answer, turn);
 }
@@ -232,18 +242,16 @@ static void begin(struct turn *turn)
 /* A turn that nobody can read about, or that the disk has lost, is not done. */
 static void end(struct turn *turn)
 {
-    struct err err = {0};
-    struct events *events = turn->parts.events;
-    bool done = turn->exit == AGENT_EXIT_DONE;
+    struct err err;
     int status = conversation_sync(turn->parts.conversation, &err);
-    if (done && status == 0)
-        events_turn_completed(events, conversation_usage(turn->parts.conversation));
-    if (done && status == 0 && (status = events_status(events)) < 0)
-        err_set(&err, status, "the events could not be written");
-    if (done && status < 0) {
-        turn->exit = AGENT_EXIT_INTERNAL;
-        *turn->why = err;
-    }
+    if (turn->exit != AGENT_EXIT_DONE)
+        return;
+    turn->finished = false; /* what comes now overrules it */
+    if (status < 0)
+        finish_for(turn, status, &err);
+    else
+        events_turn_completed(turn->parts.events, conversation_usage(turn->parts.conversation));
+    has_lost_events(turn);
 }
 
 enum agent_exit turn_run(const struct turn_parts *parts, struct err *why)

@@ -49,10 +49,10 @@ static void at_once(void *state, struct tool_call *call)
 }
 
 static const struct tool tools[] = {
-    {"hold", TOOL_FUNCTION, "", "{}", NULL, false, hold},
-    {"alone", TOOL_FUNCTION, "", "{}", NULL, true, hold},
-    {"quick", TOOL_FUNCTION, "", "{}", NULL, false, at_once},
-    {"free", TOOL_CUSTOM, "", "", "input", false, hold},
+    {.name = "hold", .kind = TOOL_FUNCTION, .schema = "{}", .start = hold},
+    {.name = "alone", .kind = TOOL_FUNCTION, .schema = "{}", .exclusive = true, .start = hold},
+    {.name = "quick", .kind = TOOL_FUNCTION, .schema = "{}", .start = at_once},
+    {.name = "free", .kind = TOOL_CUSTOM, .argument = "input", .start = hold},
 };
 
 static int set_up(void **state)
@@ -302,6 +302,26 @@ static void repeating_itself_is_noticed(void **state)
     }
 }
 
+static void nobody_is_stopped_before_being_told(void **state)
+{
+    struct fixture *f = *state;
+    AUTO_BUF struct buf items;
+    buf_init(&items, 1 << 20);
+    for (int i = 0; i < 12; i++)
+        buf_appendf(&items,
+                    "%s{\"type\":\"function_call\",\"call_id\":\"c%d\",\"name\":\"quick\","
+                    "\"arguments\":\"{}\"}",
+                    i ? "," : "", i);
+    run(f, items.data);
+    go_round(f);
+    assert_int_equal(f->verdict, REPEAT_TELL);
+    assert_int_equal(f->times, 12);
+    run(f,
+        "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"quick\",\"arguments\":\"{}\"}");
+    go_round(f);
+    assert_int_equal(f->verdict, REPEAT_STOP);
+}
+
 /* ---- repeat.h alone */
 
 static enum repeat_verdict note(struct repeat *repeat, const char *arguments, const char *output,
@@ -364,6 +384,7 @@ int main(void)
         TEST(stopping_begins_nothing_more),
         TEST(begins_and_ends_are_in_the_journal_at_once),
         TEST(repeating_itself_is_noticed),
+        TEST(nobody_is_stopped_before_being_told),
         cmocka_unit_test(cycles_are_noticed_too),
         cmocka_unit_test(work_that_differs_is_no_circle),
         cmocka_unit_test(waiting_may_take_longer),

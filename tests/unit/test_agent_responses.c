@@ -14,9 +14,17 @@ static void never_started(void *state, struct tool_call *call)
 }
 
 static const struct tool tools[] = {
-    {"exec_command", TOOL_FUNCTION, "Runs \"a\" command.", "{\"type\":\"object\"}", NULL, false,
-     never_started},
-    {"apply_patch", TOOL_CUSTOM, "Patches.", "start: \"x\"\n", "input", true, never_started},
+    {.name = "exec_command",
+     .kind = TOOL_FUNCTION,
+     .description = "Runs \"a\" command.",
+     .schema = "{\"type\":\"object\"}",
+     .start = never_started},
+    {.name = "apply_patch",
+     .kind = TOOL_CUSTOM,
+     .description = "Patches.",
+     .schema = "start: \"x\"\n",
+     .argument = "input",
+     .start = never_started},
 };
 static const struct tool_group group = {.tools = tools, .count = 2};
 
