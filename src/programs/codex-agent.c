@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/init.h"
+#include "agent/tools/patch_main.h"
 
 static const struct {
     const char *name;
@@ -13,6 +14,7 @@ static const struct {
     const char *what;
 } parts[] = {
     {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+    {"apply-patch", patch_main, "apply a patch from standard input or its argument, here"},
 };
 
 static int usage(void)
