@@ -25,9 +25,7 @@ static int lock(int fd, struct err *err)
         return 0;
     if (errno != EAGAIN && errno != EACCES)
         return err_errno(err, "cannot lock %s", name);
-    pid_t holder = fcntl(fd, F_GETLK, &whole) == 0 && whole.l_type != F_UNLCK ? whole.l_pid : 0;
-    return err_set(err, ERR_CONFLICT, "another agent works on this journal (process %d)",
-                   (int)holder);
+    return err_set(err, ERR_CONFLICT, "another agent works on this journal");
 }
 
 /* The whole lines of TEXT; *USED counts their bytes. */

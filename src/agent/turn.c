@@ -75,10 +75,11 @@ static void ask(struct turn *turn)
     model_ask(turn->parts.model, conversation_text(turn->parts.conversation), on_answer, turn);
 }
 
-/* Say TEXT to the model and ask it again. */
-static void say(struct turn *turn, const char *text)
+/* Say TEXT to the model, because of WHAT, and ask it again. */
+static void say(struct turn *turn, const char *what, const char *text)
 {
     struct err err;
+    events_error(turn->parts.events, what);
     struct message message = {text, strlen(text)};
     int status = conversation_add_user(turn->parts.conversation, &message, 1, &err);
     if (status < 0)
@@ -104,8 +105,7 @@ static void on_calls_done(void *arg, int status, const struct err *err, enum rep
                  "Doing it again will not change that: look for another way, or, if you cannot get "
                  "any further, end the turn and say what stands in the way.",
                  times);
-        events_error(turn->parts.events, "the model repeats itself, and was told so");
-        say(turn, text);
+        say(turn, "the model repeats itself, and is told so", text);
     } else {
         ask(turn);
     }
@@ -139,8 +139,9 @@ static void on_empty_answer(struct turn *turn)
 {
     if (!turn->nudged) {
         turn->nudged = true;
-        say(turn, "Your last answer was empty. Go on with the task; if it is done, say so in a "
-                  "sentence or two.");
+        say(turn, "the model's answer was empty: it is asked to go on",
+            "Your last answer was empty. Go on with the task; if it is done, say so in a "
+            "sentence or two.");
         return;
     }
     struct err err;
@@ -158,7 +159,7 @@ static void on_cut_short(struct turn *turn)
         finish(turn, AGENT_EXIT_MODEL_FAILED,
                "the model's answers run into the provider's limit on output tokens");
     else
-        say(turn,
+        say(turn, "the model's answer ran into the limit on output tokens, and was dropped",
             "Your last answer ran into the limit on output tokens and was cut off. Nothing of "
             "it was kept, and no call in it was run. Go on in smaller steps: shorter answers, "
             "smaller patches.");

@@ -1,4 +1,10 @@
-"""Running the real `codex-agent run` as the platform does: its descriptors, its task, its state."""
+"""Running the real `codex-agent run` as the platform does: its descriptors, its task, its state.
+
+As root it becomes uid 1000 for its commands, and at the end of a turn ends every process of that user
+that it can see. In a sandbox these are the task's own. Here they would be other people's: so it runs in
+a pid namespace of its own, whatever the machine.
+"""
+import contextlib
 import dataclasses
 import json
 import os
@@ -37,6 +43,9 @@ class Result:
                 for event in self.events if event["type"] == kind]
 
 
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if os.geteuid() == 0 else []
+
+
 class Agent:
     """An agent with a workspace and a state directory of its own. `task` may be changed between runs."""
 
@@ -66,9 +75,9 @@ class Agent:
             self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def start(self, feedback=None, events=None, task_text=None):
+    def start(self, feedback=None, events=None, task_text=None, namespace=None):
         """Start it. FEEDBACK: the result of a test, given on descriptor 6. EVENTS: a descriptor to use
-        as 3 instead of a file; False: none."""
+        as 3 instead of a file; False: none. NAMESPACE: the command that starts it, instead of the usual."""
         self._events = tempfile.TemporaryFile()
         given = {0: _memory_file(task_text or json.dumps(self.task))}
         if events is not False:
@@ -76,7 +85,8 @@ class Agent:
         if feedback is not None:
             given[6] = _memory_file(json.dumps(feedback))
         self.process = subprocess.Popen(
-            ["bash", "-c", _redirections(given), "bash", AGENT, "run", "--state", self.state],
+            ["bash", "-c", _redirections(given), "bash", *(NAMESPACE if namespace is None else namespace),
+             AGENT, "run", "--state", self.state],
             pass_fds=list(given.values()), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for descriptor in given.values():
@@ -96,10 +106,26 @@ class Agent:
         self.start(**how)
         return self.finish(timeout_s)
 
+    @property
+    def pid(self):
+        """Of the agent itself, seen from here; None when it has ended."""
+        if not NAMESPACE:
+            return self.process.pid
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        while self.process.poll() is None:
+            with contextlib.suppress(OSError):  # either may just have ended
+                for pid in children.read_text().split():
+                    if os.path.realpath(f"/proc/{pid}/exe") == os.path.realpath(AGENT):
+                        return int(pid)
+            time.sleep(0.001)
+        return None
+
     def stop(self, sig=signal.SIGTERM):
         """Send SIG; returns (result, seconds until it was gone)."""
         began = time.monotonic()
-        self.process.send_signal(sig)
+        pid = self.pid
+        if pid:
+            os.kill(pid, sig)
         result = self.finish(10)
         return result, time.monotonic() - began
 
