@@ -17,7 +17,7 @@ int user_become(const struct tool_host *host)
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
-    return host->drop && host->uid != 0 ? privilege_drop(host->uid, host->gid) : 0;
+    return host->drop ? privilege_drop(host->uid, host->gid) : 0;
 }
 
 void user_enter_files(const struct tool_host *host)
@@ -39,16 +39,8 @@ void user_leave_files(const struct tool_host *host)
 char **user_environment(const struct tool_host *host)
 {
     const char *slash = strrchr(host->workdir, '/');
-    size_t len = slash > host->workdir ? (size_t)(slash - host->workdir) : 1;
-    AUTO_FREE char *parent = str_format("%.*s", (int)len, slash ? host->workdir : "/");
+    AUTO_FREE char *parent = slash && slash != host->workdir
+                                 ? str_format("%.*s", (int)(slash - host->workdir), host->workdir)
+                                 : str_dup("/");
     return user_env_new(host->uid, parent, NULL);
-}
-
-const char *environment_get(char *const *environment, const char *name)
-{
-    size_t len = strlen(name);
-    for (; *environment; environment++)
-        if (!strncmp(*environment, name, len) && (*environment)[len] == '=')
-            return *environment + len + 1;
-    return NULL;
 }

@@ -17,11 +17,8 @@ int user_become(const struct tool_host *host);
 void user_enter_files(const struct tool_host *host);
 void user_leave_files(const struct tool_host *host);
 
-/* The environment of commands, as base/user_env.h makes it: HOME falls back to the workdir's parent.
+/* The environment of commands (base/user_env.h); HOME falls back to the workdir's parent.
  * user_env_free() frees it. */
 char **user_environment(const struct tool_host *host);
-
-/* The value of NAME in ENVIRONMENT, or NULL. */
-const char *environment_get(char *const *environment, const char *name);
 
 #endif

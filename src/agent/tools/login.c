@@ -55,7 +55,7 @@ struct login {
 
 static void take_stamps(const struct login *login, struct stamp stamps[WATCHED_COUNT])
 {
-    const char *home = environment_get(login->base, "HOME");
+    const char *home = user_env_get(login->base, "HOME");
     memset(stamps, 0, sizeof(struct stamp) * WATCHED_COUNT);
     user_enter_files(login->host);
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
@@ -83,7 +83,7 @@ static bool still_holds(const struct login *login)
 /* Bash runs ~/.bash_logout when a login shell exits, which a plain one would not. */
 static bool has_logout(const struct login *login)
 {
-    AUTO_FREE char *path = str_format("%s/.bash_logout", environment_get(login->base, "HOME"));
+    AUTO_FREE char *path = str_format("%s/.bash_logout", user_env_get(login->base, "HOME"));
     struct stat status;
     user_enter_files(login->host);
     bool there = stat(path, &status) == 0 || errno != ENOENT;
