@@ -52,9 +52,10 @@ int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
-/* Length of the valid UTF-8 character at P (LEN bytes left), or 0: Unicode 15, table 3-7. */
-static size_t utf8_length(const unsigned char *p, size_t len)
+/* By Unicode 15, table 3-7. */
+size_t str_utf8_length(const char *bytes, size_t len)
 {
+    const unsigned char *p = (const unsigned char *)bytes;
     if (p[0] < 0x80)
         return p[0] ? 1 : 0;
     size_t n = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
@@ -82,18 +83,17 @@ static size_t utf8_length(const unsigned char *p, size_t len)
 
 void str_append_utf8(struct buf *out, const char *bytes, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)bytes;
     size_t i = 0;
     while (i < len) {
         size_t run = 0, n;
-        while (i + run < len && (n = utf8_length(p + i + run, len - i - run)) &&
+        while (i + run < len && (n = str_utf8_length(bytes + i + run, len - i - run)) &&
                run + n <= out->max - out->len)
             run += n;
         buf_append(out, bytes + i, run);
         i += run;
         if (i >= len)
             return;
-        if (utf8_length(p + i, len - i)) /* valid, but there is no room */
+        if (str_utf8_length(bytes + i, len - i)) /* valid, but there is no room */
             return;
         if (buf_append_str(out, "\xef\xbf\xbd") < 0)
             return;

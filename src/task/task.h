@@ -57,7 +57,8 @@ struct task {
     char *waiting_for;
 
     char *title, *body, *branch_offered; /* what the agent's `submit` said */
-    char *commit;                        /* the work */
+    char *commit;                        /* the work, */
+    uint32_t work_run;                   /* in the work bundle of this run */
     char *branch;                        /* delivered */
     struct test_result baseline, verification;
     enum verdict verdict;
@@ -67,6 +68,7 @@ struct task {
     int64_t archive_size;
     struct token_usage usage;
 
+    bool prepared; /* there was a workspace */
     bool cancel_requested;
     int64_t crashes; /* runs in a row that died without progress */
     int64_t created_ms, started_ms, ended_ms, updated_ms; /* UTC; 0: not yet */

@@ -79,11 +79,13 @@ static void evidence(struct writer *w, const struct task *task)
 
 static const char *workspace_state(const struct task *task)
 {
-    if (task_state_running(task->state))
+    if (task_state_running(task->state) && task->prepared)
         return "live";
     if (task->archive_path)
         return "archived";
-    return task_state_ended(task->state) ? "removed" : NULL;
+    if (!task_state_ended(task->state))
+        return NULL; /* there is none yet */
+    return task->prepared ? "frozen" : "removed"; /* what cannot be archived is kept as it is */
 }
 
 static void attempts(struct writer *w, const struct task *task)

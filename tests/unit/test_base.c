@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -13,6 +15,7 @@
 #include "base/io.h"
 #include "base/json_text.h"
 #include "base/process.h"
+#include "base/refname.h"
 #include "base/str.h"
 
 static void buf_grows_to_its_maximum_and_no_further(void **state)
@@ -48,7 +51,8 @@ static void durations_are_read_strictly(void **state)
     assert_int_equal(clock_parse_duration_ms("90"), 90000);
     assert_int_equal(clock_parse_duration_ms("15m"), 900000);
     assert_int_equal(clock_parse_duration_ms("8h"), 28800000);
-    const char *bad[] = {"", "0", "-1", "1.5h", "h", "8hours", "1h2", "99999999999999999999", "31d"};
+    const char *bad[] = {"",   "0", "-1", "1.5h", "h", "8hours", "1h2", "99999999999999999999",
+                         "31d"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_true(clock_parse_duration_ms(bad[i]) < 0);
 }
@@ -73,7 +77,8 @@ static void outside_bytes_become_valid_utf8(void **state)
     struct buf out;
     buf_init(&out, 64);
     str_append_utf8(&out, "a\xff\xc3\xa9\0\xed\xa0\x80", 8);
-    assert_string_equal(out.data, "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_string_equal(out.data,
+                        "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     buf_release(&out);
     buf_init(&out, 2);
     str_append_utf8(&out, "a\xc3\xa9", 3);
@@ -164,8 +169,62 @@ static void programs_run_with_only_the_named_descriptors(void **state)
     close(leak);
     const char *missing[] = {"/nonexistent/program", NULL};
     assert_int_equal(process_run(missing, -1, NULL, &err), -ENOENT);
-    assert_string_equal(err.message, "cannot run '/nonexistent/program': No such file or directory");
+    assert_string_equal(err.message,
+                        "cannot run '/nonexistent/program': No such file or directory");
     buf_release(&out);
+}
+
+static void ignore_signal(int signal)
+{
+}
+
+static int refuse(void *arg)
+{
+    return -EDOM;
+}
+
+static void a_child_that_shares_memory_until_exec(void **state)
+{
+    struct err err;
+    struct sigaction before, handler = {.sa_handler = ignore_signal};
+    sigaction(SIGUSR1, &handler, &before);
+    const char *argv[] = {"sh", "-c", "kill -USR1 $$; exit 3", NULL};
+    struct process_options options = {.argv = argv, .share_memory = true};
+    pid_t pid = process_spawn(&options, &err);
+    assert_true(pid > 0);
+    int status = process_wait(pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+    sigaction(SIGUSR1, &before, NULL);
+
+    options.prepare = refuse;
+    assert_int_equal(process_spawn(&options, &err), -EDOM);
+    const char *missing[] = {"/nonexistent/program", NULL};
+    options = (struct process_options){.argv = missing, .share_memory = true};
+    assert_int_equal(process_spawn(&options, &err), -ENOENT);
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    assert_false(sigismember(&mask, SIGTERM));
+}
+
+static void branch_names_are_those_of_git(void **state)
+{
+    static const char *const good[] = {"x",    "feat/add-pagination", "a.b", "ü", "a@b", "lock",
+                                       "a/b.c"};
+    static const char *const bad[] = {"",     "-x",   "a b",    "a..b",     "a//b", "/a", "a/",
+                                      ".a",   "a/.b", "a.lock", "a.lock/b", "a.",   "a~", "a^",
+                                      "a:b",  "a?",   "a*",     "a[",       "a\\b", "@",  "a@{b",
+                                      "HEAD", "a\tb", "a\x7f",  "a\nb"};
+    struct err err;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(refname_check_branch(good[i], &err), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(refname_check_branch(bad[i], &err), ERR_USAGE);
+    char longest[REFNAME_MAX_BYTES + 2];
+    memset(longest, 'a', sizeof longest);
+    longest[REFNAME_MAX_BYTES + 1] = '\0';
+    assert_int_equal(refname_check_branch(longest, &err), ERR_USAGE);
+    longest[REFNAME_MAX_BYTES] = '\0';
+    assert_int_equal(refname_check_branch(longest, &err), 0);
 }
 
 static void assert_member(const char *object, const char *name, const char *expected)
@@ -238,6 +297,8 @@ int main(void)
         cmocka_unit_test(a_tree_is_removed_without_following_links),
         cmocka_unit_test(descriptors_pass_through_a_socket),
         cmocka_unit_test(programs_run_with_only_the_named_descriptors),
+        cmocka_unit_test(a_child_that_shares_memory_until_exec),
+        cmocka_unit_test(branch_names_are_those_of_git),
         cmocka_unit_test(raw_members_are_found_in_json),
         cmocka_unit_test(raw_elements_are_walked),
         cmocka_unit_test(text_that_is_not_json_stays_within_its_bytes),
