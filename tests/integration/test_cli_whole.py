@@ -25,7 +25,8 @@ file = {file}
 """
 RECORDED = [{"replay": 1, "recorded": "2026-11-20", "model": "o3", "note": "for a test"},
             {"output": [{"type": "message", "role": "assistant",
-                         "content": [{"type": "output_text", "text": "Nothing to do."}]}], "usage": {"input_tokens": 7, "output_tokens": 3}}]
+                         "content": [{"type": "output_text", "text": "Nothing to do."}]}],
+             "usage": {"input_tokens": 7, "output_tokens": 3}}]
 SLOW = [[call("exec_command", {"cmd": "echo first; sleep 3; echo last > new.txt"})], [message("done")]]
 
 
