@@ -29,12 +29,12 @@ enum {
 static int probe(const struct session *session)
 {
     const struct http_peer *peer = &session->api.peer;
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)&peer->address, peer->address_len) < 0)
-        return -errno;
-    return 0;
+    if (connect(fd, (const struct sockaddr *)&peer->address, peer->address_len) == 0)
+        return 0;
+    return errno == EAGAIN ? 0 : -errno; /* EAGAIN: it listens, and is busy */
 }
 
 /* The directory of what codexd keeps to itself. It would refuse one that is not its user's. */
@@ -184,7 +184,9 @@ static int start(struct session *session, struct err *err)
 int session_ensure_server(struct session *session, struct err *err)
 {
     int status = probe(session);
-    if ((status != -ENOENT && status != -ECONNREFUSED) || session_is_configured(session)) {
+    bool absent = status == -ENOENT || status == -ECONNREFUSED;
+    bool elsewhere = geteuid() != 0 && api_machine_has_server(session->paths.socket);
+    if (!absent || elsewhere || session_is_configured(session)) {
         err_set(err, status, "%s", strerror(-status));
         return status == 0 ? 0 : api_unreachable(session->paths.socket, status, err);
     }

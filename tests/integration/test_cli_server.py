@@ -191,6 +191,16 @@ def test_a_socket_that_one_may_not_use(cli):
     one_line(as_nobody(cli, "list", CODEX_SOCKET=cli.api.path), 5, "you may not use the codexd at", "usermod -aG codex")
 
 
+def test_the_machines_server_is_pointed_to(cli):
+    """A user's own default is elsewhere. In a mount namespace of the test, /var/lib has that socket."""
+    script = ("mount -t tmpfs none /var/lib && mkdir /var/lib/codex && touch /var/lib/codex/codexd.sock && "
+              "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"")
+    for arguments in (["list"], ["task", "x", "--repo", str(cli.repository.path)]):
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", cli.codex, *arguments], cwd=cli.home,
+                              env=cli.environment, check=False, capture_output=True, text=True)
+        one_line(done, 4, "no codexd answers at", "set CODEX_SOCKET=/var/lib/codex/codexd.sock")
+
+
 RUNNER = """#!/bin/bash
 printf '%s\\n' "$@" >"$HOME/arguments"
 readlink /proc/$$/fd/0 >>"$HOME/arguments"
