@@ -1,0 +1,4 @@
+#ifndef CODEX_SANDBOX_SANDBOX_H
+#define CODEX_SANDBOX_SANDBOX_H
+enum { SANDBOX_UID = 1000 };
+#endif
