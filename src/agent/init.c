@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 int agent_init_main(int argc, char **argv)
@@ -10,6 +11,9 @@ int agent_init_main(int argc, char **argv)
         fprintf(stderr, "usage: codex-agent init\n");
         return 2;
     }
+    /* Whoever started the sandbox supervises it: with him it ends, even when he is killed. (He runs outside the
+     * pid namespace, so there is no parent's pid to compare in case he is dead already; then the spawner cleans up.) */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Blocked signals wait for sigwaitinfo(): none is lost between the reaping and the waiting. */
     sigset_t all;
     sigfillset(&all);

@@ -40,6 +40,7 @@ char *buf_reserve(struct buf *buf, size_t len)
         char *grown = realloc(buf->data == empty ? NULL : buf->data, cap);
         if (!grown)
             abort();
+        grown[buf->len] = '\0'; /* also when nothing is ever written behind it */
         buf->data = grown;
         buf->cap = cap;
     }

@@ -52,6 +52,49 @@ int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
+int str_parse_size(const char *s, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t len = strspn(s, "0123456789");
+    int64_t number;
+    if (len == 0 || len >= sizeof digits)
+        return -EINVAL;
+    memcpy(digits, s, len);
+    digits[len] = '\0';
+    if (str_parse_int(digits, 1, INT64_MAX, &number) < 0)
+        return -EINVAL;
+    unsigned shift = 0;
+    if (s[len]) {
+        const char *unit = strchr(units, s[len] & ~0x20);
+        if (!unit || s[len + 1])
+            return -EINVAL;
+        shift = 10 * (unsigned)(unit - units + 1);
+    }
+    if (number > INT64_MAX >> shift)
+        return -EINVAL;
+    *bytes = (uint64_t)number << shift;
+    return 0;
+}
+
+int str_parse_milli(const char *s, uint32_t max, uint32_t *milli)
+{
+    uint64_t value = 0;
+    size_t whole = strspn(s, "0123456789");
+    size_t fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    size_t len = whole + (s[whole] == '.' ? 1 + fraction : 0);
+    if (whole == 0 || whole > 9 || fraction > 3 || (s[whole] == '.' && !fraction) || s[len])
+        return -EINVAL;
+    for (size_t i = 0; i < whole; i++)
+        value = value * 10 + (uint64_t)(s[i] - '0');
+    for (size_t i = 0; i < 3; i++)
+        value = value * 10 + (i < fraction ? (uint64_t)(s[whole + 1 + i] - '0') : 0);
+    if (value == 0 || value > max)
+        return -EINVAL;
+    *milli = (uint32_t)value;
+    return 0;
+}
+
 /* Length of the valid UTF-8 character at P (LEN bytes left), or 0: Unicode 15, table 3-7. */
 static size_t utf8_length(const unsigned char *p, size_t len)
 {

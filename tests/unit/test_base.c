@@ -30,6 +30,22 @@ static void buf_grows_to_its_maximum_and_no_further(void **state)
     buf_release(&buf);
 }
 
+static void buf_ends_with_a_nul_though_nothing_was_read_into_it(void **state)
+{
+    char *used = malloc(512);
+    memset(used, 'x', 512);
+    free(used); /* so that fresh memory is not zero by chance */
+    struct buf buf;
+    struct err err;
+    buf_init(&buf, 512);
+    assert_int_equal(io_read_file("/dev/null", &buf, &err), 0);
+    assert_int_equal(buf.len, 0);
+    assert_string_equal(buf.data, "");
+    assert_non_null(buf_reserve(&buf, 300));
+    assert_string_equal(buf.data, "");
+    buf_release(&buf);
+}
+
 static void durations_are_read_strictly(void **state)
 {
     assert_int_equal(clock_parse_duration_ms("90"), 90000);
@@ -38,6 +54,28 @@ static void durations_are_read_strictly(void **state)
     const char *bad[] = {"", "0", "-1", "1.5h", "h", "8hours", "1h2", "99999999999999999999", "31d"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_true(clock_parse_duration_ms(bad[i]) < 0);
+}
+
+static void sizes_and_shares_are_read_strictly(void **state)
+{
+    uint64_t bytes;
+    uint32_t milli;
+    assert_int_equal(str_parse_size("4096", &bytes), 0);
+    assert_int_equal(bytes, 4096);
+    assert_int_equal(str_parse_size("512M", &bytes), 0);
+    assert_int_equal(bytes, 512ULL << 20);
+    assert_int_equal(str_parse_size("4g", &bytes), 0);
+    assert_int_equal(bytes, 4ULL << 30);
+    const char *bad_sizes[] = {"", "0", "-1", "M", "1X", "1MB", "1.5G", "9223372036854775808", "9999999T"};
+    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++)
+        assert_int_equal(str_parse_size(bad_sizes[i], &bytes), -EINVAL);
+    assert_int_equal(str_parse_milli("2", 64000, &milli), 0);
+    assert_int_equal(milli, 2000);
+    assert_int_equal(str_parse_milli("0.25", 64000, &milli), 0);
+    assert_int_equal(milli, 250);
+    const char *bad_shares[] = {"", "0", "0.0", "-1", ".5", "1.", "1.2345", "65", "1e3", "9999999999"};
+    for (size_t i = 0; i < sizeof bad_shares / sizeof *bad_shares; i++)
+        assert_int_equal(str_parse_milli(bad_shares[i], 64000, &milli), -EINVAL);
 }
 
 static void times_are_rfc3339_in_utc(void **state)
@@ -148,7 +186,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
+        cmocka_unit_test(buf_ends_with_a_nul_though_nothing_was_read_into_it),
         cmocka_unit_test(durations_are_read_strictly),
+        cmocka_unit_test(sizes_and_shares_are_read_strictly),
         cmocka_unit_test(times_are_rfc3339_in_utc),
         cmocka_unit_test(outside_bytes_become_valid_utf8),
         cmocka_unit_test(terminal_escapes_are_made_inert),

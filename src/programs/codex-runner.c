@@ -1,0 +1,164 @@
+/*
+ * codex-runner: the sandbox manager. Its first option says in which of its roles it was started:
+ *
+ *   --image DIR     make the host image below DIR, and print where it is
+ *   --sandbox       one command in a sandbox, for a person
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "runner/interactive.h"
+#include "sandbox/image.h"
+
+enum { EXIT_BAD_USAGE = 2 };
+
+static const char usage_text[] =
+    "usage: codex-runner --image DIR\n"
+    "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N] [--pids N]\n"
+    "                    [--timeout DURATION] [--runtime CRUN] --state DIR --images DIR -- COMMAND [ARGUMENT]...\n";
+
+static int usage(void)
+{
+    fputs(usage_text, stderr);
+    return EXIT_BAD_USAGE;
+}
+
+static int bad_value(const char *option, const char *value)
+{
+    fprintf(stderr, "codex-runner: bad value '%s' for --%s\n", value, option);
+    return EXIT_BAD_USAGE;
+}
+
+static void print_progress(void *arg, unsigned percent, uint64_t entries)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\rmaking the image: %u%% (%llu files)", percent, (unsigned long long)entries);
+}
+
+static int image_main(int argc, char **argv)
+{
+    if (argc != 3)
+        return usage();
+    struct image image;
+    struct err err;
+    int status = image_open(&image, argv[2], print_progress, NULL, &err);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+    if (status < 0) {
+        fprintf(stderr, "codex-runner: %s\n", err.message);
+        return 1;
+    }
+    printf("%s\n", image.path);
+    image_release(&image);
+    return 0;
+}
+
+enum option_id {
+    OPTION_SANDBOX = 1,
+    OPTION_WRITE,
+    OPTION_ROOT,
+    OPTION_WORKDIR,
+    OPTION_MEMORY,
+    OPTION_CPUS,
+    OPTION_PIDS,
+    OPTION_TIMEOUT,
+    OPTION_RUNTIME,
+    OPTION_STATE,
+    OPTION_IMAGES,
+    OPTION_AGENT,
+};
+
+static const struct option sandbox_options[] = {
+    {"sandbox", no_argument, NULL, OPTION_SANDBOX},      {"write", no_argument, NULL, OPTION_WRITE},
+    {"root", no_argument, NULL, OPTION_ROOT},            {"workdir", required_argument, NULL, OPTION_WORKDIR},
+    {"memory", required_argument, NULL, OPTION_MEMORY},  {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"pids", required_argument, NULL, OPTION_PIDS},      {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"runtime", required_argument, NULL, OPTION_RUNTIME}, {"state", required_argument, NULL, OPTION_STATE},
+    {"images", required_argument, NULL, OPTION_IMAGES},  {"agent", required_argument, NULL, OPTION_AGENT},
+    {0},
+};
+
+/* Take one option with its value into OPTIONS; false when the value is bad. */
+static bool take_sandbox_option(struct interactive_options *options, int id, const char *value)
+{
+    int64_t number;
+    switch (id) {
+    case OPTION_WRITE:
+        return options->write = true;
+    case OPTION_ROOT:
+        return options->root = true;
+    case OPTION_WORKDIR:
+        options->workdir = value;
+        return true;
+    case OPTION_MEMORY:
+        return str_parse_size(value, &options->limits.memory_bytes) == 0 &&
+               options->limits.memory_bytes >= SANDBOX_MEMORY_MIN;
+    case OPTION_CPUS:
+        return str_parse_milli(value, 1024 * 1000, &options->limits.cpu_milli) == 0 &&
+               options->limits.cpu_milli >= 10;
+    case OPTION_PIDS:
+        if (str_parse_int(value, SANDBOX_PIDS_MIN, SANDBOX_PIDS_MAX, &number) < 0)
+            return false;
+        options->limits.pids = (uint32_t)number;
+        return true;
+    case OPTION_TIMEOUT:
+        options->timeout_ms = clock_parse_duration_ms(value);
+        return options->timeout_ms > 0;
+    case OPTION_RUNTIME:
+        options->runtime = value;
+        return true;
+    case OPTION_STATE:
+        options->state = value;
+        return true;
+    case OPTION_IMAGES:
+        options->images = value;
+        return true;
+    case OPTION_AGENT:
+        options->agent = value;
+        return true;
+    }
+    return true;
+}
+
+static int sandbox_main(int argc, char **argv)
+{
+    char agent[4096];
+    snprintf(agent, sizeof agent, "%s/codex-agent", process_program_dir());
+    struct interactive_options options = {
+        .runtime = "crun",
+        .agent = agent,
+        .workdir = ".",
+        .limits = {.memory_bytes = SANDBOX_MEMORY_DEFAULT, .pids = SANDBOX_PIDS_DEFAULT},
+    };
+    int id, index;
+    while ((id = getopt_long(argc, argv, "+", sandbox_options, &index)) != -1) {
+        if (id == '?')
+            return usage();
+        if (!take_sandbox_option(&options, id, optarg))
+            return bad_value(sandbox_options[index].name, optarg);
+    }
+    if (!options.state || !options.images || !argv[optind])
+        return usage();
+    options.argv = (const char *const *)argv + optind;
+    return interactive_run(&options);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } roles[] = {{"--image", image_main}, {"--sandbox", sandbox_main}};
+    log_open("codex-runner", false);
+    for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
+        if (!strcmp(argv[1], roles[i].name))
+            return roles[i].run(argc, argv);
+    return usage();
+}
