@@ -29,7 +29,8 @@ static void append_escaped(struct buf *line, const char *s)
     }
 }
 
-static void write_line(const char *level, const char *task, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void write_line(const char *level, const char *task,
+                                                             const char *format, va_list args)
 {
     char when[CLOCK_RFC3339_SIZE];
     clock_rfc3339(clock_real_ms(), when);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/json_text.h"
 #include "base/process.h"
 #include "base/str.h"
 
@@ -182,6 +183,64 @@ static void programs_run_with_only_the_named_descriptors(void **state)
     buf_release(&out);
 }
 
+static void assert_member(const char *object, const char *name, const char *expected)
+{
+    struct json_span value = {"", 0};
+    bool found = json_text_member((struct json_span){object, strlen(object)}, name, &value);
+    assert_int_equal(found, expected != NULL);
+    if (expected) {
+        assert_int_equal(value.len, strlen(expected));
+        assert_memory_equal(value.at, expected, value.len);
+    }
+}
+
+static void raw_members_are_found_in_json(void **state)
+{
+    static const char object[] =
+        " { \"a\":1, \"b\" : {\"c\":[\"}\\\"]\", 2]} ,\"a \":\"x\",\"d\":-1.50e3 , \"e\":[ ],\"f\":null}";
+    assert_member(object, "a", "1");
+    assert_member(object, "b", "{\"c\":[\"}\\\"]\", 2]}");
+    assert_member(object, "a ", "\"x\"");
+    assert_member(object, "d", "-1.50e3");
+    assert_member(object, "e", "[ ]");
+    assert_member(object, "f", "null");
+    assert_member(object, "c", NULL); /* of an inner object */
+    assert_member(object, "", NULL);
+    assert_member("{}", "a", NULL);
+    assert_member(" { } ", "a", NULL);
+}
+
+static void raw_elements_are_walked(void **state)
+{
+    static const char array[] = " [ {\"a\":[1,2]} ,\"]\", 3,[] ] ";
+    static const char *const expected[] = {"{\"a\":[1,2]}", "\"]\"", "3", "[]"};
+    struct json_span span = {array, sizeof array - 1}, value;
+    size_t offset = 0;
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(json_text_element(span, &offset, &value));
+        assert_int_equal(value.len, strlen(expected[i]));
+        assert_memory_equal(value.at, expected[i], value.len);
+    }
+    assert_false(json_text_element(span, &offset, &value));
+    offset = 0;
+    assert_false(json_text_element((struct json_span){"[ ]", 3}, &offset, &value));
+}
+
+/* What no parser has seen may be misread, but never past its end (the sanitizers watch). */
+static void text_that_is_not_json_stays_within_its_bytes(void **state)
+{
+    static const char text[] = "{\"a\":{\"b\":[1,\"\\";
+    for (size_t len = 0; len < sizeof text; len++) {
+        AUTO_FREE char *copy = malloc(len); /* exactly: one byte more would hide a read past it */
+        memcpy(copy, text, len);
+        struct json_span span = {copy, len}, value;
+        size_t offset = 0;
+        json_text_member(span, "b", &value);
+        while (json_text_element(span, &offset, &value))
+            assert_true(value.at >= copy && value.at + value.len <= copy + len);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +254,9 @@ int main(void)
         cmocka_unit_test(a_tree_is_removed_without_following_links),
         cmocka_unit_test(descriptors_pass_through_a_socket),
         cmocka_unit_test(programs_run_with_only_the_named_descriptors),
+        cmocka_unit_test(raw_members_are_found_in_json),
+        cmocka_unit_test(raw_elements_are_walked),
+        cmocka_unit_test(text_that_is_not_json_stays_within_its_bytes),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

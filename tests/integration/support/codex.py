@@ -1,0 +1,156 @@
+"""A codexd of the test's own, and the `codex` that talks to it."""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from support.model_server import ModelServer
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build"))
+# Every test's codexd shares one `host` image: it is made once, by whichever needs it first.
+IMAGES = ROOT / "build" / "images"
+API_KEY = "sk-real-key-of-the-provider"
+ENDED = ("completed", "failed", "cancelled")
+START_SECONDS = 30
+TASK_SECONDS = 180
+
+
+def wait_for(condition, seconds, what):
+    """Poll until CONDITION() is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+
+
+class Codex:
+    """CONFIGURATION: the text of codex.conf, to which the image directory is added."""
+
+    def __init__(self, configuration, environment=None):
+        # Not pytest's tmp_path: the service user must be able to enter it.
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="codex-test-"))
+        self.home.chmod(0o755)
+        self.state = self.home / "state"
+        self.config = self.home / "codex.conf"
+        self.config.write_text(configuration + f"\n[sandbox]\nimages = {IMAGES}\n")
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb", "LANG": "C.UTF-8",
+            "CODEX_CONFIG": str(self.config), "CODEX_STATE_DIR": str(self.state),
+            "CODEX_SOCKET": str(self.state / "codexd.sock"), **(environment or {}),
+        }
+        self.server = None
+        self.log = self.home / "codexd.log"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self):
+        """Start codexd and wait until it answers."""
+        with open(self.log, "ab") as log:
+            self.server = subprocess.Popen([BUILD / "codexd", "--config", self.config],
+                                           env=self.environment, stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log, start_new_session=True)
+        wait_for(self._answers, START_SECONDS, "codexd answers")
+
+    def _answers(self):
+        assert self.server.poll() is None, f"codexd ended: {self.log.read_text()}"
+        return self.run("list", check=False).returncode == 0
+
+    def kill(self):
+        """kill -9 of codexd alone; its spawner and runners go on."""
+        self.server.kill()
+        self.server.wait()
+
+    def stop(self):
+        """SIGTERM, and wait for the end."""
+        if self.server and self.server.poll() is None:
+            self.server.send_signal(signal.SIGTERM)
+            self.server.wait(timeout=START_SECONDS)
+
+    def close(self):
+        """Cancel what still runs, stop, and remove everything."""
+        try:
+            if self.server.poll() is not None:
+                self.start()
+            for task in self.tasks():
+                if task["state"] not in ENDED:
+                    self.run("cancel", task["id"], check=False)
+            wait_for(lambda: all(task["state"] in ENDED for task in self.tasks()), TASK_SECONDS,
+                     "all tasks have ended")
+        finally:
+            self.stop()
+            self.log_tail = self.log.read_text()[-4000:]
+            wait_for(lambda: not self.processes(), START_SECONDS, "the spawner has ended")
+            shutil.rmtree(self.home)
+
+    def processes(self):
+        """The processes that were given this state directory on their command line."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and str(self.state).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def run(self, *arguments, check=True, cwd=None, stdin=None, environment=None):
+        """Run `codex ARGUMENTS`; CHECK: it must exit with 0."""
+        done = subprocess.run([BUILD / "codex", *map(str, arguments)], cwd=cwd or self.home,
+                              input=stdin or "", env={**self.environment, **(environment or {})},
+                              check=False, capture_output=True, text=True, errors="surrogateescape",
+                              timeout=TASK_SECONDS)
+        assert not check or done.returncode == 0, (
+            f"codex {' '.join(map(str, arguments))} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+            f"\ncodexd:\n{self.log.read_text()[-3000:]}")
+        return done
+
+    def json(self, *arguments, **options):
+        return json.loads(self.run(*arguments, "--json", **options).stdout.splitlines()[-1])
+
+    def tasks(self):
+        return self.json("list")
+
+    def task(self, prompt, *arguments, cwd):
+        """Submit, from the checkout CWD; returns the task's id."""
+        return self.json("task", prompt, *arguments, cwd=cwd)["id"]
+
+    def status(self, task):
+        return self.json("status", task)
+
+    def wait(self, task, *states, seconds=TASK_SECONDS):
+        """Wait until TASK is in one of STATES (default: it has ended), and return it."""
+        states = states or ENDED
+
+        def reached():
+            now = self.status(task)
+            assert now["state"] in states or now["state"] not in ENDED, f"{task} ended as {now}"
+            return now if now["state"] in states else None
+        return wait_for(reached, seconds, f"{task} is {' or '.join(states)}")
+
+    def events(self, task):
+        return [json.loads(line) for line in self.run("logs", task, "--json").stdout.splitlines()]
+
+
+@contextlib.contextmanager
+def codex_on(script, configuration="", environment=None, **server_options):
+    """A codexd whose provider is a ModelServer with SCRIPT; yields both.
+
+    CONFIGURATION is put before the sections that this makes ([model], [provider "scripted"], [sandbox])."""
+    with ModelServer(script, api_key=API_KEY, **server_options) as model:
+        text = (f"{configuration}\n[model]\nname = o3\nprovider = scripted\n"
+                f"[provider \"scripted\"]\nbase_url = {model.base_url}\nwire_api = responses\n"
+                f"env_key = SCRIPTED_KEY\n")
+        with Codex(text, {"SCRIPTED_KEY": API_KEY, **(environment or {})}) as codex:
+            yield codex, model
