@@ -14,6 +14,8 @@ int agent_init_main(int argc, char **argv)
     /* Whoever started the sandbox supervises it: with him it ends, even when he is killed. (He runs outside the
      * pid namespace, so there is no parent's pid to compare in case he is dead already; then the spawner cleans up.) */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Container root, which may be a task's set-up, cannot trace it either. */
+    prctl(PR_SET_DUMPABLE, 0);
     /* Blocked signals wait for sigwaitinfo(): none is lost between the reaping and the waiting. */
     sigset_t all;
     sigfillset(&all);

@@ -75,15 +75,15 @@ static int watch_signals(struct interactive *self, struct err *err)
     return status;
 }
 
-static void bridge_ended(void *arg)
+static void output_ended(void *arg)
 {
     struct interactive *self = arg;
     self->pumps_running--;
 }
 
-static int add_bridge(struct interactive *self, int in, int out, struct err *err)
+static int add_bridge(struct interactive *self, int in, int out, pump_ended_fn *ended, struct err *err)
 {
-    struct pump *pump = pump_new(self->loop, in, out, bridge_ended, self, err);
+    struct pump *pump = pump_new(self->loop, in, out, ended, self, err);
     if (!pump)
         return err->code;
     self->pumps[self->pumps_count++] = pump;
@@ -93,20 +93,19 @@ static int add_bridge(struct interactive *self, int in, int out, struct err *err
 /* A bridge that carries the command's output has to end before we do. */
 static int add_output(struct interactive *self, int in, int out, struct err *err)
 {
-    int status = add_bridge(self, in, out, err);
+    int status = add_bridge(self, in, out, output_ended, err);
     if (status == 0)
         self->pumps_running++;
     return status;
 }
 
-/* Standard input never has to end: it is not counted. */
+/* The end of what is typed is passed on. Nobody waits for it. */
 static void input_ended(void *arg)
 {
     struct interactive *self = arg;
-    if (self->inside[0] >= 0) {
+    if (self->inside[0] >= 0)
         close(self->inside[0]);
-        self->inside[0] = -1;
-    }
+    self->inside[0] = -1;
 }
 
 /* A pipe in place of the terminal FD. Returns the end for the command. */
@@ -117,11 +116,8 @@ static int bridge_by_pipe(struct interactive *self, int fd, struct err *err)
         return err_errno(err, "cannot create a pipe");
     int status;
     if (fd == STDIN_FILENO) {
-        struct pump *pump = pump_new(self->loop, fd, ends[1], input_ended, self, err);
-        status = pump ? 0 : err->code;
-        if (pump)
-            self->pumps[self->pumps_count++] = pump;
         self->inside[0] = ends[1];
+        status = add_bridge(self, fd, ends[1], input_ended, err);
         return status < 0 ? status : ends[0];
     }
     self->inside[fd] = ends[0];
@@ -163,8 +159,24 @@ static int connect_terminal(struct interactive *self, struct err *err)
 {
     int status = terminal_connect(&self->terminal, err);
     if (status == 0)
-        status = add_bridge(self, STDIN_FILENO, self->terminal.master, err);
+        status = add_bridge(self, STDIN_FILENO, self->terminal.keyboard, input_ended, err);
     return status < 0 ? status : add_output(self, self->terminal.master, STDOUT_FILENO, err);
+}
+
+/* By way of a shell's exec, which says what is missing as shells do: 127 not found, 126 not executable. The
+ * caller frees. */
+static const char **command_line(const char *const *argv)
+{
+    static const char *const prefix[] = {"/bin/sh", "-c", "exec \"$@\"", "sh"};
+    size_t count = 0;
+    while (argv[count])
+        count++;
+    const char **line = calloc(count + 5, sizeof *line);
+    if (!line)
+        abort();
+    memcpy(line, prefix, sizeof prefix);
+    memcpy(line + 4, argv, count * sizeof *argv);
+    return line;
 }
 
 static int start_command(struct interactive *self, const char *cwd, struct err *err)
@@ -173,10 +185,11 @@ static int start_command(struct interactive *self, const char *cwd, struct err *
     const char *const env[] = {term, NULL};
     if (self->on_terminal && getenv("TERM"))
         snprintf(term, sizeof term, "TERM=%s", getenv("TERM"));
+    AUTO_FREE const char **argv = command_line(self->options->argv);
     struct sandbox_fd fds[3];
     int made[3] = {-1, -1, -1};
     struct sandbox_step step = {.profile = self->options->root ? SANDBOX_AS_ROOT : SANDBOX_AS_USER,
-                                .argv = self->options->argv,
+                                .argv = argv,
                                 .env = env,
                                 .cwd = cwd,
                                 .fds = fds,
@@ -305,7 +318,7 @@ int interactive_run(const struct interactive_options *options)
     struct interactive self = {.options = options,
                                .run = {.dir_fd = -1, .lock_fd = -1, .runs_fd = -1},
                                .host.image.lock_fd = -1,
-                               .terminal = {.listener = -1, .master = -1},
+                               .terminal = {.listener = -1, .master = -1, .keyboard = -1},
                                .inside = {-1, -1, -1},
                                .on_terminal = isatty(0) && isatty(1) && isatty(2)};
     struct err err = {0};

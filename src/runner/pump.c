@@ -42,9 +42,11 @@ static void rearm(struct pump *pump)
     } else if (!pump->in_source && !pump->ended && pump->len < PUMP_SIZE) {
         pump->in_source = loop_add_fd(pump->loop, pump->in, EPOLLIN, on_readable, pump, NULL);
     }
-    if (pump->len && !pump->out_source)
-        pump->out_source =
-            loop_add_fd(pump->loop, pump->out, EPOLLOUT, on_writable, pump, NULL);
+    if (pump->len && !pump->out_source) {
+        pump->out_source = loop_add_fd(pump->loop, pump->out, EPOLLOUT, on_writable, pump, NULL);
+        pump->ended |= !pump->out_source; /* it cannot be watched: nothing more gets through */
+        pump->len = pump->out_source ? pump->len : 0;
+    }
     if (!pump->len && pump->out_source) {
         loop_remove(pump->out_source);
         pump->out_source = NULL;

@@ -1,18 +1,27 @@
 #include "runner/sandbox_name.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+
+/* 32-bit FNV-1a (draft-eastlake-fnv): tells a handful of paths apart. */
+static uint32_t fnv1a(const char *s)
+{
+    uint32_t hash = 0x811c9dc5;
+    for (; *s; s++)
+        hash = (hash ^ (unsigned char)*s) * 0x01000193;
+    return hash;
+}
 
 int sandbox_name(char name[SANDBOX_NAME_SIZE], const char *state, const char *run, const char *role,
                  struct err *err)
 {
-    struct stat st;
-    if (stat(state, &st) < 0)
+    char path[PATH_MAX];
+    if (!realpath(state, path))
         return err_errno(err, "cannot open '%s'", state);
-    uint32_t id = (uint32_t)(st.st_ino ^ st.st_ino >> 32 ^ (uint64_t)st.st_dev * 0x9e3779b1U);
-    if (snprintf(name, SANDBOX_NAME_SIZE, "%08x-%s-%s", id, run, role) >= SANDBOX_NAME_SIZE)
+    if (snprintf(name, SANDBOX_NAME_SIZE, "%08x-%s-%s", fnv1a(path), run, role) >= SANDBOX_NAME_SIZE)
         return err_set(err, -ENAMETOOLONG, "the name of run '%s' is too long", run);
     return 0;
 }

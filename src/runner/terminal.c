@@ -1,5 +1,6 @@
 #include "runner/terminal.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,7 +10,7 @@
 
 int terminal_open(struct terminal *terminal, const char *path, struct err *err)
 {
-    *terminal = (struct terminal){.listener = -1, .master = -1};
+    *terminal = (struct terminal){.listener = -1, .master = -1, .keyboard = -1};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
         return err_set(err, ERR_LIMIT, "path too long");
@@ -40,6 +41,9 @@ static int receive_master(struct terminal *terminal, struct err *err)
         return err_set(err, ERR_PROTOCOL, "crun sent no terminal");
     }
     terminal->master = fds[0];
+    terminal->keyboard = fcntl(terminal->master, F_DUPFD_CLOEXEC, 3);
+    if (terminal->keyboard < 0)
+        return err_errno(err, "cannot copy the terminal's descriptor");
     return io_set_nonblocking(terminal->master, true);
 }
 
@@ -74,6 +78,8 @@ void terminal_release(struct terminal *terminal)
         close(terminal->listener);
     if (terminal->master >= 0)
         close(terminal->master);
+    if (terminal->keyboard >= 0)
+        close(terminal->keyboard);
     unlink(terminal->path);
-    *terminal = (struct terminal){.listener = -1, .master = -1};
+    *terminal = (struct terminal){.listener = -1, .master = -1, .keyboard = -1};
 }

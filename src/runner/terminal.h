@@ -11,7 +11,8 @@
 
 struct terminal {
     int listener;  /* crun sends the master of the pty there */
-    int master;    /* -1 until it came */
+    int master;    /* -1 until it came; read the command's output there */
+    int keyboard;  /* the same, to write to */
     bool raw;      /* our terminal is in raw mode, and `saved` is how it was */
     struct termios saved;
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of the listener */

@@ -93,17 +93,17 @@ int mounts_bind_idmapped(const char *from, const char *to, const struct mounts_i
     return 0;
 }
 
-int mounts_bind_file(int fd, const char *to, struct err *err)
+int mounts_bind_read_only(int fd, const char *to, struct err *err)
 {
     AUTO_FD int tree = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (tree < 0)
-        return err_errno(err, "cannot clone the mount of a file");
+        return err_errno(err, "cannot clone a mount");
     struct mount_attr attributes = {
         .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
     };
     if (mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0 ||
         move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        return err_errno(err, "cannot mount a file on '%s'", to);
+        return err_errno(err, "cannot mount on '%s'", to);
     return 0;
 }
 

@@ -26,9 +26,10 @@ static const char mounts_fixed[] =
 static const char hidden[] =
     "\"maskedPaths\":[\"/proc/acpi\",\"/proc/asound\",\"/proc/interrupts\",\"/proc/kallsyms\",\"/proc/kcore\","
     "\"/proc/keys\",\"/proc/key-users\",\"/proc/kmsg\",\"/proc/latency_stats\",\"/proc/sched_debug\","
-    "\"/proc/scsi\",\"/proc/sysrq-trigger\",\"/proc/timer_list\",\"/proc/timer_stats\",\"/proc/vmallocinfo\","
+    "\"/proc/scsi\",\"/proc/timer_list\",\"/proc/timer_stats\",\"/proc/vmallocinfo\","
     "\"/sys/devices/virtual/powercap\",\"/sys/firmware\",\"/sys/fs/bpf\",\"/sys/kernel\"],"
-    "\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\"]";
+    "\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\","
+    "\"/proc/sysrq-trigger\"]";
 
 static const char *const capabilities[] = {
     [SANDBOX_AS_USER] = "",
@@ -78,10 +79,11 @@ static int append_environment(struct buf *out, const struct sandbox_step *step)
     return status < 0 ? status : buf_append_str(out, "],");
 }
 
-int oci_process(struct buf *out, const struct sandbox_step *step, const struct sandbox_limits *limits)
+/* A process with the capabilities CAPS, a JSON list without its brackets. */
+static int append_process(struct buf *out, const struct sandbox_step *step, const char *caps,
+                          const struct sandbox_limits *limits)
 {
     unsigned uid = step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0;
-    const char *caps = capabilities[step->profile];
     int status = buf_appendf(out,
                              "{\"terminal\":%s,\"noNewPrivileges\":true,"
                              "\"user\":{\"uid\":%u,\"gid\":%u,\"umask\":18},\"cwd\":",
@@ -110,6 +112,11 @@ int oci_process(struct buf *out, const struct sandbox_step *step, const struct s
     return status < 0 ? status : buf_append_char(out, '}');
 }
 
+int oci_process(struct buf *out, const struct sandbox_step *step, const struct sandbox_limits *limits)
+{
+    return append_process(out, step, capabilities[step->profile], limits);
+}
+
 static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
 {
     uint64_t memory = sandbox->limits.memory_bytes;
@@ -120,9 +127,10 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
         "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=%llu\"]},"
         "{\"destination\":\"/tmp\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
         "\"options\":[\"nosuid\",\"nodev\",\"mode=1777\",\"size=%llu\"]},"
-        "{\"destination\":\"" SANDBOX_AGENT "\",\"type\":\"bind\",\"source\":\"%s\","
+        "{\"destination\":\"" SANDBOX_AGENT_DIR "\",\"type\":\"bind\",\"source\":\"%s\","
         "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\"]}",
-        mounts_fixed, (unsigned long long)memory / 4, (unsigned long long)memory / 2, sandbox->agent);
+        mounts_fixed, (unsigned long long)memory / 4, (unsigned long long)memory / 2,
+        sandbox->agent_dir);
     if (status == 0 && sandbox->workspace) {
         status = buf_append_str(out, ",{\"destination\":");
         if (status == 0)
@@ -161,10 +169,10 @@ static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
 int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
 {
     static const char *const init[] = {SANDBOX_AGENT, "init", NULL};
-    struct sandbox_step process = {.profile = SANDBOX_AS_AGENT, .argv = init, .cwd = "/"};
+    const struct sandbox_step process = {.profile = SANDBOX_AS_ROOT, .argv = init, .cwd = "/"};
     int status = buf_append_str(out, "{\"ociVersion\":\"1.0.0\",\"hostname\":\"codex\",\"process\":");
     if (status == 0)
-        status = oci_process(out, &process, &sandbox->limits);
+        status = append_process(out, &process, "", &sandbox->limits);
     if (status == 0)
         status = buf_appendf(out, ",\"root\":{\"path\":\"%s\",\"readonly\":false},", sandbox->root);
     if (status == 0)

@@ -14,7 +14,7 @@ struct oci_sandbox {
     const char *cgroup; /* path below each hierarchy */
     uid_t uid_base;
     struct sandbox_limits limits;
-    const char *agent; /* codex-agent, mounted read-only */
+    const char *agent_dir;      /* holds codex-agent; mounted read-only */
     const char *workspace;      /* mounted as workspace_target; NULL: none */
     const char *workspace_target;
 };

@@ -173,7 +173,7 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .cgroup = sandbox->cgroup,
                                     .uid_base = sandbox->range.base,
                                     .limits = sandbox->limits,
-                                    .agent = sandbox->host->agent,
+                                    .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target};
     if (oci_config(&config, &oci) < 0)

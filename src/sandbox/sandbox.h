@@ -29,8 +29,10 @@ enum { SANDBOX_UID = 1000 };
 /* Where all servers of a machine meet: uid ranges, and the mount point of private directories. */
 #define SANDBOX_RUN_DIR "/run/codex"
 
-/* codex-agent inside a sandbox. */
-#define SANDBOX_AGENT "/run/codex/codex-agent"
+/* codex-agent inside a sandbox. Its directory is a mount, so that not even container root can put another one in
+ * its place. */
+#define SANDBOX_AGENT_DIR "/run/codex"
+#define SANDBOX_AGENT     SANDBOX_AGENT_DIR "/codex-agent"
 
 /* The cgroup that holds those of all sandboxes. */
 #define SANDBOX_CGROUP_PARENT "codex"
@@ -49,7 +51,7 @@ struct sandbox_limits {
 struct sandbox_host_options {
     const char *images;  /* directory of images */
     const char *runtime; /* crun: a name in PATH, or a path */
-    const char *agent;   /* codex-agent on the host: a path */
+    const char *agent;   /* codex-agent on the host: a path, whose last component is that name */
     image_progress_fn *progress; /* while the image is made; NULL: none */
     void *progress_arg;
 };
@@ -59,7 +61,7 @@ struct sandbox_host {
     struct cgroup_host cgroups;
     struct image image;
     const char *runtime;
-    char agent[PATH_MAX]; /* in the private directory */
+    char agent_dir[PATH_MAX]; /* in the private directory */
     unsigned count;       /* sandboxes so far */
 };
 

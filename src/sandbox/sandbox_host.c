@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,38 +11,56 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "sandbox/mounts.h"
 #include "sandbox/sandbox.h"
 
 /* Room for bundles and, at worst, an agent with sanitizers. */
 enum { PRIVATE_SIZE = 64 << 20 };
 
-static int copy_agent(int from, int to, struct err *err)
+static int copy_agent(const char *from, const char *to, struct err *err)
 {
+    AUTO_FD int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return err_errno(err, "cannot open '%s'", from);
+    AUTO_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (out < 0 || fchmod(out, 0755) < 0)
+        return err_errno(err, "cannot create '%s'", to);
     ssize_t n;
     do
-        n = sendfile(to, from, NULL, 1 << 20);
+        n = sendfile(out, in, NULL, 1 << 20);
     while (n > 0);
-    return n < 0 ? err_errno(err, "cannot copy codex-agent") : 0;
+    return n < 0 ? err_errno(err, "cannot copy '%s'", from) : 0;
 }
 
 /*
- * codex-agent as a file of the private directory, so that mountinfo in a sandbox names no path of the host, and a
- * running program keeps the agent that it was started with. On a tmpfs already (the spawner's): by a mount, so that all
- * share its pages. Else a copy.
+ * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host. When it is on a tmpfs
+ * already (the spawner's, which never changes a file there), its directory is mounted, and all share its pages. Else it is
+ * copied.
  */
-static int place_agent(struct sandbox_host *host, int from, struct err *err)
+static int place_agent(struct sandbox_host *host, const char *agent, int directory, struct err *err)
 {
-    snprintf(host->agent, sizeof host->agent, "%s/private/codex-agent", SANDBOX_RUN_DIR);
-    AUTO_FD int to = open(host->agent, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
-    if (to < 0 || fchmod(to, 0755) < 0)
-        return err_errno(err, "cannot create '%s'", host->agent);
+    char to[PATH_MAX + 16];
+    snprintf(host->agent_dir, sizeof host->agent_dir, "%s/private/agent", SANDBOX_RUN_DIR);
+    if (mkdir(host->agent_dir, 0755) < 0)
+        return err_errno(err, "cannot create '%s'", host->agent_dir);
     struct statfs fs;
-    if (fstatfs(from, &fs) < 0)
-        return err_errno(err, "cannot read codex-agent's file system");
+    if (fstatfs(directory, &fs) < 0)
+        return err_errno(err, "cannot read the file system of '%s'", agent);
     if (fs.f_type == TMPFS_MAGIC)
-        return mounts_bind_file(from, host->agent, err);
-    return copy_agent(from, to, err);
+        return mounts_bind_read_only(directory, host->agent_dir, err);
+    snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
+    return copy_agent(agent, to, err);
+}
+
+/* The directory of codex-agent, opened before mounts of ours can hide it. */
+static int open_agent_directory(const char *agent, struct err *err)
+{
+    if (access(agent, X_OK) < 0)
+        return err_errno(err, "cannot use '%s'", agent);
+    AUTO_FREE char *path = str_dup(agent);
+    int fd = open(dirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_errno(err, "cannot open the directory of '%s'", agent) : fd;
 }
 
 static int open_host(struct sandbox_host *host, const struct sandbox_host_options *options,
@@ -58,13 +77,13 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
         status = cgroup_host_check(&host->cgroups, err);
     if (status < 0)
         return status;
-    AUTO_FD int agent = open(options->agent, O_RDONLY | O_CLOEXEC);
+    AUTO_FD int agent = open_agent_directory(options->agent, err);
     if (agent < 0)
-        return err_errno(err, "cannot open '%s'", options->agent);
+        return agent;
     status = image_open(&host->image, options->images, options->progress, options->progress_arg, err);
     if (status == 0)
         status = mounts_make_private(SANDBOX_RUN_DIR "/private", PRIVATE_SIZE, err);
-    return status < 0 ? status : place_agent(host, agent, err);
+    return status < 0 ? status : place_agent(host, options->agent, agent, err);
 }
 
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,

@@ -63,9 +63,13 @@ static void allow_sockets(scmp_filter_ctx policy)
         check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])),
               "socket");
-    /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs. */
+    /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs; groupadd and
+     * its like go on without auditing when the kernel has none, but not when it refuses. */
     check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
                            SCMP_A2(SCMP_CMP_EQ, 0)),
+          "socket");
+    check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2,
+                           SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_NE, 0)),
           "socket");
     check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
                            SCMP_A0(SCMP_CMP_EQ, AF_UNIX)),
