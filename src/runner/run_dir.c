@@ -120,8 +120,18 @@ int run_dir_write_status(struct run_dir *dir, const struct run_status *status, s
     io_read_file("/proc/sys/kernel/random/boot_id", &boot, NULL);
     boot.data[strcspn(boot.data, "\n")] = '\0';
     buf_appendf(&text,
-                "pid %d\nstart_time %llu\nboot_id %s\nturn %u\nattempt %u\nrun %u\nphase %s\nround %u\noutcome %s\n",
+                "pid %d\nstart_time %llu\nboot_id %s\nturn %u\nattempt %u\nrun %u\nphase %s\noutcome %s\nworkspace %s\n",
                 (int)getpid(), start_time(), boot.data, status->turn, status->attempt, status->run,
-                status->phase, status->round, status->outcome ? status->outcome : "-");
+                status->phase, status->outcome ? status->outcome : "-",
+                status->keep_workspace ? "keep" : "remove");
     return io_replace_file_at(dir->dir_fd, "status", text.data, text.len, 0644, err);
+}
+
+bool run_dir_is_over(const struct run_dir *dir)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, 4096);
+    if (io_read_file_at(dir->dir_fd, "status", &text, NULL) < 0)
+        return true; /* it never came so far as to have a workspace */
+    return strstr(text.data, "\nworkspace remove\n") != NULL;
 }

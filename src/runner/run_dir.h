@@ -37,9 +37,13 @@ pid_t run_dir_holder(int runs_fd, const char *name);
 /* What the status file says, for people and for `doctor`: "key value" lines. */
 struct run_status {
     const char *phase; /* or "ended" */
-    unsigned turn, attempt, run, round;
+    unsigned turn, attempt, run;
     const char *outcome; /* NULL: not yet. Lock free and no outcome: the runner has crashed */
+    bool keep_workspace; /* it is needed still, or could not be archived */
 };
 int run_dir_write_status(struct run_dir *dir, const struct run_status *status, struct err *err);
+
+/* Whether nothing in the status file says that the workspace is to be kept. */
+bool run_dir_is_over(const struct run_dir *dir);
 
 #endif
