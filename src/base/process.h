@@ -18,11 +18,13 @@ struct process_fd {
 
 struct process_options {
     const char *const *argv;      /* argv[0] is looked up in PATH unless it has a slash */
+    const char *program;          /* run this under the name argv[0]; NULL: argv[0] */
     const char *const *envp;      /* NULL: ours */
     const struct process_fd *fds; /* 0, 1 and 2 that are not named become /dev/null */
     size_t fds_count;
     const char *cwd; /* NULL: ours */
     bool new_session;
+    int namespaces; /* CLONE_NEW… flags: the child is born in new ones */
     /* Called in the child after the descriptors are in place, before exec; may be NULL. Returns 0
      * or -errno. Between fork and exec: async-signal-safe calls only. */
     int (*prepare)(void *arg);

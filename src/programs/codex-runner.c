@@ -3,6 +3,8 @@
  *
  *   --image DIR     make the host image below DIR, and print where it is
  *   --sandbox       one command in a sandbox, for a person
+ *   --spawner       start runners and codex-git for codexd
+ *   --run           one run of a task; started by the spawner
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -15,6 +17,8 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "runner/interactive.h"
+#include "runner/run.h"
+#include "runner/spawner.h"
 #include "sandbox/image.h"
 
 enum { EXIT_BAD_USAGE = 2 };
@@ -22,7 +26,9 @@ enum { EXIT_BAD_USAGE = 2 };
 static const char usage_text[] =
     "usage: codex-runner --image DIR\n"
     "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N] [--pids N]\n"
-    "                    [--timeout DURATION] [--runtime CRUN] --state DIR --images DIR -- COMMAND [ARGUMENT]...\n";
+    "                    [--timeout DURATION] [--runtime CRUN] --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
+    "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM] [--gateway PROGRAM]\n"
+    "                    [--git PROGRAM]            (codexd starts it, with a socket as descriptor 3)\n";
 
 static int usage(void)
 {
@@ -150,12 +156,81 @@ static int sandbox_main(int argc, char **argv)
     return interactive_run(&options);
 }
 
+/* What --spawner and --run are told: where everything is. */
+struct places {
+    const char *state, *images, *runtime, *agent, *gateway, *git;
+};
+
+/* false: bad usage. Programs that are not named lie beside this one; STORAGE keeps their paths. */
+static bool take_places(int argc, char **argv, struct places *places, char storage[3][4096])
+{
+    static const struct option options[] = {
+        {"spawner", no_argument, NULL, 'S'},       {"run", no_argument, NULL, 'R'},
+        {"state", required_argument, NULL, 's'},   {"images", required_argument, NULL, 'i'},
+        {"runtime", required_argument, NULL, 'r'}, {"agent", required_argument, NULL, 'a'},
+        {"gateway", required_argument, NULL, 'w'}, {"git", required_argument, NULL, 'g'},
+        {0},
+    };
+    static const char *const names[] = {"codex-agent", "codex-gateway", "codex-git"};
+    for (int i = 0; i < 3; i++)
+        snprintf(storage[i], 4096, "%s/%s", process_program_dir(), names[i]);
+    *places = (struct places){
+        .runtime = "crun", .agent = storage[0], .gateway = storage[1], .git = storage[2]};
+    int id;
+    while ((id = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+        const char **place = id == 's'   ? &places->state
+                             : id == 'i' ? &places->images
+                             : id == 'r' ? &places->runtime
+                             : id == 'a' ? &places->agent
+                             : id == 'w' ? &places->gateway
+                             : id == 'g' ? &places->git
+                                         : NULL;
+        if (id == '?')
+            return false;
+        if (place)
+            *place = optarg;
+    }
+    return places->state && places->images && optind == argc;
+}
+
+static int spawner_role(int argc, char **argv)
+{
+    struct places places;
+    static char storage[3][4096];
+    if (!take_places(argc, argv, &places, storage))
+        return usage();
+    const struct spawner_options options = {.state = places.state,
+                                            .images = places.images,
+                                            .runtime = places.runtime,
+                                            .agent = places.agent,
+                                            .gateway = places.gateway,
+                                            .git = places.git};
+    return spawner_main(&options);
+}
+
+static int run_role(int argc, char **argv)
+{
+    struct places places;
+    static char storage[3][4096];
+    if (!take_places(argc, argv, &places, storage))
+        return usage();
+    const struct run_options options = {.state = places.state,
+                                        .images = places.images,
+                                        .runtime = places.runtime,
+                                        .agent = places.agent,
+                                        .gateway = places.gateway};
+    return run_main(&options);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } roles[] = {{"--image", image_main}, {"--sandbox", sandbox_main}};
+    } roles[] = {{"--image", image_main},
+                 {"--sandbox", sandbox_main},
+                 {"--spawner", spawner_role},
+                 {"--run", run_role}};
     log_open("codex-runner", false);
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
         if (!strcmp(argv[1], roles[i].name))

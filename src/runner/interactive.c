@@ -20,7 +20,8 @@
 /* What is forwarded to the command. On a terminal of its own Ctrl-C comes as a key instead. */
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
-enum { BRIDGES = 4 };
+/* For a spawner that looks at a directory which is still being made. */
+enum { BRIDGES = 4, LOCK_WAIT_MS = 2000 };
 
 struct interactive {
     const struct interactive_options *options;
@@ -273,7 +274,7 @@ static int start(struct interactive *self, struct err *err)
     if (self->progress_shown)
         fprintf(stderr, "\r\033[K");
     if (status == 0)
-        status = run_dir_take(&self->run, options->state, name, 0, err);
+        status = run_dir_take(&self->run, options->state, name, LOCK_WAIT_MS, err);
     return status < 0 ? status : start_sandbox(self, name, err);
 }
 

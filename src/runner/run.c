@@ -148,6 +148,7 @@ static void execute(struct run *run)
     const struct sandbox_host_options host = {.images = run->options->images,
                                               .runtime = run->options->runtime,
                                               .agent = run->options->agent,
+                                              .agent_is_shared = true,
                                               .progress = report_image,
                                               .progress_arg = run};
     run->phase = PHASE_PREPARING;

@@ -12,7 +12,7 @@ struct run_options {
     const char *state;   /* the state directory */
     const char *images;
     const char *runtime; /* crun */
-    const char *agent;   /* codex-agent */
+    const char *agent;   /* codex-agent, in a directory that holds nothing else */
     const char *gateway; /* codex-gateway */
 };
 

@@ -27,7 +27,8 @@ int mounts_make_private(const char *directory, size_t size_bytes, struct err *er
         return status;
     if (unshare(CLONE_NEWNS) < 0)
         return err_errno(err, "cannot make a mount namespace");
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    /* Ours stay ours; what the host mounts and unmounts later still comes in, so that we keep no disk busy. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return err_errno(err, "cannot make the mounts private");
     char options[64];
     snprintf(options, sizeof options, "size=%zu,mode=711", size_bytes);

@@ -52,6 +52,7 @@ struct sandbox_host_options {
     const char *images;  /* directory of images */
     const char *runtime; /* crun: a name in PATH, or a path */
     const char *agent;   /* codex-agent on the host: a path, whose last component is that name */
+    bool agent_is_shared; /* its directory holds nothing else, and can be mounted; else it is copied */
     image_progress_fn *progress; /* while the image is made; NULL: none */
     void *progress_arg;
 };
@@ -69,6 +70,9 @@ struct sandbox_host {
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
                       const struct sandbox_host_options *options, struct err *err);
 void sandbox_host_release(struct sandbox_host *host);
+
+/* Copy codex-agent FROM to the new file TO, for everybody to run. */
+int sandbox_copy_agent(const char *from, const char *to, struct err *err);
 
 /* A directory of the host as /workspace/<name>. */
 struct sandbox_workspace {

@@ -1,13 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,7 +16,7 @@
 /* Room for bundles and, at worst, an agent with sanitizers. */
 enum { PRIVATE_SIZE = 64 << 20 };
 
-static int copy_agent(const char *from, const char *to, struct err *err)
+int sandbox_copy_agent(const char *from, const char *to, struct err *err)
 {
     AUTO_FD int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0)
@@ -34,23 +32,20 @@ static int copy_agent(const char *from, const char *to, struct err *err)
 }
 
 /*
- * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host. When it is on a tmpfs
- * already (the spawner's, which never changes a file there), its directory is mounted, and all share its pages. Else it is
- * copied.
+ * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host. The spawner's directory is
+ * mounted, so that all its runners share the pages. Else it is a copy.
  */
-static int place_agent(struct sandbox_host *host, const char *agent, int directory, struct err *err)
+static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options, int directory,
+                       struct err *err)
 {
     char to[PATH_MAX + 16];
     snprintf(host->agent_dir, sizeof host->agent_dir, "%s/private/agent", SANDBOX_RUN_DIR);
     if (mkdir(host->agent_dir, 0755) < 0)
         return err_errno(err, "cannot create '%s'", host->agent_dir);
-    struct statfs fs;
-    if (fstatfs(directory, &fs) < 0)
-        return err_errno(err, "cannot read the file system of '%s'", agent);
-    if (fs.f_type == TMPFS_MAGIC)
+    if (options->agent_is_shared)
         return mounts_bind_read_only(directory, host->agent_dir, err);
     snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
-    return copy_agent(agent, to, err);
+    return sandbox_copy_agent(options->agent, to, err);
 }
 
 /* The directory of codex-agent, opened before mounts of ours can hide it. */
@@ -83,7 +78,7 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
     status = image_open(&host->image, options->images, options->progress, options->progress_arg, err);
     if (status == 0)
         status = mounts_make_private(SANDBOX_RUN_DIR "/private", PRIVATE_SIZE, err);
-    return status < 0 ? status : place_agent(host, options->agent, agent, err);
+    return status < 0 ? status : place_agent(host, options, agent, err);
 }
 
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
