@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 int agent_init_main(int argc, char **argv)
 {
@@ -16,6 +17,8 @@ int agent_init_main(int argc, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Container root, which may be a task's set-up, cannot trace it either. */
     prctl(PR_SET_DUMPABLE, 0);
+    /* Who waits for us sees the end of his pipe; and nothing that we were given can be taken from us. */
+    close_range(0, ~0U, 0);
     /* Blocked signals wait for sigwaitinfo(): none is lost between the reaping and the waiting. */
     sigset_t all;
     sigfillset(&all);

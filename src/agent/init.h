@@ -1,5 +1,6 @@
 /*
- * `codex-agent init`: process 1 of a sandbox. It reaps what is orphaned, and waits.
+ * `codex-agent init`: process 1 of a sandbox. It reaps what is orphaned, and waits. That it runs it tells by
+ * closing its descriptors.
  *
  * It ends when the runner ends it (SIGKILL, or SIGTERM from outside the sandbox) or dies itself, and takes
  * the whole tree with it. Signals from within the sandbox do nothing.

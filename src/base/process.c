@@ -61,25 +61,31 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Only returns when the program cannot be run: -errno. */
+static int execute(const struct process_options *options, int program_fd)
+{
+    char *const *argv = (char *const *)options->argv;
+    char *const *envp = options->envp ? (char *const *)options->envp : environ;
+    execvpe(options->program ? options->program : argv[0], argv, envp);
+    if (errno == EACCES && program_fd >= 0)
+        syscall(SYS_execveat, program_fd, "", argv, envp, AT_EMPTY_PATH);
+    return -errno;
+}
+
 static _Noreturn void run_child(const struct process_options *options, int report_fd)
 {
     reset_signals();
     if (options->new_session)
         setsid();
+    int program_fd =
+        options->program_fd > 0 ? fcntl(options->program_fd, F_DUPFD_CLOEXEC, MAX_CHILD_FD) : -1;
     int status = place_fds(options, &report_fd);
     if (status == 0 && options->cwd && chdir(options->cwd) < 0)
         status = -errno;
     if (status == 0 && options->prepare)
         status = options->prepare(options->prepare_arg);
-    if (status == 0) {
-        char *const *argv = (char *const *)options->argv;
-        const char *program = options->program ? options->program : argv[0];
-        if (options->envp)
-            execvpe(program, argv, (char *const *)options->envp);
-        else
-            execvp(program, argv);
-        status = -errno;
-    }
+    if (status == 0)
+        status = execute(options, program_fd);
     ssize_t ignored = write(report_fd, &status, sizeof status);
     (void)ignored;
     _exit(127);

@@ -19,6 +19,8 @@ struct process_fd {
 struct process_options {
     const char *const *argv;      /* argv[0] is looked up in PATH unless it has a slash */
     const char *program;          /* run this under the name argv[0]; NULL: argv[0] */
+    int program_fd;               /* the same file, open: run this when the child's user may not reach it by
+                                     its path (a script cannot be run so); 0: none */
     const char *const *envp;      /* NULL: ours */
     const struct process_fd *fds; /* 0, 1 and 2 that are not named become /dev/null */
     size_t fds_count;

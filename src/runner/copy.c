@@ -20,10 +20,14 @@ struct copy {
     char chunk[COPY_CHUNK];
 };
 
+/* Whoever still writes shall not wait for a reader that does not come. */
 static void end(struct copy *copy)
 {
     loop_remove(copy->source);
     copy->source = NULL;
+    if (copy->in >= 0)
+        close(copy->in);
+    copy->in = -1;
 }
 
 static void on_readable(void *arg, uint32_t events)
@@ -78,7 +82,6 @@ bool copy_has_ended(const struct copy *copy)
 int copy_finish(struct copy *copy, struct copy_result *result, struct err *err)
 {
     end(copy);
-    close(copy->in);
     if (copy->complete && fsync(copy->out) < 0) {
         copy->complete = false;
         err_errno(&copy->err, "cannot sync a file");

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -42,7 +43,11 @@ static int start_process(struct gateway_link *link, struct err *err)
     };
     if (lseek(link->config_fd, 0, SEEK_SET) < 0) /* a gateway before this one has read it */
         return err_errno(err, "cannot rewind the gateway's configuration");
+    AUTO_FD int executable = open(link->program, O_RDONLY | O_CLOEXEC);
+    if (executable < 0)
+        return err_errno(err, "cannot run '%s'", link->program);
     const struct process_options options = {.argv = argv,
+                                            .program_fd = executable,
                                             .envp = environment,
                                             .fds = fds,
                                             .fds_count = link->replay_fd >= 0 ? 5 : 4,

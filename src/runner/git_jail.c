@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "base/process.h"
 #include "runner/privileges.h"
@@ -185,9 +186,13 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
     struct process_fd placed[SPAWN_GIT_FDS_MAX];
     for (uint32_t i = 0; i < git->fds_count; i++)
         placed[i] = (struct process_fd){fds[i], git->fd_numbers[i]};
+    AUTO_FD int executable = open(program, O_RDONLY | O_CLOEXEC);
+    if (executable < 0)
+        return err_errno(err, "cannot run '%s'", program);
     const struct process_options options = {
         .argv = argv,
         .program = isolated ? "/codex-git" : program,
+        .program_fd = executable, /* the submitter need not be able to enter the directory where it lies */
         .envp = environment,
         .fds = placed,
         .fds_count = git->fds_count,

@@ -46,6 +46,7 @@ static void stop(struct run *run, enum run_stop why)
     if (run->stop != RUN_STOP_NONE)
         return;
     run->stop = why;
+    run->stopped_in = run->phase;
     if (run->step <= 0 || run->phase == PHASE_FINISHING)
         return;
     if (run->phase != PHASE_WORKING)
@@ -161,9 +162,11 @@ static void execute(struct run *run)
 
 static enum run_outcome judge(struct run *run)
 {
-    if (run->stop == RUN_STOP_TIME)
+    if (run->stop == RUN_STOP_TIME) {
+        run->phase = run->stopped_in;
         run_fail(run, FAULT_LIMIT, "the task's time limit of %lld s is over",
                  (long long)(run->request.limits.timeout_ms / 1000));
+    }
     if (run->fault.kind != FAULT_NONE)
         return RUN_FAILED;
     return run->stop == RUN_STOP_CANCELLED ? RUN_CANCELLED : RUN_DONE;

@@ -42,6 +42,7 @@ struct run {
     bool has_archive;
     struct copy_result archive;
     enum run_stop stop;
+    enum phase stopped_in;
     enum phase phase;
     bool soft_stop; /* the step that runs is told to end, and given time to */
     pid_t step;     /* 0: none */

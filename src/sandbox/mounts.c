@@ -94,11 +94,11 @@ int mounts_bind_idmapped(const char *from, const char *to, const struct mounts_i
     return 0;
 }
 
-int mounts_bind_read_only(int fd, const char *to, struct err *err)
+int mounts_bind_read_only(const char *from, const char *to, struct err *err)
 {
-    AUTO_FD int tree = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    AUTO_FD int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
-        return err_errno(err, "cannot clone a mount");
+        return err_errno(err, "cannot open '%s'", from);
     struct mount_attr attributes = {
         .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
     };

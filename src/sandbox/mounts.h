@@ -27,8 +27,8 @@ struct mounts_ids {
 int mounts_bind_idmapped(const char *from, const char *to, const struct mounts_ids *ids,
                          bool read_only, struct err *err);
 
-/* Mount the directory that FD has open at TO (which exists), read-only. */
-int mounts_bind_read_only(int fd, const char *to, struct err *err);
+/* Mount the directory FROM at TO (which exists), read-only. */
+int mounts_bind_read_only(const char *from, const char *to, struct err *err);
 
 struct mounts_overlay {
     const char *directory; /* the names below are relative to it, so that no path of the host shows */

@@ -30,7 +30,7 @@
 #include "sandbox/sandbox_internal.h"
 
 /* Killing takes milliseconds; a machine that swaps may need this long. */
-enum { TEARDOWN_MS = 10000, CONFIG_MAX = 65536 };
+enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536 };
 
 static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandbox_options *options)
 {
@@ -38,7 +38,7 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     if (!sandbox)
         abort();
     *sandbox = (struct sandbox){
-        .host = host, .limits = options->limits, .range.fd = -1, .init_pidfd = -1};
+        .host = host, .limits = options->limits, .range.fd = -1, .init_pidfd = -1, .ready_fd = -1};
     snprintf(sandbox->directory, sizeof sandbox->directory, "%s/private/%u", SANDBOX_RUN_DIR,
              host->count++);
     snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
@@ -207,18 +207,30 @@ static void init_ended(void *arg, pid_t pid, int wait_status)
     sandbox->init_source = NULL;
 }
 
-static int create_container(struct sandbox *sandbox, struct err *err)
+/* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
+static int run_create(struct sandbox *sandbox, const char *pid_file, struct err *err)
 {
-    char pid_file[PATH_MAX];
-    join(pid_file, sandbox->directory, "pid");
     const char *const args[] = {"--bundle", sandbox->directory, "--pid-file", pid_file, sandbox->id, NULL};
     /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives up its own rights:
      * that must not be the host's /dev/null. An empty sealed file gives and takes as little. */
     AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
     if (nothing < 0)
         return nothing;
-    const struct process_fd fds[] = {{nothing, 0}, {nothing, 1}, {nothing, 2}};
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_errno(err, "cannot create a pipe");
+    sandbox->ready_fd = ready[0];
+    const struct process_fd fds[] = {{nothing, 0}, {ready[1], 1}, {nothing, 2}};
     int status = crun_run(&sandbox->crun, "create", args, fds, 3, err);
+    close(ready[1]);
+    return status;
+}
+
+static int create_container(struct sandbox *sandbox, struct err *err)
+{
+    char pid_file[PATH_MAX];
+    join(pid_file, sandbox->directory, "pid");
+    int status = run_create(sandbox, pid_file, err);
     if (status == 0)
         status = sandbox_read_pid(pid_file, &sandbox->init, err);
     if (status < 0)
@@ -267,10 +279,34 @@ int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
     return netns_listen(sandbox->init, port, err);
 }
 
+/*
+ * `crun start` returns before process 1 has left crun for its own program; until then no step can join its namespaces (the
+ * kernel takes it for a process of the host).
+ */
+static int wait_until_ready(struct sandbox *sandbox, struct err *err)
+{
+    struct pollfd watched = {.fd = sandbox->ready_fd, .events = POLLIN};
+    int ready;
+    do
+        ready = poll(&watched, 1, READY_MS);
+    while (ready < 0 && errno == EINTR);
+    close(sandbox->ready_fd);
+    sandbox->ready_fd = -1;
+    if (ready <= 0)
+        return err_set(err, ERR_SANDBOX, "its first process does not run");
+    /* A dead one has closed it too. */
+    struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
+    if (poll(&process, 1, 0) != 0)
+        return err_set(err, ERR_SANDBOX, "its first process has ended at once");
+    return 0;
+}
+
 int sandbox_start(struct sandbox *sandbox, struct err *err)
 {
     const char *const args[] = {sandbox->id, NULL};
     int status = crun_run(&sandbox->crun, "start", args, NULL, 0, err);
+    if (status == 0)
+        status = wait_until_ready(sandbox, err);
     return status < 0 ? err_context(err, "cannot start the sandbox") : 0;
 }
 
@@ -319,6 +355,8 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
     int removed = io_remove_tree_at(AT_FDCWD, sandbox->directory, status < 0 ? NULL : err);
     if (sandbox->init_pidfd >= 0)
         close(sandbox->init_pidfd);
+    if (sandbox->ready_fd >= 0)
+        close(sandbox->ready_fd);
     uid_range_release(&sandbox->range);
     free(sandbox);
     return status < 0 ? status : removed;

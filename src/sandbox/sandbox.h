@@ -121,7 +121,8 @@ enum sandbox_profile {
 
 struct sandbox_fd {
     int from; /* ours; stays ours */
-    int to;   /* in the step; below SANDBOX_STEP_FDS. What is not named is closed, 0 to 2 are /dev/null */
+    int to;   /* in the step; below SANDBOX_STEP_FDS. What is not named is closed, but 0 to 2 are
+                 /dev/null, and those below the highest that is named are an empty file */
 };
 enum { SANDBOX_STEP_FDS = 8 };
 

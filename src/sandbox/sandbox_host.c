@@ -35,27 +35,18 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
  * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host. The spawner's directory is
  * mounted, so that all its runners share the pages. Else it is a copy.
  */
-static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options, int directory,
-                       struct err *err)
+static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options, struct err *err)
 {
-    char to[PATH_MAX + 16];
     snprintf(host->agent_dir, sizeof host->agent_dir, "%s/private/agent", SANDBOX_RUN_DIR);
     if (mkdir(host->agent_dir, 0755) < 0)
         return err_errno(err, "cannot create '%s'", host->agent_dir);
-    if (options->agent_is_shared)
-        return mounts_bind_read_only(directory, host->agent_dir, err);
+    if (options->agent_is_shared) {
+        AUTO_FREE char *path = str_dup(options->agent);
+        return mounts_bind_read_only(dirname(path), host->agent_dir, err);
+    }
+    char to[PATH_MAX + 16];
     snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
     return sandbox_copy_agent(options->agent, to, err);
-}
-
-/* The directory of codex-agent, opened before mounts of ours can hide it. */
-static int open_agent_directory(const char *agent, struct err *err)
-{
-    if (access(agent, X_OK) < 0)
-        return err_errno(err, "cannot use '%s'", agent);
-    AUTO_FREE char *path = str_dup(agent);
-    int fd = open(dirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(err, "cannot open the directory of '%s'", agent) : fd;
 }
 
 static int open_host(struct sandbox_host *host, const struct sandbox_host_options *options,
@@ -72,13 +63,12 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
         status = cgroup_host_check(&host->cgroups, err);
     if (status < 0)
         return status;
-    AUTO_FD int agent = open_agent_directory(options->agent, err);
-    if (agent < 0)
-        return agent;
+    if (access(options->agent, X_OK) < 0)
+        return err_errno(err, "cannot use '%s'", options->agent);
     status = image_open(&host->image, options->images, options->progress, options->progress_arg, err);
     if (status == 0)
         status = mounts_make_private(SANDBOX_RUN_DIR "/private", PRIVATE_SIZE, err);
-    return status < 0 ? status : place_agent(host, options, agent, err);
+    return status < 0 ? status : place_agent(host, options, err);
 }
 
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,

@@ -18,6 +18,7 @@ struct sandbox {
     char id[CGROUP_PATH_SIZE];     /* crun's name for it */
     pid_t init;                    /* process 1, a child of ours; 0: none */
     int init_pidfd;
+    int ready_fd; /* ends when process 1 runs its own program; -1: it does, or there is none */
     struct loop_source *init_source;
     struct sandbox_running *steps;
     unsigned steps_count; /* so far: names their files */

@@ -116,21 +116,43 @@ static void give_pipes(const struct sandbox *sandbox, const struct sandbox_step 
     }
 }
 
-/* The one descriptor argument that crun has: how many from 3 on stay open. */
-static unsigned preserved_fds(const struct sandbox_step *step)
+/*
+ * The step's descriptors in FDS, and how many from 3 on crun has to leave open: it takes no list. What is free among them
+ * gets NOTHING, an empty file: crun 1.8.1 would leave there what it happens to open itself, such as its log.
+ */
+static int place_fds(const struct sandbox_step *step, int nothing, struct process_fd fds[SANDBOX_STEP_FDS],
+                     size_t *count, unsigned *preserved, struct err *err)
 {
-    int highest = 2;
-    for (size_t i = 0; i < step->fds_count; i++)
-        if (step->fds[i].to > highest)
-            highest = step->fds[i].to;
-    return (unsigned)highest - 2;
+    int from[SANDBOX_STEP_FDS], highest = 2;
+    for (int to = 0; to < SANDBOX_STEP_FDS; to++)
+        from[to] = -1;
+    for (size_t i = 0; i < step->fds_count; i++) {
+        int to = step->fds[i].to;
+        if (to < 0 || to >= SANDBOX_STEP_FDS)
+            return err_set(err, -EBADF, "a step cannot have descriptor %d", to);
+        from[to] = step->fds[i].from;
+        highest = to > highest ? to : highest;
+    }
+    *count = 0;
+    for (int to = 0; to <= highest; to++)
+        if (from[to] >= 0 || to > 2)
+            fds[(*count)++] = (struct process_fd){from[to] >= 0 ? from[to] : nothing, to};
+    *preserved = (unsigned)highest - 2;
+    return 0;
 }
 
 static int run_exec(struct sandbox *sandbox, const struct sandbox_step *step, const char *process,
                     const char *pid_file, struct err *err)
 {
+    AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
+    struct process_fd fds[SANDBOX_STEP_FDS];
+    size_t count = 0;
+    unsigned preserved = 0;
+    int status = nothing < 0 ? nothing : place_fds(step, nothing, fds, &count, &preserved, err);
+    if (status < 0)
+        return status;
     char preserve[32];
-    snprintf(preserve, sizeof preserve, "--preserve-fds=%u", preserved_fds(step));
+    snprintf(preserve, sizeof preserve, "--preserve-fds=%u", preserved);
     const char *args[12] = {"--detach", "--process", process, "--pid-file", pid_file, preserve};
     size_t n = 6;
     if (step->console) {
@@ -138,13 +160,8 @@ static int run_exec(struct sandbox *sandbox, const struct sandbox_step *step, co
         args[n++] = step->console;
     }
     args[n++] = sandbox->id;
-    struct process_fd fds[SANDBOX_STEP_FDS];
-    if (step->fds_count > SANDBOX_STEP_FDS)
-        return err_set(err, -E2BIG, "too many descriptors for a step");
-    for (size_t i = 0; i < step->fds_count; i++)
-        fds[i] = (struct process_fd){step->fds[i].from, step->fds[i].to};
     give_pipes(sandbox, step);
-    return crun_run(&sandbox->crun, "exec", args, fds, step->fds_count, err);
+    return crun_run(&sandbox->crun, "exec", args, fds, count, err);
 }
 
 static int watch_step(struct sandbox *sandbox, const struct sandbox_step *step,

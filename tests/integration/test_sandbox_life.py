@@ -13,6 +13,7 @@ import pytest
 
 from support.codex import BUILD, wait_for
 from support.sandbox import Sandbox
+from support.spawner import Spawner
 
 
 @pytest.fixture(name="sandbox")
@@ -70,7 +71,14 @@ def sandbox_is_gone(sandbox):
     return not any((pathlib.Path(group) / "cgroup.procs").read_text() for group in sandbox.cgroups())
 
 
-def test_a_killed_runner_takes_its_sandbox_along(sandbox):
+def test_a_killed_runner_takes_its_sandbox_along_and_a_spawner_its_files():
+    with Spawner() as sandbox:
+        killed_runner(sandbox)
+        sandbox.start_spawner()
+        wait_for(lambda: sandbox.cgroups() == [] and sandbox.files() == [], 30, "the spawner has cleaned up")
+
+
+def killed_runner(sandbox):
     with sandbox.start("bash", "-c", "setsid sleep 1000 & echo ready; sleep 1000", stdout=subprocess.PIPE,
                        text=True) as process:
         assert process.stdout.readline() == "ready\n"
@@ -79,7 +87,6 @@ def test_a_killed_runner_takes_its_sandbox_along(sandbox):
         assert process.stdout.read() == ""  # whoever had it open is dead
     wait_for(lambda: sandbox_is_gone(sandbox), 10, "the sandbox ends with its runner")
     assert sandbox.cgroups() and sandbox.files()  # what only a spawner can remove
-    sandbox.reconcile()
 
 
 @pytest.mark.parametrize("argv, message", [
