@@ -212,9 +212,8 @@ static struct loop_source *find_child(struct loop *loop, pid_t pid)
 }
 
 /* waitpid(-1) may well return a child that somebody waits for: then this is its end. */
-static void reap_all(void *arg, int signal)
+void loop_reap_now(struct loop *loop)
 {
-    struct loop *loop = arg;
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
@@ -224,6 +223,11 @@ static void reap_all(void *arg, int signal)
         loop_remove(source);
         source->fn.child(source->arg, pid, status);
     }
+}
+
+static void reap_all(void *arg, int signal)
+{
+    loop_reap_now(arg);
 }
 
 int loop_reap_orphans(struct loop *loop, struct err *err)

@@ -23,7 +23,10 @@
 #define JAIL_DIR SANDBOX_RUN_DIR "/jail"
 
 /* A pack inflates to more than it is; these are far above any honest one. */
-static const rlim_t file_size_max = 16ULL << 30, data_max = 4ULL << 30, files_max = 4096;
+static const rlim_t file_size_max = 16ULL << 30, files_max = 4096;
+#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts as data */
+static const rlim_t data_max = 4ULL << 30;
+#endif
 
 enum { JAIL_ARGS_MAX = 34 };
 
@@ -122,7 +125,7 @@ static int set_limits(const struct jail *jail)
         status = set_limit(RLIMIT_NOFILE, files_max);
     if (status == 0)
         status = set_limit(RLIMIT_CPU, (rlim_t)(jail->git->timeout_ms / 1000 + 1) * 16); /* of 16 threads */
-#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts as data */
+#ifndef __SANITIZE_ADDRESS__
     if (status == 0)
         status = set_limit(RLIMIT_DATA, data_max);
 #endif

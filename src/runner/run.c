@@ -16,7 +16,7 @@
 #include "runner/spawn_check.h"
 
 /* How long an agent that was told to end may take for it, and a lock that somebody cleans up under. */
-enum { SOFT_STOP_MS = 10000, LOCK_WAIT_MS = 15000 };
+enum { SOFT_STOP_MS = 5000, LOCK_WAIT_MS = 15000 };
 
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
 {

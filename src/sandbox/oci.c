@@ -31,12 +31,15 @@ static const char hidden[] =
     "\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\","
     "\"/proc/sysrq-trigger\"]";
 
+#define INSTALLER_CAPABILITIES                                                                     \
+    "\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\",\"CAP_FSETID\",\"CAP_KILL\",\"CAP_SETGID\"," \
+    "\"CAP_SETUID\",\"CAP_SETPCAP\",\"CAP_SETFCAP\",\"CAP_NET_BIND_SERVICE\""
+
 static const char *const capabilities[] = {
     [SANDBOX_AS_USER] = "",
     [SANDBOX_AS_AGENT] = "\"CAP_SETUID\",\"CAP_SETGID\",\"CAP_KILL\"",
     [SANDBOX_AS_ARCHIVER] = "\"CAP_DAC_READ_SEARCH\"",
-    [SANDBOX_AS_ROOT] = "\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\",\"CAP_FSETID\",\"CAP_KILL\","
-                        "\"CAP_SETGID\",\"CAP_SETUID\",\"CAP_SETPCAP\",\"CAP_SETFCAP\",\"CAP_NET_BIND_SERVICE\"",
+    [SANDBOX_AS_ROOT] = INSTALLER_CAPABILITIES,
 };
 
 /* A soft and hard limit for RESOURCE, not above what this process may give. */

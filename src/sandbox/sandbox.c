@@ -322,16 +322,17 @@ void sandbox_kill(struct sandbox *sandbox)
         syscall(SYS_pidfd_send_signal, sandbox->init_pidfd, SIGKILL, NULL, 0);
 }
 
-bool sandbox_reap(pid_t pid, int64_t deadline_ms)
+/*
+ * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has been reaped, and steps
+ * are our children, not its; so are those that crun has left us without a word.
+ */
+static void reap_all(struct sandbox *sandbox, int64_t deadline_ms)
 {
-    AUTO_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd watched = {.fd = pidfd, .events = POLLIN};
-    int64_t left;
-    while (pidfd >= 0 && (left = deadline_ms - clock_mono_ms()) > 0)
-        if (poll(&watched, 1, (int)left) > 0)
-            break;
-    int status;
-    return waitpid(pid, &status, WNOHANG) != 0;
+    struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
+    do
+        loop_reap_now(sandbox->host->loop);
+    while (sandbox->init && poll(&process, 1, 1) == 0 && clock_mono_ms() < deadline_ms);
+    loop_reap_now(sandbox->host->loop);
 }
 
 int sandbox_free(struct sandbox *sandbox, struct err *err)
@@ -340,12 +341,11 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
         return 0;
     int64_t deadline_ms = clock_mono_ms() + TEARDOWN_MS;
     sandbox_kill(sandbox);
-    /* Process 1 is not gone before the steps are reaped: they are ours, not its. */
-    sandbox_drop_steps(sandbox, deadline_ms);
+    sandbox_drop_steps(sandbox);
     loop_remove(sandbox->init_source);
-    if (sandbox->init)
-        sandbox_reap(sandbox->init, deadline_ms);
+    reap_all(sandbox, deadline_ms);
     int status = cgroup_kill(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
+    loop_reap_now(sandbox->host->loop);
     if (status == 0)
         status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
     static const char *const mounted[] = {"root", "workspace", "workspace-lower", "lower", "top"};

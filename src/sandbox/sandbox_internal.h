@@ -24,11 +24,8 @@ struct sandbox {
     unsigned steps_count; /* so far: names their files */
 };
 
-/* Wait until the child PID can be reaped, and reap it. false when DEADLINE_MS passes before. */
-bool sandbox_reap(pid_t pid, int64_t deadline_ms);
-
-/* Reap the steps, which have been killed; their callbacks are not called. */
-void sandbox_drop_steps(struct sandbox *sandbox, int64_t deadline_ms);
+/* Forget the steps: their callbacks are not called. */
+void sandbox_drop_steps(struct sandbox *sandbox);
 
 /* The pid in FILE, which crun wrote. */
 int sandbox_read_pid(const char *file, pid_t *pid, struct err *err);

@@ -80,12 +80,11 @@ static void step_timed_out(void *arg)
     kill(step->pid, SIGKILL);
 }
 
-void sandbox_drop_steps(struct sandbox *sandbox, int64_t deadline_ms)
+void sandbox_drop_steps(struct sandbox *sandbox)
 {
     while (sandbox->steps) {
         struct sandbox_running *step = sandbox->steps;
         unlink_step(step);
-        sandbox_reap(step->pid, deadline_ms);
         free(step);
     }
 }

@@ -46,6 +46,12 @@ static void check(int status, const char *what)
     exit(1);
 }
 
+/* An argument and what it has to be. (The macros of <seccomp.h> leave a member to chance.) */
+static struct scmp_arg_cmp is(unsigned arg, enum scmp_compare op, scmp_datum_t value)
+{
+    return (struct scmp_arg_cmp){.arg = arg, .op = op, .datum_a = value};
+}
+
 static void allow_plain(scmp_filter_ctx policy)
 {
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
@@ -61,18 +67,18 @@ static void allow_sockets(scmp_filter_ctx policy)
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])),
+                               is(0, SCMP_CMP_EQ, (scmp_datum_t)families[i])),
               "socket");
     /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs; groupadd and
      * its like go on without auditing when the kernel has none, but not when it refuses. */
-    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
-                           SCMP_A2(SCMP_CMP_EQ, 0)),
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, is(0, SCMP_CMP_EQ, AF_NETLINK),
+                           is(2, SCMP_CMP_EQ, 0)),
           "socket");
     check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2,
-                           SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_NE, 0)),
+                           is(0, SCMP_CMP_EQ, AF_NETLINK), is(2, SCMP_CMP_NE, 0)),
           "socket");
     check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                           SCMP_A0(SCMP_CMP_EQ, AF_UNIX)),
+                           is(0, SCMP_CMP_EQ, AF_UNIX)),
           "socketpair");
 }
 
@@ -81,14 +87,14 @@ static void allow_by_argument(scmp_filter_ctx policy)
     static const scmp_datum_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                            CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
     check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                           SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0)),
+                           is(0, SCMP_CMP_MASKED_EQ, namespaces)),
           "clone");
     check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
     /* As moby: PER_LINUX, PER_LINUX32, UNAME26, both, and the query. */
     static const scmp_datum_t personalities[] = {0, 0x8, 0x20000, 0x20008, 0xffffffff};
     for (size_t i = 0; i < sizeof personalities / sizeof personalities[0]; i++)
         check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-                               SCMP_A0(SCMP_CMP_EQ, personalities[i])),
+                               is(0, SCMP_CMP_EQ, personalities[i])),
               "personality");
 }
 

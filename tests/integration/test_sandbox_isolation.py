@@ -133,7 +133,7 @@ for name in os.listdir("/proc/self/fd"):
 print(*os.environ)""", pass_fds=(inherited,), env={**os.environ, "SECRET": "key"}).stdout.splitlines()
     os.close(inherited)
     assert out[:-1] == ["0 pipe", "1 pipe", "2 pipe"]
-    assert set(out[-1].split()) <= {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "LC_CTYPE"}
+    assert set(out[-1].split()) <= {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "LC_CTYPE", "PWD"}
 
 
 def test_the_platforms_files_cannot_be_changed(sandbox):

@@ -250,3 +250,4 @@ def test_the_image_is_made_once_by_one_of_many(sandbox):
     found = subprocess.run(["find", path / "usr", "-type", "f", "-not", "-perm", "-004"], capture_output=True,
                            check=True)
     assert found.stdout == b""
+    subprocess.run(["rm", "-r", images], check=True)
