@@ -28,6 +28,10 @@ int io_replace_file_at(int dirfd, const char *path, const void *bytes, size_t le
 /* mkdir -p. Existing directories are left as they are. */
 int io_make_dirs(const char *path, mode_t mode, struct err *err);
 
+/* Open the directory PATH, made with mode 0700 when it is not there. ERR_REFUSED when it is not ours alone: what
+ * lies in it may be somebody's real files, setuid ones among them. */
+int io_open_private_dir(const char *path, struct err *err);
+
 /* Remove PATH (below DIRFD) and everything in it, never following a symbolic link and never
  * recursing, so that neither a hostile link nor a hostile depth can do harm. A missing PATH is fine. */
 int io_remove_tree_at(int dirfd, const char *path, struct err *err);

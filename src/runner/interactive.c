@@ -236,10 +236,9 @@ static int start_sandbox(struct interactive *self, const char *name, struct err 
     if (status == 0)
         status = sandbox_name(cgroup, options->state, name, "shell", err);
     snprintf(directory, sizeof directory, "%s/sandboxes", options->state);
-    if (status == 0)
-        status = io_make_dirs(directory, 0700, err);
-    if (status < 0)
-        return status;
+    AUTO_FD int layers = status < 0 ? status : io_open_private_dir(directory, err);
+    if (layers < 0)
+        return layers;
     snprintf(directory, sizeof directory, "%s/sandboxes/%s", options->state, name);
     if (snprintf(cwd, sizeof cwd, "/workspace/%s", workspace) >= (int)sizeof cwd)
         return err_set(err, -ENAMETOOLONG, "path too long");

@@ -277,6 +277,7 @@ static int working(struct run *run)
     AUTO_BUF struct buf result;
     buf_init(&result, STEP_RESULT_MAX);
     begin(run, PHASE_WORKING);
+    run->worked = true;
     int worked = ensure_work(run);
     if (worked == 0)
         worked = work(run, &agent_status);
@@ -285,6 +286,20 @@ static int working(struct run *run)
         committed = commit(run, &commit_status, &result);
     complete(run, agent_status ? agent_status : commit_status, began_ms, &result);
     return worked < 0 || committed < 0 ? -1 : go_on(run);
+}
+
+/* A run that crashed had worked, and this one is over before it could: what is in the workspace is committed all
+ * the same. */
+static void keep_earlier_work(struct run *run)
+{
+    int64_t began_ms = clock_mono_ms();
+    int status = STATUS_NOT_RUN;
+    AUTO_BUF struct buf result;
+    buf_init(&result, STEP_RESULT_MAX);
+    begin(run, PHASE_WORKING);
+    if (ensure_work(run) == 0)
+        commit(run, &status, &result);
+    complete(run, status, began_ms, &result);
 }
 
 static int verifying(struct run *run)
@@ -363,5 +378,7 @@ void run_phases(struct run *run)
     run->round = 1;
     if (preparing(run) == 0 && baseline(run) == 0)
         work_and_verify(run);
+    if (run->resumed && !run->worked)
+        keep_earlier_work(run);
     finishing(run);
 }

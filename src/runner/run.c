@@ -101,19 +101,17 @@ static void report_image(void *arg, unsigned percent, uint64_t entries)
                           percent, (unsigned long long)entries);
 }
 
-static void write_status(struct run *run, const char *phase, const char *outcome, bool keep)
+static int write_status(struct run *run, const char *phase, const char *outcome, bool keep, struct err *err)
 {
     const struct run_name *name = &run->request.name;
-    struct err err;
-    if (run_dir_write_status(&run->dir,
-                             &(struct run_status){.phase = phase,
-                                                  .turn = name->turn,
-                                                  .attempt = name->attempt,
-                                                  .run = name->run,
-                                                  .outcome = outcome,
-                                                  .keep_workspace = keep},
-                             &err) < 0)
-        log_warn(name->task, "%s", err.message);
+    return run_dir_write_status(&run->dir,
+                                &(struct run_status){.phase = phase,
+                                                     .turn = name->turn,
+                                                     .attempt = name->attempt,
+                                                     .run = name->run,
+                                                     .outcome = outcome,
+                                                     .keep_workspace = keep},
+                                err);
 }
 
 /* The gateway comes first: it starts while we make the sandbox. */
@@ -121,9 +119,11 @@ static int open_run(struct run *run, struct err *err)
 {
     const struct run_options *options = run->options;
     int status = run_dir_take(&run->dir, options->state, run->name, LOCK_WAIT_MS, err);
+    /* Before there is a workspace: one without a status is taken for left over. */
+    if (status == 0)
+        status = write_status(run, "started", NULL, true, err);
     if (status < 0)
         return status;
-    write_status(run, "starting", NULL, true);
     status = gateway_link_open(&run->gateway, run->loop,
                                &(struct gateway_link_options){.program = options->gateway,
                                                               .task = run->request.name.task,
@@ -132,14 +132,15 @@ static int open_run(struct run *run, struct err *err)
                                                               .replay_fd = run->fds[SPAWN_FD_REPLAY]},
                                err);
     snprintf(run->layers, sizeof run->layers, "%s/sandboxes", options->state);
-    if (status == 0)
-        status = io_make_dirs(run->layers, 0700, err);
+    AUTO_FD int layers = status < 0 ? status : io_open_private_dir(run->layers, err);
+    if (layers < 0)
+        return layers;
     if (snprintf(run->layers, sizeof run->layers, "%s/sandboxes/%s/work", options->state, run->name) >=
         (int)sizeof run->layers)
         return err_set(err, -ENAMETOOLONG, "path too long");
-    run->has_workspace = access(run->layers, F_OK) == 0; /* of a run that crashed */
+    run->has_workspace = run->resumed = access(run->layers, F_OK) == 0;
     *strrchr(run->layers, '/') = '\0';
-    return status < 0 ? status : io_make_dirs(run->layers, 0700, err);
+    return io_make_dirs(run->layers, 0700, err);
 }
 
 /* Make this machine ready for sandboxes; what is missing fails the run, with an event that says so. */
@@ -193,9 +194,9 @@ static int tell_end(struct run *run, enum run_outcome outcome, struct err *err)
 static void release_files(struct run *run, enum run_outcome outcome, bool told)
 {
     bool keep = run->has_workspace && !run->has_archive;
-    if (told)
-        write_status(run, "ended", run_outcome_name(outcome), keep);
     struct err err;
+    if (told && write_status(run, "ended", run_outcome_name(outcome), keep, &err) < 0)
+        log_warn(run->request.name.task, "%s", err.message);
     if (told && !keep && io_remove_tree_at(AT_FDCWD, run->layers, &err) < 0)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
     run_dir_release(&run->dir, false);

@@ -35,6 +35,8 @@ struct run {
     char layers[4096]; /* sandboxes/<name>, which holds a directory for each sandbox */
     struct sandbox *work;
     bool has_workspace; /* of this run or one before: there is something to commit and archive */
+    bool resumed;       /* a run before this one has crashed, and left a workspace */
+    bool worked;        /* this run has come so far as to work, and commit */
     unsigned round;
     int baseline_status;
     struct buf test_result; /* of the last test, for the agent */

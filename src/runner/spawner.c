@@ -202,12 +202,9 @@ static int open_scratch(struct spawner *spawner, struct err *err)
 {
     char path[PATH_MAX], id[13];
     snprintf(path, sizeof path, "%s/scratch", spawner->options->state);
-    int status = io_make_dirs(path, 0700, err);
-    if (status < 0)
-        return status;
-    AUTO_FD int scratch = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int scratch = io_open_private_dir(path, err);
     if (scratch < 0)
-        return err_errno(err, "cannot open '%s'", path);
+        return scratch;
     remove_old_scratch(scratch);
     str_random_id(id, sizeof id - 1);
     snprintf(spawner->scratch, sizeof spawner->scratch, "%s/scratch/%s", spawner->options->state, id);

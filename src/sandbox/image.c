@@ -173,22 +173,15 @@ int image_open(struct image *image, const char *images, image_progress_fn *progr
     *image = (struct image){.lock_fd = -1};
     char key[IMAGE_KEY_SIZE], name[sizeof "host-" + IMAGE_KEY_SIZE];
     int status = image_key(key, err);
-    if (status == 0)
-        status = io_make_dirs(images, 0700, err);
     if (status < 0)
         return status;
     snprintf(name, sizeof name, "host-%s", key);
     if (snprintf(image->path, sizeof image->path, "%s/%s/root", images, name) >=
         (int)sizeof image->path)
         return err_set(err, -ENAMETOOLONG, "path too long");
-    AUTO_FD int dir = open(images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int dir = io_open_private_dir(images, err);
     if (dir < 0)
-        return err_errno(err, "cannot open '%s'", images);
-    struct stat st;
-    if (fstat(dir, &st) == 0 && (st.st_uid != geteuid() || (st.st_mode & 077)))
-        return err_set(err, ERR_REFUSED,
-                       "'%s' must belong to root with mode 0700: images hold files with their real owners",
-                       images);
+        return dir;
     while ((status = take(dir, name, image, err)) == 0)
         if ((status = make(dir, name, progress, arg, err)) < 0)
             break;

@@ -46,9 +46,8 @@ static int write_map(pid_t pid, const char *file, unsigned inside, unsigned outs
     return fd >= 0 && write(fd, line, (size_t)len) == len ? 0 : -1;
 }
 
-/* A user namespace for an idmapped mount: the kernel wants its map by that name. A child holds it open
- * just long enough to be given the map. */
-static int open_id_map(const struct mounts_ids *ids, struct err *err)
+/* A child holds the namespace open just long enough to be given the map. */
+int mounts_open_ids(const struct mounts_ids *ids, struct err *err)
 {
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
     if (pid < 0)
@@ -71,19 +70,15 @@ static int open_id_map(const struct mounts_ids *ids, struct err *err)
     return fd;
 }
 
-int mounts_bind_idmapped(const char *from, const char *to, const struct mounts_ids *ids,
-                         bool read_only, struct err *err)
+int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only, struct err *err)
 {
-    AUTO_FD int map = open_id_map(ids, err);
-    if (map < 0)
-        return map;
     AUTO_FD int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
         return err_errno(err, "cannot open '%s'", from);
     struct mount_attr attributes = {
         .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
                     (read_only ? MOUNT_ATTR_RDONLY : 0),
-        .userns_fd = (unsigned)map,
+        .userns_fd = (unsigned)ids_fd,
     };
     if (mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
         return errno == EINVAL

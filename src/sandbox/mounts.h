@@ -23,9 +23,11 @@ struct mounts_ids {
     unsigned count;
 };
 
-/* Mount the directory FROM at TO (which exists) with IDS, nosuid and nodev; READ_ONLY as it says. */
-int mounts_bind_idmapped(const char *from, const char *to, const struct mounts_ids *ids,
-                         bool read_only, struct err *err);
+/* A descriptor that stands for IDS (of a user namespace: the kernel wants a map by that name). */
+int mounts_open_ids(const struct mounts_ids *ids, struct err *err);
+
+/* Mount the directory FROM at TO (which exists) with the ids of IDS_FD, nosuid and nodev; READ_ONLY as it says. */
+int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only, struct err *err);
 
 /* Mount the directory FROM at TO (which exists), read-only. */
 int mounts_bind_read_only(const char *from, const char *to, struct err *err);

@@ -90,10 +90,11 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
     if (status == 0)
         status = make_dir(root, 0755, err);
     const struct mounts_ids ids = {.host = sandbox->range.base, .count = UID_RANGE_SIZE};
+    AUTO_FD int ids_fd = status < 0 ? -1 : mounts_open_ids(&ids, err);
     if (status == 0)
-        status = mounts_bind_idmapped(sandbox->host->image.path, lower, &ids, true, err);
+        status = ids_fd < 0 ? ids_fd : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
     if (status == 0)
-        status = mounts_bind_idmapped(options->directory, top, &ids, false, err);
+        status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
     if (status == 0)
         status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
                                                          .lower = "lower",
@@ -144,9 +145,12 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
                                    .disk_gid = st.st_gid,
                                    .host = sandbox->range.base + SANDBOX_UID,
                                    .count = 1};
+    AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
+    if (ids_fd < 0)
+        return ids_fd;
     if (workspace->write)
-        return mounts_bind_idmapped(workspace->path, target, &ids, false, err);
-    status = mounts_bind_idmapped(workspace->path, lower, &ids, true, err);
+        return mounts_bind_idmapped(workspace->path, target, ids_fd, false, err);
+    status = mounts_bind_idmapped(workspace->path, lower, ids_fd, true, err);
     if (status == 0)
         status = make_workspace_layer(options, st.st_mode, err);
     if (status == 0)

@@ -294,6 +294,52 @@ def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawn
     assert task.file("work.bundle") == b"bundle of before\n"
 
 
+def test_a_run_that_is_cancelled_before_it_works_keeps_what_a_crashed_one_did(spawner):
+    task = Task(spawner, GOOD + "step_run() { setpriv --reuid 1000 --regid 1000 --clear-groups bash -c "
+                "'echo before >/workspace/demo/work'; echo waiting; sleep 1000; }")
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    os.kill(runner, signal.SIGKILL)
+    task.wait()
+    task.script = GOOD + "step_test() { echo testing; sleep 1000; }"
+    task.start()
+    task.wait_for_output("testing")
+    task.cancel()
+    assert task.wait() == 0
+    ended = task.ended()
+    assert (ended["outcome"], ended["changed"], ended["has_archive"]) == (CANCELLED, 1, 1)
+    assert task.file("work.bundle") == b"bundle of before\n"
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "sys", "tmp", "workspace"])
+def test_a_layer_with_a_link_for_a_mount_point_is_refused(spawner, name):
+    task = Task(spawner, GOOD)
+    upper = task.workspace() / "work" / "upper"
+    (spawner.state / "sandboxes").mkdir(mode=0o700, exist_ok=True)
+    status = spawner.state / "runs" / f"{task.name}-1" / "status"
+    status.parent.mkdir(parents=True)
+    status.write_text("phase started\noutcome -\nworkspace keep\n")  # as a run that crashed leaves it
+    upper.mkdir(parents=True)
+    target = spawner.home / "host"
+    target.mkdir()
+    (upper / name).symlink_to(target)
+    ended = task.complete()
+    assert (ended["outcome"], FAULTS[ended["fault"]]) == (RUN_FAILED, "platform")
+    assert f"/{name} in the sandbox's files is not a plain directory" in ended["message"]
+    assert list(target.iterdir()) == []
+    shutil.rmtree(task.workspace())
+    shutil.rmtree(spawner.state / "runs" / f"{task.name}-1")
+
+
+def test_sandboxes_that_others_can_enter_are_refused(spawner):
+    (spawner.state / "sandboxes").mkdir(mode=0o755)
+    task = Task(spawner, GOOD)
+    task.start()
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert "must belong to root with mode 0700" in spawner.log.read_text()
+    shutil.rmtree(spawner.state / "runs" / f"{task.name}-1")
+
+
 def test_a_runner_killed_in_the_baseline_leaves_no_scratch(spawner):
     task = Task(spawner, GOOD + "step_test() { echo waiting; sleep 1000; }")
     runner = task.start().pid
