@@ -40,8 +40,8 @@ char *buf_reserve(struct buf *buf, size_t len)
         char *grown = realloc(buf->data == empty ? NULL : buf->data, cap);
         if (!grown)
             abort();
-        grown[buf->len] = '\0'; /* also when nothing is ever written behind it */
         buf->data = grown;
+        buf->data[buf->len] = '\0'; /* also when nothing is written into the room after all */
         buf->cap = cap;
     }
     return buf->data + buf->len;

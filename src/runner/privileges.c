@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/privilege.h"
 
 void privileges_nobody(struct privileges *who)
 {
@@ -39,31 +39,16 @@ static int drop_bounding_set(void)
     return 0;
 }
 
-static int set_no_capabilities(void)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}, {0}};
-    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
-}
-
-/* The drop is only believed when it shows. */
-static int check_dropped(const struct privileges *who)
+/* The change is only believed when it shows. */
+static int check_ids(const struct privileges *who)
 {
     uid_t uid[3];
     gid_t gid[3];
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2];
-    if (getresuid(&uid[0], &uid[1], &uid[2]) < 0 || getresgid(&gid[0], &gid[1], &gid[2]) < 0 ||
-        syscall(SYS_capget, &header, data) < 0)
+    if (getresuid(&uid[0], &uid[1], &uid[2]) < 0 || getresgid(&gid[0], &gid[1], &gid[2]) < 0)
         return -errno;
     for (int i = 0; i < 3; i++)
         if (uid[i] != who->uid || gid[i] != who->gid)
             return -EPERM;
-    for (int i = 0; i < 2; i++)
-        if (data[i].effective | data[i].permitted | data[i].inheritable)
-            return -EPERM;
-    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
-        return -EPERM;
     return who->uid != 0 && setuid(0) == 0 ? -EPERM : 0;
 }
 
@@ -73,8 +58,7 @@ int privileges_drop(const struct privileges *who)
     static const unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
                                       SECBIT_NO_CAP_AMBIENT_RAISE |
                                       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
-    if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+    if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;
     int status = drop_bounding_set();
     if (status < 0)
@@ -83,6 +67,6 @@ int privileges_drop(const struct privileges *who)
     if (prctl(PR_SET_SECUREBITS, bits) < 0 || setgroups(who->groups_count, who->groups) < 0 ||
         setresgid(who->gid, who->gid, who->gid) < 0 || setresuid(who->uid, who->uid, who->uid) < 0)
         return -errno;
-    status = set_no_capabilities();
-    return status < 0 ? status : check_dropped(who);
+    status = privilege_renounce();
+    return status < 0 ? status : check_ids(who);
 }

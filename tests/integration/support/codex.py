@@ -87,7 +87,7 @@ class Codex:
                 self.start()
             for task in self.tasks():
                 if task["state"] not in ENDED:
-                    self.run("cancel", task["id"], check=False)
+                    self.cancel(task["id"])
             wait_for(lambda: all(task["state"] in ENDED for task in self.tasks()), TASK_SECONDS,
                      "all tasks have ended")
         finally:
@@ -95,6 +95,9 @@ class Codex:
             self.log_tail = self.log.read_text()[-4000:]
             wait_for(lambda: not self.processes(), START_SECONDS, "the spawner has ended")
             shutil.rmtree(self.home)
+
+    def cancel(self, task):
+        return self.run("cancel", task, check=False)
 
     def processes(self):
         """The processes that were given this state directory on their command line."""
