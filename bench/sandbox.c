@@ -1,6 +1,6 @@
 /*
- * How long a sandbox takes to come up, run a command and go, beside bare crun with the same bundle. Both in turn, in one
- * run, so that the machine is the same for both.
+ * How long a sandbox takes to come up, run a command and go, beside bare crun with the same bundle.
+ * Both in turn, in one run, so that the machine is the same for both.
  *
  *     sandbox-bench --images DIR [--rounds N] [--agent PROGRAM]
  */
@@ -65,10 +65,10 @@ static void step_ended(void *arg, const struct sandbox_result *result)
 static int run_step(struct sandbox *sandbox, struct loop *loop, struct err *err)
 {
     bool ended = false;
-    pid_t pid = sandbox_exec(sandbox,
-                             &(struct sandbox_step){
-                                 .profile = SANDBOX_AS_USER, .argv = step_argv, .cwd = "/workspace"},
-                             step_ended, &ended, err);
+    pid_t pid = sandbox_exec(
+        sandbox,
+        &(struct sandbox_step){.profile = SANDBOX_AS_USER, .argv = step_argv, .cwd = "/workspace"},
+        step_ended, &ended, err);
     if (pid < 0)
         return pid;
     while (!ended)
@@ -126,8 +126,9 @@ static int bare(struct sandbox *sandbox, struct err *err)
 
 static int round_trip(struct sandbox_host *host, const char *directory, struct err *err)
 {
-    const struct sandbox_options options = {
-        .name = "bench-sandbox", .directory = directory, .limits = {.memory_bytes = 1ULL << 30, .pids = 512}};
+    const struct sandbox_options options = {.name = "bench-sandbox",
+                                            .directory = directory,
+                                            .limits = {.memory_bytes = 1ULL << 30, .pids = 512}};
     int64_t began_us = clock_mono_us();
     struct sandbox *sandbox = sandbox_create(host, &options, err);
     AUTO_FD int listener = sandbox ? sandbox_listen(sandbox, 64080, err) : -1;
@@ -187,7 +188,8 @@ int main(int argc, char **argv)
     }
     struct err err;
     if (!host.images || measure(&host, rounds, &err) < 0) {
-        fprintf(stderr, "sandbox-bench: %s\n", host.images ? err.message : "--images DIR is missing");
+        fprintf(stderr, "sandbox-bench: %s\n",
+                host.images ? err.message : "--images DIR is missing");
         return 1;
     }
     for (int m = 0; m < MEASURES; m++)

@@ -99,8 +99,10 @@ static pid_t start_child(const struct process_options *options, int report_fd)
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    /* With no stack of its own the child goes on with a copy of ours: a fork() that makes namespaces. */
-    pid_t pid = options->namespaces ? (pid_t)syscall(SYS_clone, options->namespaces | SIGCHLD, 0, 0, 0, 0)
+    /* With no stack of its own the child goes on with a copy of ours: a fork() that makes
+     * namespaces. */
+    pid_t pid = options->namespaces
+                    ? (pid_t)syscall(SYS_clone, options->namespaces | SIGCHLD, 0, 0, 0, 0)
                 : options->share_memory ? vfork()
                                         : fork();
     if (pid == 0)
@@ -133,7 +135,8 @@ pid_t process_spawn(const struct process_options *options, struct err *err)
     if (n == (ssize_t)sizeof status && status < 0) {
         process_wait(pid);
         errno = -status;
-        return err_errno(err, "cannot run '%s'", options->program ? options->program : options->argv[0]);
+        return err_errno(err, "cannot run '%s'",
+                         options->program ? options->program : options->argv[0]);
     }
     return pid;
 }

@@ -144,8 +144,8 @@ void str_append_utf8(struct buf *out, const char *bytes, size_t len)
     }
 }
 
-/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E, U+200F,
- * U+202A to U+202E, U+2066 to U+2069. */
+/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E,
+ * U+200F, U+202A to U+202E, U+2066 to U+2069. */
 static unsigned bidi_control(const unsigned char *p)
 {
     if (p[0] == 0xd8 && p[1] == 0x9c)
@@ -153,8 +153,8 @@ static unsigned bidi_control(const unsigned char *p)
     if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81))
         return 0;
     unsigned c = 0x2000U + (p[1] - 0x80U) * 64 + (p[2] & 0x3fU);
-    bool control = c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-                   (c >= 0x2066 && c <= 0x2069);
+    bool control =
+        c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
     return control ? c : 0;
 }
 

@@ -23,12 +23,15 @@
 
 enum { EXIT_BAD_USAGE = 2 };
 
-static const char usage_text[] =
-    "usage: codex-runner --image DIR\n"
-    "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N] [--pids N]\n"
-    "                    [--timeout DURATION] [--runtime CRUN] --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
-    "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM] [--gateway PROGRAM]\n"
-    "                    [--git PROGRAM]            (codexd starts it, with a socket as descriptor 3)\n";
+static const char usage_text[] = "usage: codex-runner --image DIR\n"
+                                 "       codex-runner --sandbox [--write] [--root] [--workdir DIR] "
+                                 "[--memory SIZE] [--cpus N] [--pids N]\n"
+                                 "                    [--timeout DURATION] [--runtime CRUN] "
+                                 "--state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
+                                 "       codex-runner --spawner --state DIR --images DIR "
+                                 "[--runtime CRUN] [--agent PROGRAM] [--gateway PROGRAM]\n"
+                                 "                    [--git PROGRAM]            (codexd starts "
+                                 "it, with a socket as descriptor 3)\n";
 
 static int usage(void)
 {
@@ -45,7 +48,8 @@ static int bad_value(const char *option, const char *value)
 static void print_progress(void *arg, unsigned percent, uint64_t entries)
 {
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\rmaking the image: %u%% (%llu files)", percent, (unsigned long long)entries);
+        fprintf(stderr, "\rmaking the image: %u%% (%llu files)", percent,
+                (unsigned long long)entries);
 }
 
 static int image_main(int argc, char **argv)
@@ -82,12 +86,18 @@ enum option_id {
 };
 
 static const struct option sandbox_options[] = {
-    {"sandbox", no_argument, NULL, OPTION_SANDBOX},      {"write", no_argument, NULL, OPTION_WRITE},
-    {"root", no_argument, NULL, OPTION_ROOT},            {"workdir", required_argument, NULL, OPTION_WORKDIR},
-    {"memory", required_argument, NULL, OPTION_MEMORY},  {"cpus", required_argument, NULL, OPTION_CPUS},
-    {"pids", required_argument, NULL, OPTION_PIDS},      {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"runtime", required_argument, NULL, OPTION_RUNTIME}, {"state", required_argument, NULL, OPTION_STATE},
-    {"images", required_argument, NULL, OPTION_IMAGES},  {"agent", required_argument, NULL, OPTION_AGENT},
+    {"sandbox", no_argument, NULL, OPTION_SANDBOX},
+    {"write", no_argument, NULL, OPTION_WRITE},
+    {"root", no_argument, NULL, OPTION_ROOT},
+    {"workdir", required_argument, NULL, OPTION_WORKDIR},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"pids", required_argument, NULL, OPTION_PIDS},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"runtime", required_argument, NULL, OPTION_RUNTIME},
+    {"state", required_argument, NULL, OPTION_STATE},
+    {"images", required_argument, NULL, OPTION_IMAGES},
+    {"agent", required_argument, NULL, OPTION_AGENT},
     {0},
 };
 
@@ -165,10 +175,14 @@ struct places {
 static bool take_places(int argc, char **argv, struct places *places, char storage[3][4096])
 {
     static const struct option options[] = {
-        {"spawner", no_argument, NULL, 'S'},       {"run", no_argument, NULL, 'R'},
-        {"state", required_argument, NULL, 's'},   {"images", required_argument, NULL, 'i'},
-        {"runtime", required_argument, NULL, 'r'}, {"agent", required_argument, NULL, 'a'},
-        {"gateway", required_argument, NULL, 'w'}, {"git", required_argument, NULL, 'g'},
+        {"spawner", no_argument, NULL, 'S'},
+        {"run", no_argument, NULL, 'R'},
+        {"state", required_argument, NULL, 's'},
+        {"images", required_argument, NULL, 'i'},
+        {"runtime", required_argument, NULL, 'r'},
+        {"agent", required_argument, NULL, 'a'},
+        {"gateway", required_argument, NULL, 'w'},
+        {"git", required_argument, NULL, 'g'},
         {0},
     };
     static const char *const names[] = {"codex-agent", "codex-gateway", "codex-git"};

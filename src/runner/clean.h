@@ -12,8 +12,9 @@ struct clean {
 
 int clean_open(struct clean *clean, const char *state, struct err *err);
 
-/* Clean up after run NAME, unless somebody holds its lock (then 0 too: it is his). The workspace stays when it is still
- * needed. What cannot be removed now is an error, and found again the next time. */
+/* Clean up after run NAME, unless somebody holds its lock (then 0 too: it is his). The workspace
+ * stays when it is still needed. What cannot be removed now is an error, and found again the next
+ * time. */
 int clean_run(const struct clean *clean, const char *name, struct err *err);
 
 /* Every name below runs/ and sandboxes/: FN is told each once or twice. */

@@ -41,7 +41,8 @@ static void on_readable(void *arg, uint32_t events)
     else if (n == 0)
         copy->complete = true;
     else if ((uint64_t)n > copy->max_bytes - copy->size_bytes)
-        err_set(&copy->err, ERR_LIMIT, "larger than %llu bytes", (unsigned long long)copy->max_bytes);
+        err_set(&copy->err, ERR_LIMIT, "larger than %llu bytes",
+                (unsigned long long)copy->max_bytes);
     else if (io_write_all(copy->out, copy->chunk, (size_t)n, &copy->err) == 0) {
         SHA256Update(&copy->hash, (const uint8_t *)copy->chunk, (size_t)n);
         copy->size_bytes += (uint64_t)n;

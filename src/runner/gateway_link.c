@@ -16,50 +16,12 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/process.h"
-#include "runner/privileges.h"
+#include "runner/gateway_link_internal.h"
 
 /* A gateway that reads nothing for so long is as good as dead. */
 enum { SEND_TIMEOUT_S = 20 };
 
-static void gateway_ended(void *arg, pid_t pid, int wait_status);
-
-static int become_nobody(void *arg)
-{
-    struct privileges nobody;
-    privileges_nobody(&nobody);
-    return privileges_drop(&nobody);
-}
-
-static int start_process(struct gateway_link *link, struct err *err)
-{
-    const char *const argv[] = {link->program, NULL};
-    const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", NULL};
-    const struct process_fd fds[] = {
-        {STDERR_FILENO, STDERR_FILENO},
-        {link->theirs, GATEWAY_FD_CONTROL},
-        {link->events_fd, GATEWAY_FD_EVENTS},
-        {link->config_fd, GATEWAY_FD_CONFIG},
-        {link->replay_fd, GATEWAY_FD_REPLAY},
-    };
-    if (lseek(link->config_fd, 0, SEEK_SET) < 0) /* a gateway before this one has read it */
-        return err_errno(err, "cannot rewind the gateway's configuration");
-    AUTO_FD int executable = open(link->program, O_RDONLY | O_CLOEXEC);
-    if (executable < 0)
-        return err_errno(err, "cannot run '%s'", link->program);
-    const struct process_options options = {.argv = argv,
-                                            .program_fd = executable,
-                                            .envp = environment,
-                                            .fds = fds,
-                                            .fds_count = link->replay_fd >= 0 ? 5 : 4,
-                                            .prepare = become_nobody};
-    link->pid = process_spawn(&options, err);
-    if (link->pid < 0)
-        return link->pid;
-    link->process = loop_add_child(link->loop, link->pid, gateway_ended, link, err);
-    return link->process ? 0 : err->code;
-}
-
-static void break_link(struct gateway_link *link, const char *why)
+void gateway_link_break(struct gateway_link *link, const char *why)
 {
     if (link->broken)
         return;
@@ -77,13 +39,12 @@ static int send_message(struct gateway_link *link, const struct gateway_control 
     memcpy(bytes, message, sizeof *message);
     if (message->payload_size)
         memcpy(bytes + sizeof *message, payload, message->payload_size);
-    return io_send_fds(link->ours, bytes, sizeof *message + message->payload_size, &fd, fd >= 0, err);
+    return io_send_fds(link->ours, bytes, sizeof *message + message->payload_size, &fd, fd >= 0,
+                       err);
 }
 
-static void restart(struct gateway_link *link);
-
-static void post(struct gateway_link *link, const struct gateway_control *message, const void *payload,
-                 int fd)
+void gateway_link_post(struct gateway_link *link, const struct gateway_control *message,
+                       const void *payload, int fd)
 {
     struct err err;
     if (link->broken || send_message(link, message, payload, fd, &err) == 0)
@@ -95,125 +56,38 @@ static void post(struct gateway_link *link, const struct gateway_control *messag
         kill(link->pid, SIGKILL);
         process_wait(link->pid);
         link->pid = 0;
-        restart(link);
+        gateway_link_restart(link);
         if (link->broken || send_message(link, message, payload, fd, &err) == 0)
             return;
     }
-    break_link(link, err.message);
+    gateway_link_break(link, err.message);
 }
 
-static void post_listener(struct gateway_link *link, int listener)
+void gateway_link_post_listener(struct gateway_link *link, int listener)
 {
-    post(link, &(struct gateway_control){.type = GATEWAY_LISTEN}, NULL, listener);
+    gateway_link_post(link, &(struct gateway_control){.type = GATEWAY_LISTEN}, NULL, listener);
 }
 
-static void post_stream(struct gateway_link *link, const struct gateway_stream *stream)
+void gateway_link_post_stream(struct gateway_link *link, const struct gateway_stream *stream)
 {
-    post(link,
-         &(struct gateway_control){.type = GATEWAY_STREAM,
-                                   .phase = stream->phase,
-                                   .stream = stream->number,
-                                   .kind = stream->kind},
-         NULL, stream->fd);
+    gateway_link_post(link,
+                      &(struct gateway_control){.type = GATEWAY_STREAM,
+                                                .phase = stream->phase,
+                                                .stream = stream->number,
+                                                .kind = stream->kind},
+                      NULL, stream->fd);
 }
 
-static void post_stop(struct gateway_link *link, const struct gateway_stream *stream)
+void gateway_link_post_stop(struct gateway_link *link, const struct gateway_stream *stream)
 {
-    post(link, &(struct gateway_control){.type = GATEWAY_STREAM_STOP, .stream = stream->number}, NULL, -1);
+    gateway_link_post(
+        link, &(struct gateway_control){.type = GATEWAY_STREAM_STOP, .stream = stream->number},
+        NULL, -1);
 }
 
-static void post_ended(struct gateway_link *link)
+void gateway_link_post_ended(struct gateway_link *link)
 {
-    post(link, &link->ended, link->ended_message, -1);
-}
-
-/* Whether a message that a dead gateway left unread goes to the next one. The others are made anew, from
- * what we know. */
-static bool is_kept(uint32_t type)
-{
-    return type != GATEWAY_LISTEN && type != GATEWAY_STREAM && type != GATEWAY_STREAM_STOP &&
-           type != GATEWAY_RUN_ENDED;
-}
-
-struct unread {
-    struct unread *next;
-    size_t len;
-    char bytes[];
-};
-
-/* Take the unread messages out of the dead gateway's end, oldest first. */
-static struct unread *take_unread(struct gateway_link *link)
-{
-    struct unread *first = NULL, **last = &first;
-    for (;;) {
-        struct unread *one = malloc(sizeof *one + sizeof(struct gateway_control) + GATEWAY_PAYLOAD_MAX);
-        if (!one)
-            abort();
-        int fds[IO_MAX_FDS];
-        size_t count;
-        ssize_t n = io_recv_fds(link->theirs, one->bytes, sizeof(struct gateway_control) + GATEWAY_PAYLOAD_MAX,
-                                fds, &count, NULL);
-        while (count)
-            close(fds[--count]);
-        if (n < (ssize_t)sizeof(struct gateway_control)) {
-            free(one);
-            return first;
-        }
-        if (!is_kept(((struct gateway_control *)one->bytes)->type)) {
-            free(one);
-            continue;
-        }
-        *one = (struct unread){.len = (size_t)n};
-        *last = one;
-        last = &one->next;
-    }
-}
-
-static void post_unread(struct gateway_link *link, struct unread *first)
-{
-    while (first) {
-        struct unread *one = first;
-        struct gateway_control header;
-        memcpy(&header, one->bytes, sizeof header);
-        post(link, &header, one->bytes + sizeof header, -1);
-        first = one->next;
-        free(one);
-    }
-}
-
-static void restart(struct gateway_link *link)
-{
-    struct err err;
-    if (++link->restarts > GATEWAY_RESTARTS_MAX) {
-        break_link(link, "it keeps dying");
-        return;
-    }
-    io_set_nonblocking(link->theirs, true);
-    struct unread *unread = take_unread(link);
-    io_set_nonblocking(link->theirs, false);
-    if (start_process(link, &err) < 0)
-        break_link(link, err.message);
-    for (unsigned i = 0; i < link->listeners_count; i++)
-        post_listener(link, link->listeners[i]);
-    post_unread(link, unread);
-    for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++) {
-        if (link->streams[i].fd < 0)
-            continue;
-        post_stream(link, &link->streams[i]);
-        if (link->streams[i].stopped)
-            post_stop(link, &link->streams[i]);
-    }
-    if (link->ended.type && !link->written)
-        post_ended(link);
-}
-
-static void gateway_ended(void *arg, pid_t pid, int wait_status)
-{
-    struct gateway_link *link = arg;
-    link->process = NULL;
-    link->pid = 0;
-    log_warn(link->task, "gateway ended with status %#x: replaced", (unsigned)wait_status);
-    restart(link);
+    gateway_link_post(link, &link->ended, link->ended_message, -1);
 }
 
 static void stream_ended(struct gateway_link *link, uint32_t number)
@@ -240,16 +114,17 @@ static void on_message(void *arg, uint32_t events)
     if (n == -EAGAIN)
         return;
     if (n != (ssize_t)sizeof message || message.payload_size)
-        break_link(link, "it sent something malformed");
+        gateway_link_break(link, "it sent something malformed");
     else if (message.type == GATEWAY_STREAM_ENDED)
         stream_ended(link, message.stream);
     else if (message.type == GATEWAY_WRITTEN && link->ended.type)
         link->written = true;
     else
-        break_link(link, "it sent an unknown message");
+        gateway_link_break(link, "it sent an unknown message");
 }
 
-/* `ours` blocks: sending waits for the gateway, with a limit; it is read only when there is something. */
+/* `ours` blocks: sending waits for the gateway, with a limit; it is read only when there is
+ * something. */
 static int open_sockets(struct gateway_link *link, struct err *err)
 {
     int pair[2];
@@ -279,7 +154,7 @@ int gateway_link_open(struct gateway_link *link, struct loop *loop,
         link->streams[i].fd = -1;
     int status = open_sockets(link, err);
     if (status == 0)
-        status = start_process(link, err);
+        status = gateway_link_start(link, err);
     return status < 0 ? err_context(err, "cannot start the gateway") : 0;
 }
 
@@ -307,41 +182,47 @@ void gateway_link_listen(struct gateway_link *link, int listener)
 {
     if (link->listeners_count == GATEWAY_LISTENERS_MAX) { /* of sandboxes that are gone */
         close(link->listeners[0]);
-        memmove(link->listeners, link->listeners + 1, sizeof link->listeners - sizeof link->listeners[0]);
+        memmove(link->listeners, link->listeners + 1,
+                sizeof link->listeners - sizeof link->listeners[0]);
         link->listeners_count--;
     }
     link->listeners[link->listeners_count++] = listener;
-    post_listener(link, listener);
+    gateway_link_post_listener(link, listener);
 }
 
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round)
 {
-    post(link, &(struct gateway_control){.type = GATEWAY_PHASE_STARTED, .phase = phase, .round = round}, NULL, -1);
+    gateway_link_post(
+        link,
+        &(struct gateway_control){.type = GATEWAY_PHASE_STARTED, .phase = phase, .round = round},
+        NULL, -1);
 }
 
-void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uint32_t round, int status,
-                                  int64_t duration_ms, const char *result, size_t result_len)
+void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uint32_t round,
+                                  int status, int64_t duration_ms, const char *result,
+                                  size_t result_len)
 {
-    post(link,
-         &(struct gateway_control){.type = GATEWAY_PHASE_COMPLETED,
-                                   .phase = phase,
-                                   .round = round,
-                                   .status = status,
-                                   .duration_ms = duration_ms,
-                                   .payload_size = (uint32_t)result_len},
-         result, -1);
+    gateway_link_post(link,
+                      &(struct gateway_control){.type = GATEWAY_PHASE_COMPLETED,
+                                                .phase = phase,
+                                                .round = round,
+                                                .status = status,
+                                                .duration_ms = duration_ms,
+                                                .payload_size = (uint32_t)result_len},
+                      result, -1);
 }
 
-void gateway_link_stream(struct gateway_link *link, uint32_t phase, enum gateway_stream_kind kind, int fd)
+void gateway_link_stream(struct gateway_link *link, uint32_t phase, enum gateway_stream_kind kind,
+                         int fd)
 {
     unsigned i = 0;
     while (i < GATEWAY_STREAMS_MAX && link->streams[i].fd >= 0)
         i++;
     if (i == GATEWAY_STREAMS_MAX)
         abort(); /* a step has two, and they end before the next step */
-    link->streams[i] =
-        (struct gateway_stream){.fd = fd, .number = ++link->streams_made, .phase = phase, .kind = kind};
-    post_stream(link, &link->streams[i]);
+    link->streams[i] = (struct gateway_stream){
+        .fd = fd, .number = ++link->streams_made, .phase = phase, .kind = kind};
+    gateway_link_post_stream(link, &link->streams[i]);
 }
 
 void gateway_link_note(struct gateway_link *link, uint32_t phase, const char *format, ...)
@@ -351,20 +232,22 @@ void gateway_link_note(struct gateway_link *link, uint32_t phase, const char *fo
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    post(link,
-         &(struct gateway_control){
-             .type = GATEWAY_NOTE, .phase = phase, .payload_size = (uint32_t)strlen(text)},
-         text, -1);
+    gateway_link_post(link,
+                      &(struct gateway_control){.type = GATEWAY_NOTE,
+                                                .phase = phase,
+                                                .payload_size = (uint32_t)strlen(text)},
+                      text, -1);
 }
 
-void gateway_link_limit_hit(struct gateway_link *link, uint32_t phase, const char *limit, uint64_t figure)
+void gateway_link_limit_hit(struct gateway_link *link, uint32_t phase, const char *limit,
+                            uint64_t figure)
 {
-    post(link,
-         &(struct gateway_control){.type = GATEWAY_LIMIT_HIT,
-                                   .phase = phase,
-                                   .figure = figure,
-                                   .payload_size = (uint32_t)strlen(limit)},
-         limit, -1);
+    gateway_link_post(link,
+                      &(struct gateway_control){.type = GATEWAY_LIMIT_HIT,
+                                                .phase = phase,
+                                                .figure = figure,
+                                                .payload_size = (uint32_t)strlen(limit)},
+                      limit, -1);
 }
 
 bool gateway_link_is_drained(const struct gateway_link *link)
@@ -382,7 +265,7 @@ void gateway_link_stop_streams(struct gateway_link *link)
         if (stream->fd < 0 || stream->stopped)
             continue;
         stream->stopped = true;
-        post_stop(link, stream);
+        gateway_link_post_stop(link, stream);
     }
 }
 
@@ -393,5 +276,5 @@ void gateway_link_run_ended(struct gateway_link *link, const struct gateway_cont
     link->ended.type = GATEWAY_RUN_ENDED;
     snprintf(link->ended_message, sizeof link->ended_message, "%s", message);
     link->ended.payload_size = (uint32_t)strlen(link->ended_message);
-    post_ended(link);
+    gateway_link_post_ended(link);
 }

@@ -41,7 +41,9 @@ static int bind(const char *from, const char *to, unsigned long flags)
 {
     if (mount(from, to, NULL, MS_BIND, NULL) < 0)
         return -errno;
-    return mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL) < 0 ? -errno : 0;
+    return mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL) < 0
+               ? -errno
+               : 0;
 }
 
 static int touch(const char *path, const char *text)
@@ -96,13 +98,15 @@ static int make_root(const struct jail *jail)
 static int enter_root(const struct jail *jail)
 {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("jail", JAIL_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") < 0 || chdir(JAIL_DIR) < 0)
+        mount("jail", JAIL_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") < 0 ||
+        chdir(JAIL_DIR) < 0)
         return -errno;
     int status = make_root(jail);
     if (status < 0)
         return status;
-    if (syscall(SYS_pivot_root, ".", "old") < 0 || chdir("/") < 0 || umount2("/old", MNT_DETACH) < 0 ||
-        rmdir("/old") < 0 || mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+    if (syscall(SYS_pivot_root, ".", "old") < 0 || chdir("/") < 0 ||
+        umount2("/old", MNT_DETACH) < 0 || rmdir("/old") < 0 ||
+        mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
         return -errno;
     return chdir("/tmp") < 0 ? -errno : 0;
 }
@@ -124,7 +128,8 @@ static int set_limits(const struct jail *jail)
     if (status == 0)
         status = set_limit(RLIMIT_NOFILE, files_max);
     if (status == 0)
-        status = set_limit(RLIMIT_CPU, (rlim_t)(jail->git->timeout_ms / 1000 + 1) * 16); /* of 16 threads */
+        status = set_limit(RLIMIT_CPU,
+                           (rlim_t)(jail->git->timeout_ms / 1000 + 1) * 16); /* of 16 threads */
 #ifndef __SANITIZE_ADDRESS__
     if (status == 0)
         status = set_limit(RLIMIT_DATA, data_max);
@@ -137,7 +142,9 @@ static int enter(void *arg)
     const struct jail *jail = arg;
     int status = set_limits(jail);
     if (status == 0)
-        status = jail->git->as == SPAWN_GIT_ISOLATED ? enter_root(jail) : chdir("/") < 0 ? -errno : 0;
+        status = jail->git->as == SPAWN_GIT_ISOLATED ? enter_root(jail)
+                 : chdir("/") < 0                    ? -errno
+                                                     : 0;
     if (status == 0)
         status = privileges_drop(&jail->who);
     /* Without its spawner nobody waits for it. Last, because a change of user takes it back. */
@@ -171,10 +178,11 @@ static int make_scratch(const char *scratch, struct err *err)
     return 0;
 }
 
-pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *program, const char *scratch,
-                     struct err *err)
+pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *program,
+                     const char *scratch, struct err *err)
 {
-    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent", NULL};
+    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+                                              "HOME=/nonexistent", NULL};
     bool isolated = git->as == SPAWN_GIT_ISOLATED;
     struct jail jail = {.git = git, .program = program, .scratch = scratch};
     int status = choose_user(git, &jail.who, err);
@@ -195,7 +203,8 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
     const struct process_options options = {
         .argv = argv,
         .program = isolated ? "/codex-git" : program,
-        .program_fd = executable, /* the submitter need not be able to enter the directory where it lies */
+        .program_fd =
+            executable, /* the submitter need not be able to enter the directory where it lies */
         .envp = environment,
         .fds = placed,
         .fds_count = git->fds_count,

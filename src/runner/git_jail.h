@@ -8,17 +8,17 @@
 #include "task/spawn.h"
 
 /*
- * Start PROGRAM (codex-git) as GIT says, with its descriptors FDS. It is process 1 of a pid namespace, so that killing it ends all
- * that it started.
+ * Start PROGRAM (codex-git) as GIT says, with its descriptors FDS. It is process 1 of a pid
+ * namespace, so that killing it ends all that it started.
  *
- * SPAWN_GIT_ISOLATED: uid 65534; an empty network namespace; of the host's files it sees only /usr, read-only; its working
- * directory is SCRATCH (a directory below the state directory, made here and owned by it; the caller removes it).
- * SPAWN_GIT_AS_SUBMITTER: the user's uid and groups on the host's files; root's repositories are handled by their owner. Nobody keeps a
- * capability.
+ * SPAWN_GIT_ISOLATED: uid 65534; an empty network namespace; of the host's files it sees only /usr,
+ * read-only; its working directory is SCRATCH (a directory below the state directory, made here and
+ * owned by it; the caller removes it). SPAWN_GIT_AS_SUBMITTER: the user's uid and groups on the
+ * host's files; root's repositories are handled by their owner. Nobody keeps a capability.
  *
  * Returns the pid.
  */
-pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *program, const char *scratch,
-                     struct err *err);
+pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *program,
+                     const char *scratch, struct err *err);
 
 #endif

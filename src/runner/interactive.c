@@ -31,11 +31,12 @@ struct interactive {
     struct sandbox *sandbox;
     struct terminal terminal;
     bool on_terminal; /* 0, 1 and 2 all are one: the command gets a pty */
-    /* A single one of 0, 1, 2 that is a terminal is bridged by a pipe: no terminal of the host goes inside. */
+    /* A single one of 0, 1, 2 that is a terminal is bridged by a pipe: no terminal of the host goes
+     * inside. */
     int inside[3];
     struct pump *pumps[BRIDGES];
     unsigned pumps_count, pumps_running;
-    pid_t pid; /* of the command; 0: none */
+    pid_t pid;        /* of the command; 0: none */
     int early_signal; /* came before there was a command */
     bool progress_shown;
     struct sandbox_result result;
@@ -82,7 +83,8 @@ static void output_ended(void *arg)
     self->pumps_running--;
 }
 
-static int add_bridge(struct interactive *self, int in, int out, pump_ended_fn *ended, struct err *err)
+static int add_bridge(struct interactive *self, int in, int out, pump_ended_fn *ended,
+                      struct err *err)
 {
     struct pump *pump = pump_new(self->loop, in, out, ended, self, err);
     if (!pump)
@@ -127,8 +129,8 @@ static int bridge_by_pipe(struct interactive *self, int fd, struct err *err)
 }
 
 /* The descriptors of the command; those that were made here go to MADE, for the caller to close. */
-static int prepare_fds(struct interactive *self, struct sandbox_fd fds[3], size_t *count, int made[3],
-                       struct err *err)
+static int prepare_fds(struct interactive *self, struct sandbox_fd fds[3], size_t *count,
+                       int made[3], struct err *err)
 {
     *count = 0;
     for (int fd = 0; fd < 3; fd++) {
@@ -164,8 +166,8 @@ static int connect_terminal(struct interactive *self, struct err *err)
     return status < 0 ? status : add_output(self, self->terminal.master, STDOUT_FILENO, err);
 }
 
-/* By way of a shell's exec, which says what is missing as shells do: 127 not found, 126 not executable. The
- * caller frees. */
+/* By way of a shell's exec, which says what is missing as shells do: 127 not found, 126 not
+ * executable. The caller frees. */
 static const char **command_line(const char *const *argv)
 {
     static const char *const prefix[] = {"/bin/sh", "-c", "exec \"$@\"", "sh"};
@@ -216,14 +218,16 @@ static int start_command(struct interactive *self, const char *cwd, struct err *
 }
 
 /* The last component of the workspace's path, made absolute in PATH. */
-static int resolve_workdir(const char *workdir, char path[PATH_MAX], const char **name, struct err *err)
+static int resolve_workdir(const char *workdir, char path[PATH_MAX], const char **name,
+                           struct err *err)
 {
     if (!realpath(workdir, path))
         return err_errno(err, "cannot use '%s' as the workspace", workdir);
     const char *slash = strrchr(path, '/');
     *name = slash + 1;
     if (!slash[1])
-        return err_set(err, ERR_USAGE, "'/' cannot be the workspace: go into a directory, or name one");
+        return err_set(err, ERR_USAGE,
+                       "'/' cannot be the workspace: go into a directory, or name one");
     return 0;
 }
 
@@ -242,13 +246,13 @@ static int start_sandbox(struct interactive *self, const char *name, struct err 
     snprintf(directory, sizeof directory, "%s/sandboxes/%s", options->state, name);
     if (snprintf(cwd, sizeof cwd, "/workspace/%s", workspace) >= (int)sizeof cwd)
         return err_set(err, -ENAMETOOLONG, "path too long");
-    self->sandbox = sandbox_create(
-        &self->host,
-        &(struct sandbox_options){.name = cgroup,
-                                  .directory = directory,
-                                  .limits = options->limits,
-                                  .workspace = {path, workspace, options->write}},
-        err);
+    self->sandbox =
+        sandbox_create(&self->host,
+                       &(struct sandbox_options){.name = cgroup,
+                                                 .directory = directory,
+                                                 .limits = options->limits,
+                                                 .workspace = {path, workspace, options->write}},
+                       err);
     if (!self->sandbox)
         return err->code;
     status = sandbox_start(self->sandbox, err);
@@ -303,7 +307,8 @@ static int stop(struct interactive *self, struct err *err)
     int status = sandbox_free(self->sandbox, err);
     if (self->run.lock_fd >= 0 && status == 0) {
         char directory[PATH_MAX];
-        snprintf(directory, sizeof directory, "%s/sandboxes/%s", self->options->state, self->run.name);
+        snprintf(directory, sizeof directory, "%s/sandboxes/%s", self->options->state,
+                 self->run.name);
         status = io_remove_tree_at(AT_FDCWD, directory, err);
     }
     /* What could not be removed is left to the spawner, which finds it by the run's directory. */

@@ -1,4 +1,5 @@
-/* codex-runner --sandbox: one command in a sandbox like a task's, on the caller's terminal or pipes. */
+/* codex-runner --sandbox: one command in a sandbox like a task's, on the caller's terminal or
+ * pipes. */
 #ifndef CODEX_RUNNER_INTERACTIVE_H
 #define CODEX_RUNNER_INTERACTIVE_H
 
@@ -14,7 +15,7 @@ enum {
 };
 
 struct interactive_options {
-    const char *state;   /* the state directory */
+    const char *state; /* the state directory */
     const char *images;
     const char *runtime; /* crun */
     const char *agent;   /* codex-agent */
@@ -26,7 +27,8 @@ struct interactive_options {
     const char *const *argv;
 };
 
-/* Runs it; returns the exit status for the program: the command's, 128 + signal, or one of the above. */
+/* Runs it; returns the exit status for the program: the command's, 128 + signal, or one of the
+ * above. */
 int interactive_run(const struct interactive_options *options);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * What a run does, as docs/architecture.md tells it. Each function is one phase; each begins and ends with an event.
- * A negative return means that there is a fault, or that the run was told to stop: then only what was done is kept.
+ * What a run does, as docs/architecture.md tells it. Each function is one phase; each begins and
+ * ends with an event. A negative return means that there is a fault, or that the run was told to
+ * stop: then only what was done is kept.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,8 @@
 enum { TEST_PASSED = 0, TEST_FAILED = 1, TEST_NONE = 3, TEST_TIMED_OUT = 4, COMMIT_NOTHING = 3 };
 
 /* What the platform's own steps may take; git and tar on a large repository and a slow disk. */
-static const int64_t checkout_ms = 15 * 60 * 1000, commit_ms = 15 * 60 * 1000, archive_ms = 60 * 60 * 1000;
+static const int64_t checkout_ms = 15 * 60 * 1000, commit_ms = 15 * 60 * 1000,
+                     archive_ms = 60 * 60 * 1000;
 
 /* codex-agent ends its tests at their limit by itself; this much later we do. */
 static const int64_t test_grace_ms = 30 * 1000;
@@ -37,8 +39,9 @@ static void begin(struct run *run, enum phase phase)
 
 static void complete(struct run *run, int status, int64_t began_ms, const struct buf *result)
 {
-    gateway_link_phase_completed(&run->gateway, run->phase, run->round, status, clock_mono_ms() - began_ms,
-                                 result ? result->data : NULL, result ? result->len : 0);
+    gateway_link_phase_completed(&run->gateway, run->phase, run->round, status,
+                                 clock_mono_ms() - began_ms, result ? result->data : NULL,
+                                 result ? result->len : 0);
 }
 
 /* -1 when the run was told to stop. */
@@ -79,7 +82,8 @@ static void close_sandbox(struct run *run, struct sandbox *sandbox)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
 }
 
-/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has died. */
+/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has died.
+ */
 static int ensure_work(struct run *run)
 {
     if (run->work && sandbox_is_alive(run->work))
@@ -102,12 +106,13 @@ static int fail_step(struct run *run, const char *what, const struct step_outcom
     if (run->stop != RUN_STOP_NONE)
         return -1;
     if (outcome->end == SANDBOX_OUT_OF_MEMORY)
-        return run_fail(run, FAULT_LIMIT, "%s: the sandbox ran out of memory; give it more than %llu MiB", what,
+        return run_fail(run, FAULT_LIMIT,
+                        "%s: the sandbox ran out of memory; give it more than %llu MiB", what,
                         (unsigned long long)run->request.limits.memory_bytes >> 20);
     if (outcome->end == SANDBOX_TIMED_OUT)
         return run_fail(run, FAULT_ENVIRONMENT, "%s: took too long", what);
-    return run_fail(run, FAULT_ENVIRONMENT, "%s: failed with status %d; its last lines say why", what,
-                    outcome->status);
+    return run_fail(run, FAULT_ENVIRONMENT, "%s: failed with status %d; its last lines say why",
+                    what, outcome->status);
 }
 
 /* *EXIT_STATUS is the step's, when it could be run; RESULT may be NULL. */
@@ -130,7 +135,8 @@ static int checkout(struct run *run, struct sandbox *sandbox, int work_bundle, i
     return status;
 }
 
-/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or negative. */
+/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or negative.
+ */
 static int test(struct run *run, struct sandbox *sandbox)
 {
     const struct step step =
@@ -199,15 +205,19 @@ static int judge_agent(struct run *run, const struct step_outcome *outcome)
         enum fault_kind kind;
         const char *message;
     } known[] = {
-        {AGENT_EXIT_MODEL_FAILED, FAULT_MODEL, "the model refused the request, or failed through all retries"},
+        {AGENT_EXIT_MODEL_FAILED, FAULT_MODEL,
+         "the model refused the request, or failed through all retries"},
         {AGENT_EXIT_BUDGET, FAULT_LIMIT, "the task's token budget is used up"},
         {AGENT_EXIT_GAVE_UP, FAULT_AGENT, "the model went round in circles"},
         {AGENT_EXIT_BAD_INPUT, FAULT_PLATFORM, "the agent could not use its input or its journal"},
-        {AGENT_EXIT_MODEL_BUSY, FAULT_MODEL, "the model's rate limit, quota or overload outlasted all retries"},
+        {AGENT_EXIT_MODEL_BUSY, FAULT_MODEL,
+         "the model's rate limit, quota or overload outlasted all retries"},
         {AGENT_EXIT_KEY_REFUSED, FAULT_USER, "the provider refused the model's key: check it"},
-        {AGENT_EXIT_CONTEXT_FULL, FAULT_MODEL, "the conversation no longer fits the model's context window"},
+        {AGENT_EXIT_CONTEXT_FULL, FAULT_MODEL,
+         "the conversation no longer fits the model's context window"},
         {AGENT_EXIT_STOPPED, FAULT_PLATFORM, "the agent was stopped by nobody we know"},
-        {AGENT_EXIT_INTERNAL, FAULT_PLATFORM, "the agent could not keep its state: is the disk full?"},
+        {AGENT_EXIT_INTERNAL, FAULT_PLATFORM,
+         "the agent could not keep its state: is the disk full?"},
     };
     if (outcome->status == AGENT_EXIT_DONE)
         return 0;
@@ -221,7 +231,8 @@ static int judge_agent(struct run *run, const struct step_outcome *outcome)
     return run_fail(run, FAULT_AGENT, "the agent ended with status %d", outcome->status);
 }
 
-/* The agent at work. From the second round on it gets what the verification said. *STATUS is its exit status. */
+/* The agent at work. From the second round on it gets what the verification said. *STATUS is its
+ * exit status. */
 static int work(struct run *run, int *exit_status)
 {
     AUTO_FD int feedback = -1;
@@ -242,7 +253,8 @@ static int work(struct run *run, int *exit_status)
     return status < 0 ? status : judge_agent(run, &outcome);
 }
 
-/* What was done becomes a commit and the work bundle. Also after a fault, and when the run was told to stop. */
+/* What was done becomes a commit and the work bundle. Also after a fault, and when the run was told
+ * to stop. */
 static int commit(struct run *run, int *exit_status, struct buf *result)
 {
     struct step step = step_named("commit", SANDBOX_AS_AGENT, commit_ms);
@@ -257,14 +269,16 @@ static int commit(struct run *run, int *exit_status, struct buf *result)
     if (status < 0 || outcome.status == COMMIT_NOTHING)
         return status;
     if (outcome.copy_status == ERR_LIMIT) {
-        gateway_link_limit_hit(&run->gateway, run->phase, "output", run->request.limits.archive_bytes);
+        gateway_link_limit_hit(&run->gateway, run->phase, "output",
+                               run->request.limits.archive_bytes);
         return run_fail(run, FAULT_LIMIT, "the commit is larger than %llu bytes",
                         (unsigned long long)run->request.limits.archive_bytes);
     }
     if (outcome.status != 0)
         return fail_step(run, "committing the work", &outcome);
     if (outcome.copy_status < 0)
-        return run_fail(run, FAULT_PLATFORM, "cannot keep the commit: %s", outcome.copy_err.message);
+        return run_fail(run, FAULT_PLATFORM, "cannot keep the commit: %s",
+                        outcome.copy_err.message);
     run->changed = outcome.copied.size_bytes > 0;
     return 0;
 }
@@ -288,8 +302,8 @@ static int working(struct run *run)
     return worked < 0 || committed < 0 ? -1 : go_on(run);
 }
 
-/* A run that crashed had worked, and this one is over before it could: what is in the workspace is committed all
- * the same. */
+/* A run that crashed had worked, and this one is over before it could: what is in the workspace is
+ * committed all the same. */
 static void keep_earlier_work(struct run *run)
 {
     int64_t began_ms = clock_mono_ms();
@@ -311,7 +325,8 @@ static int verifying(struct run *run)
     return status < 0 ? status : go_on(run) < 0 ? -1 : status;
 }
 
-/* Whether tests that fail with STATUS now are the agent's to mend: they passed before it came, or there were none. */
+/* Whether tests that fail with STATUS now are the agent's to mend: they passed before it came, or
+ * there were none. */
 static bool is_for_the_agent(const struct run *run, int status)
 {
     bool failed = status == TEST_FAILED || status == TEST_TIMED_OUT;
@@ -336,14 +351,16 @@ static int archive(struct run *run, int *exit_status, struct buf *result)
     if (status < 0)
         return status;
     if (outcome.copy_status == ERR_LIMIT)
-        gateway_link_limit_hit(&run->gateway, run->phase, "output", run->request.limits.archive_bytes);
+        gateway_link_limit_hit(&run->gateway, run->phase, "output",
+                               run->request.limits.archive_bytes);
     run->has_archive = outcome.status == 0 && outcome.copy_status == 0;
     if (run->has_archive)
         run->archive = outcome.copied;
     else
         gateway_link_note(&run->gateway, run->phase,
                           "the workspace could not be archived and is kept as it is: %s\n",
-                          outcome.copy_status < 0 ? outcome.copy_err.message : "the archiver failed");
+                          outcome.copy_status < 0 ? outcome.copy_err.message
+                                                  : "the archiver failed");
     return 0;
 }
 

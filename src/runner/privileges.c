@@ -25,7 +25,8 @@ int privileges_of_user(struct privileges *who, uid_t uid, gid_t gid, struct err 
     who->gid = entry->pw_gid;
     int count = PRIVILEGES_GROUPS_MAX;
     if (getgrouplist(entry->pw_name, entry->pw_gid, who->groups, &count) < 0)
-        return err_set(err, -E2BIG, "user %u is in more than %d groups", uid, PRIVILEGES_GROUPS_MAX);
+        return err_set(err, -E2BIG, "user %u is in more than %d groups", uid,
+                       PRIVILEGES_GROUPS_MAX);
     who->groups_count = (size_t)count;
     return 0;
 }
@@ -55,8 +56,8 @@ static int check_ids(const struct privileges *who)
 int privileges_drop(const struct privileges *who)
 {
     static const struct rlimit none = {0, 0};
-    static const unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
-                                      SECBIT_NO_CAP_AMBIENT_RAISE |
+    static const unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
+                                      SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
                                       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;

@@ -23,8 +23,9 @@ void privileges_nobody(struct privileges *who);
 int privileges_of_user(struct privileges *who, uid_t uid, gid_t gid, struct err *err);
 
 /*
- * Become WHO: no capability in any set (not even as uid 0), no_new_privs, no core dumps; nothing gives them back. Checked
- * before it returns. 0 or -errno: then the caller must not go on. After fork, in a single-threaded child.
+ * Become WHO: no capability in any set (not even as uid 0), no_new_privs, no core dumps; nothing
+ * gives them back. Checked before it returns. 0 or -errno: then the caller must not go on. After
+ * fork, in a single-threaded child.
  */
 int privileges_drop(const struct privileges *who);
 

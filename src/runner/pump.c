@@ -32,8 +32,8 @@ static void on_writable(void *arg, uint32_t events);
 
 static void on_readable(void *arg, uint32_t events);
 
-/* Watch what can move: IN while there is room (a hang-up would be told again and again otherwise), OUT
- * while there are bytes. */
+/* Watch what can move: IN while there is room (a hang-up would be told again and again otherwise),
+ * OUT while there are bytes. */
 static void rearm(struct pump *pump)
 {
     if (pump->in_source && pump->len == PUMP_SIZE) {
@@ -87,7 +87,8 @@ static void on_readable(void *arg, uint32_t events)
     rearm(pump);
 }
 
-struct pump *pump_new(struct loop *loop, int in, int out, pump_ended_fn *fn, void *arg, struct err *err)
+struct pump *pump_new(struct loop *loop, int in, int out, pump_ended_fn *fn, void *arg,
+                      struct err *err)
 {
     struct pump *pump = calloc(1, sizeof *pump);
     if (!pump)

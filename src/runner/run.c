@@ -15,7 +15,8 @@
 #include "runner/run_internal.h"
 #include "runner/spawn_check.h"
 
-/* How long an agent that was told to end may take for it, and a lock that somebody cleans up under. */
+/* How long an agent that was told to end may take for it, and a lock that somebody cleans up under.
+ */
 enum { SOFT_STOP_MS = 5000, LOCK_WAIT_MS = 15000 };
 
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
@@ -63,7 +64,8 @@ static void on_cancel(void *arg, int signal)
 static void on_wall_time(void *arg)
 {
     struct run *run = arg;
-    gateway_link_limit_hit(&run->gateway, run->phase, "time", (uint64_t)run->request.limits.timeout_ms);
+    gateway_link_limit_hit(&run->gateway, run->phase, "time",
+                           (uint64_t)run->request.limits.timeout_ms);
     stop(run, RUN_STOP_TIME);
 }
 
@@ -89,7 +91,8 @@ static int read_request(struct run *run, struct err *err)
             return err_errno(err, "descriptor %d is missing", run->fds[i]);
     }
     fcntl(RUN_FD_REQUEST, F_SETFD, FD_CLOEXEC);
-    snprintf(run->name, sizeof run->name, "%s-%u", run->request.name.task, run->request.name.attempt);
+    snprintf(run->name, sizeof run->name, "%s-%u", run->request.name.task,
+             run->request.name.attempt);
     return 0;
 }
 
@@ -97,11 +100,13 @@ static void report_image(void *arg, unsigned percent, uint64_t entries)
 {
     struct run *run = arg;
     if (percent % 10 == 0)
-        gateway_link_note(&run->gateway, PHASE_PREPARING, "making the sandbox image, once: %u%% (%llu files)\n",
-                          percent, (unsigned long long)entries);
+        gateway_link_note(&run->gateway, PHASE_PREPARING,
+                          "making the sandbox image, once: %u%% (%llu files)\n", percent,
+                          (unsigned long long)entries);
 }
 
-static int write_status(struct run *run, const char *phase, const char *outcome, bool keep, struct err *err)
+static int write_status(struct run *run, const char *phase, const char *outcome, bool keep,
+                        struct err *err)
 {
     const struct run_name *name = &run->request.name;
     return run_dir_write_status(&run->dir,
@@ -124,26 +129,28 @@ static int open_run(struct run *run, struct err *err)
         status = write_status(run, "started", NULL, true, err);
     if (status < 0)
         return status;
-    status = gateway_link_open(&run->gateway, run->loop,
-                               &(struct gateway_link_options){.program = options->gateway,
-                                                              .task = run->request.name.task,
-                                                              .events_fd = run->fds[SPAWN_FD_EVENTS],
-                                                              .config_fd = run->fds[SPAWN_FD_GATEWAY],
-                                                              .replay_fd = run->fds[SPAWN_FD_REPLAY]},
-                               err);
+    status =
+        gateway_link_open(&run->gateway, run->loop,
+                          &(struct gateway_link_options){.program = options->gateway,
+                                                         .task = run->request.name.task,
+                                                         .events_fd = run->fds[SPAWN_FD_EVENTS],
+                                                         .config_fd = run->fds[SPAWN_FD_GATEWAY],
+                                                         .replay_fd = run->fds[SPAWN_FD_REPLAY]},
+                          err);
     snprintf(run->layers, sizeof run->layers, "%s/sandboxes", options->state);
     AUTO_FD int layers = status < 0 ? status : io_open_private_dir(run->layers, err);
     if (layers < 0)
         return layers;
-    if (snprintf(run->layers, sizeof run->layers, "%s/sandboxes/%s/work", options->state, run->name) >=
-        (int)sizeof run->layers)
+    if (snprintf(run->layers, sizeof run->layers, "%s/sandboxes/%s/work", options->state,
+                 run->name) >= (int)sizeof run->layers)
         return err_set(err, -ENAMETOOLONG, "path too long");
     run->has_workspace = run->resumed = access(run->layers, F_OK) == 0;
     *strrchr(run->layers, '/') = '\0';
     return io_make_dirs(run->layers, 0700, err);
 }
 
-/* Make this machine ready for sandboxes; what is missing fails the run, with an event that says so. */
+/* Make this machine ready for sandboxes; what is missing fails the run, with an event that says so.
+ */
 static void execute(struct run *run)
 {
     struct err err;

@@ -9,7 +9,7 @@ enum run_fd {
 };
 
 struct run_options {
-    const char *state;   /* the state directory */
+    const char *state; /* the state directory */
     const char *images;
     const char *runtime; /* crun */
     const char *agent;   /* codex-agent, in a directory that holds nothing else */

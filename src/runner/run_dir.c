@@ -40,8 +40,10 @@ static int try_take(struct run_dir *dir, struct err *err)
 {
     if (mkdirat(dir->runs_fd, dir->name, 0755) < 0 && errno != EEXIST)
         return err_errno(err, "cannot create 'runs/%s'", dir->name);
-    AUTO_FD int fd = openat(dir->runs_fd, dir->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    AUTO_FD int lock = fd < 0 ? -1 : openat(fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    AUTO_FD int fd =
+        openat(dir->runs_fd, dir->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO_FD int lock =
+        fd < 0 ? -1 : openat(fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (lock < 0)
         return errno == ENOENT ? -EAGAIN : err_errno(err, "cannot open 'runs/%s/lock'", dir->name);
     struct flock request;
@@ -58,7 +60,8 @@ static int try_take(struct run_dir *dir, struct err *err)
     return 0;
 }
 
-int run_dir_take(struct run_dir *dir, const char *state, const char *name, int wait_ms, struct err *err)
+int run_dir_take(struct run_dir *dir, const char *state, const char *name, int wait_ms,
+                 struct err *err)
 {
     *dir = (struct run_dir){.dir_fd = -1, .lock_fd = -1, .runs_fd = -1};
     if (!run_name_is_valid(name))
@@ -96,7 +99,8 @@ void run_dir_release(struct run_dir *dir, bool remove)
     *dir = (struct run_dir){.dir_fd = -1, .lock_fd = -1, .runs_fd = -1};
 }
 
-/* The 22nd field of /proc/self/stat: with the boot's id it tells a process from a later one of the same pid. */
+/* The 22nd field of /proc/self/stat: with the boot's id it tells a process from a later one of the
+ * same pid. */
 static unsigned long long start_time(void)
 {
     AUTO_BUF struct buf text;
@@ -120,11 +124,26 @@ int run_dir_write_status(struct run_dir *dir, const struct run_status *status, s
     io_read_file("/proc/sys/kernel/random/boot_id", &boot, NULL);
     boot.data[strcspn(boot.data, "\n")] = '\0';
     buf_appendf(&text,
-                "pid %d\nstart_time %llu\nboot_id %s\nturn %u\nattempt %u\nrun %u\nphase %s\noutcome %s\nworkspace %s\n",
+                "pid %d\nstart_time %llu\nboot_id %s\nturn %u\nattempt %u\nrun %u\nphase "
+                "%s\noutcome %s\nworkspace %s\n",
                 (int)getpid(), start_time(), boot.data, status->turn, status->attempt, status->run,
                 status->phase, status->outcome ? status->outcome : "-",
                 status->keep_workspace ? "keep" : "remove");
     return io_replace_file_at(dir->dir_fd, "status", text.data, text.len, 0644, err);
+}
+
+void run_dir_read_run(int runs_fd, const char *name, unsigned *turn, unsigned *run)
+{
+    char path[RUN_NAME_SIZE + 8];
+    snprintf(path, sizeof path, "%.*s/status", RUN_NAME_SIZE - 1, name);
+    AUTO_BUF struct buf text;
+    buf_init(&text, 4096);
+    *turn = *run = 0;
+    if (io_read_file_at(runs_fd, path, &text, NULL) < 0)
+        return;
+    const char *at = strstr(text.data, "\nturn ");
+    if (!at || sscanf(at, "\nturn %u\nattempt %*u\nrun %u\n", turn, run) != 2)
+        *turn = *run = 0;
 }
 
 bool run_dir_is_over(const struct run_dir *dir)

@@ -1,4 +1,5 @@
-/* What a run knows; shared by run.c (frame), phases.c (what happens), step.c (one command in a sandbox). */
+/* What a run knows; shared by run.c (frame), phases.c (what happens), step.c (one command in a
+ * sandbox). */
 #ifndef CODEX_RUNNER_RUN_INTERNAL_H
 #define CODEX_RUNNER_RUN_INTERNAL_H
 
@@ -27,7 +28,7 @@ struct run {
     const struct run_options *options;
     struct loop *loop;
     struct spawn_run request;
-    int fds[SPAWN_FD_COUNT]; /* -1: not given */
+    int fds[SPAWN_FD_COUNT];  /* -1: not given */
     char name[RUN_NAME_SIZE]; /* <task>-<attempt> */
     struct run_dir dir;
     struct gateway_link gateway;
@@ -52,7 +53,8 @@ struct run {
     struct fault fault; /* kind FAULT_NONE: none */
 };
 
-/* The fault of the run, of which the first one counts. Returns -1, so that one can write `return run_fail(...)`. */
+/* The fault of the run, of which the first one counts. Returns -1, so that one can write `return
+ * run_fail(...)`. */
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -61,11 +63,11 @@ struct step {
     const char *name; /* codex-agent's argument */
     enum sandbox_profile profile;
     int64_t timeout_ms;
-    bool events;    /* descriptor 3 carries event lines for the gateway; else a result for us */
-    int read_fd;    /* given as descriptor 4, opened anew; -1: none */
-    int work_fd;    /* given as descriptor 5, opened anew for reading; -1: none */
+    bool events;     /* descriptor 3 carries event lines for the gateway; else a result for us */
+    int read_fd;     /* given as descriptor 4, opened anew; -1: none */
+    int work_fd;     /* given as descriptor 5, opened anew for reading; -1: none */
     int feedback_fd; /* given as descriptor 6; -1: none */
-    int copy_to;    /* what comes through descriptor 5 goes there; -1: nothing does */
+    int copy_to;     /* what comes through descriptor 5 goes there; -1: nothing does */
     uint64_t copy_max;
     bool soft_stop; /* SIGTERM and time, before it is killed when the run is stopped */
 };
@@ -76,7 +78,8 @@ struct step_outcome {
     int status; /* exit code, or 128 + signal */
     enum sandbox_end end;
     int64_t duration_ms;
-    struct buf result;         /* what it wrote to descriptor 3, an opaque JSON text; released by the caller */
+    struct buf
+        result; /* what it wrote to descriptor 3, an opaque JSON text; released by the caller */
     struct copy_result copied; /* of copy_to, when copy_status is 0 */
     int copy_status;
     struct err copy_err;
@@ -84,8 +87,9 @@ struct step_outcome {
 
 enum { STEP_RESULT_MAX = GATEWAY_PAYLOAD_MAX };
 
-/* Run STEP in SANDBOX and wait until it has ended and all it wrote is where it belongs. Limits it hit are reported. 0 when it
- * ran, whatever its status; negative with a fault when it could not be run. OUTCOME is initialised in any case. */
+/* Run STEP in SANDBOX and wait until it has ended and all it wrote is where it belongs. Limits it
+ * hit are reported. 0 when it ran, whatever its status; negative with a fault when it could not be
+ * run. OUTCOME is initialised in any case. */
 int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
              struct step_outcome *outcome);
 

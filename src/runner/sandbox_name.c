@@ -21,12 +21,14 @@ int sandbox_name(char name[SANDBOX_NAME_SIZE], const char *state, const char *ru
     char path[PATH_MAX];
     if (!realpath(state, path))
         return err_errno(err, "cannot open '%s'", state);
-    if (snprintf(name, SANDBOX_NAME_SIZE, "%08x-%s-%s", fnv1a(path), run, role) >= SANDBOX_NAME_SIZE)
+    if (snprintf(name, SANDBOX_NAME_SIZE, "%08x-%s-%s", fnv1a(path), run, role) >=
+        SANDBOX_NAME_SIZE)
         return err_set(err, -ENAMETOOLONG, "the name of run '%s' is too long", run);
     return 0;
 }
 
-int sandbox_name_prefix(char name[SANDBOX_NAME_SIZE], const char *state, const char *run, struct err *err)
+int sandbox_name_prefix(char name[SANDBOX_NAME_SIZE], const char *state, const char *run,
+                        struct err *err)
 {
     return sandbox_name(name, state, run, "", err);
 }

@@ -1,7 +1,8 @@
 /*
- * codex-agent for all runners of a spawner: on a tmpfs in its own mount namespace, which runners inherit. So its pages are
- * there once, and no mount table in a sandbox names a path of the host. When the program on disk changes, later runners get
- * the new one; a version stays until its last runner has ended.
+ * codex-agent for all runners of a spawner: on a tmpfs in its own mount namespace, which runners
+ * inherit. So its pages are there once, and no mount table in a sandbox names a path of the host.
+ * When the program on disk changes, later runners get the new one; a version stays until its last
+ * runner has ended.
  */
 #ifndef CODEX_RUNNER_SHARED_AGENT_H
 #define CODEX_RUNNER_SHARED_AGENT_H
@@ -14,9 +15,9 @@
 enum { SHARED_AGENT_VERSIONS_MAX = 8 };
 
 struct shared_agent {
-    const char *source;  /* on disk */
-    struct stat st;      /* of the source when it was copied */
-    unsigned current;    /* number of the newest version; 0: none yet */
+    const char *source; /* on disk */
+    struct stat st;     /* of the source when it was copied */
+    unsigned current;   /* number of the newest version; 0: none yet */
     struct {
         unsigned number, users; /* number 0: free */
     } versions[SHARED_AGENT_VERSIONS_MAX];

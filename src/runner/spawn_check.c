@@ -23,8 +23,8 @@ int spawn_check_name(const struct run_name *name, struct err *err)
     size_t len = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789");
     if (len < 6 || len > 16 || id[len])
         return err_set(err, ERR_PROTOCOL, "bad task");
-    if (name->turn < 1 || name->turn > COUNTER_MAX || name->attempt < 1 || name->attempt > COUNTER_MAX ||
-        name->run < 1 || name->run > COUNTER_MAX)
+    if (name->turn < 1 || name->turn > COUNTER_MAX || name->attempt < 1 ||
+        name->attempt > COUNTER_MAX || name->run < 1 || name->run > COUNTER_MAX)
         return err_set(err, ERR_PROTOCOL, "bad turn, attempt or run");
     return 0;
 }
@@ -37,8 +37,8 @@ static int check_limits(const struct run_limits *limits, struct err *err)
         return err_set(err, ERR_PROTOCOL, "bad cpu limit");
     if (limits->pids < SANDBOX_PIDS_MIN || limits->pids > SANDBOX_PIDS_MAX)
         return err_set(err, ERR_PROTOCOL, "bad pids limit");
-    if (limits->timeout_ms < 1 || limits->timeout_ms > timeout_max_ms || limits->test_timeout_ms < 1 ||
-        limits->test_timeout_ms > timeout_max_ms)
+    if (limits->timeout_ms < 1 || limits->timeout_ms > timeout_max_ms ||
+        limits->test_timeout_ms < 1 || limits->test_timeout_ms > timeout_max_ms)
         return err_set(err, ERR_PROTOCOL, "bad time limit");
     if (limits->archive_bytes < 1 || limits->archive_bytes > INT64_MAX)
         return err_set(err, ERR_PROTOCOL, "bad archive limit");
@@ -104,7 +104,8 @@ int spawn_check_git(const struct spawn_git *git, size_t fds_count, struct err *e
         return err_set(err, ERR_PROTOCOL, "wrong number of descriptors");
     for (uint32_t i = 0; i < git->fds_count; i++)
         for (uint32_t j = 0; j <= i; j++)
-            if (git->fd_numbers[i] > GIT_FD_MAX || (j < i && git->fd_numbers[i] == git->fd_numbers[j]))
+            if (git->fd_numbers[i] > GIT_FD_MAX ||
+                (j < i && git->fd_numbers[i] == git->fd_numbers[j]))
                 return err_set(err, ERR_PROTOCOL, "bad descriptor numbers");
     if (!is_terminated(git->repository, sizeof git->repository) ||
         (git->as == SPAWN_GIT_AS_SUBMITTER && git->repository[0] != '/'))

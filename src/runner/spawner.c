@@ -41,7 +41,8 @@ void spawner_report(struct spawner *spawner, uint32_t type, const struct spawn_r
         log_warn("-", "cannot report to codexd: %s", err.message);
 }
 
-void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id, const char *why)
+void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id,
+                  const char *why)
 {
     struct spawn_report report = {.id = id};
     if (name)
@@ -97,8 +98,8 @@ void spawner_remove_child(struct spawner_child *child)
     stop_if_idle(spawner);
 }
 
-static int handle(struct spawner *spawner, const struct spawn_message *message, const int *fds, size_t count,
-                  struct err *err)
+static int handle(struct spawner *spawner, const struct spawn_message *message, const int *fds,
+                  size_t count, struct err *err)
 {
     const struct spawn_git *git = &message->body.git;
     bool with_fds = message->type == SPAWN_RUN || message->type == SPAWN_GIT;
@@ -191,7 +192,8 @@ static void remove_old_scratch(int scratch)
     while ((entry = readdir(stream))) {
         if (entry->d_name[0] == '.')
             continue;
-        AUTO_FD int fd = openat(scratch, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        AUTO_FD int fd =
+            openat(scratch, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
             io_remove_tree_at(scratch, entry->d_name, NULL);
     }
@@ -207,7 +209,8 @@ static int open_scratch(struct spawner *spawner, struct err *err)
         return scratch;
     remove_old_scratch(scratch);
     str_random_id(id, sizeof id - 1);
-    snprintf(spawner->scratch, sizeof spawner->scratch, "%s/scratch/%s", spawner->options->state, id);
+    snprintf(spawner->scratch, sizeof spawner->scratch, "%s/scratch/%s", spawner->options->state,
+             id);
     if (mkdir(spawner->scratch, 0700) < 0)
         return err_errno(err, "cannot create '%s'", spawner->scratch);
     spawner->scratch_lock = open(spawner->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

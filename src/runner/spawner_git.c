@@ -19,7 +19,8 @@ static void git_ended(void *arg, pid_t pid, int wait_status)
 {
     struct spawner_child *child = arg;
     remove_scratch(child->scratch);
-    const struct spawn_report report = {.id = child->git_id, .pid = pid, .wait_status = wait_status};
+    const struct spawn_report report = {
+        .id = child->git_id, .pid = pid, .wait_status = wait_status};
     spawner_report(child->spawner, SPAWN_GIT_ENDED, &report);
     spawner_remove_child(child);
 }

@@ -1,4 +1,5 @@
-/* What the parts of the spawner share: spawner.c (messages), spawner_run.c (runners), spawner_git.c. */
+/* What the parts of the spawner share: spawner.c (messages), spawner_run.c (runners),
+ * spawner_git.c. */
 #ifndef CODEX_RUNNER_SPAWNER_INTERNAL_H
 #define CODEX_RUNNER_SPAWNER_INTERNAL_H
 
@@ -53,7 +54,8 @@ struct spawner {
 void spawner_report(struct spawner *spawner, uint32_t type, const struct spawn_report *report);
 
 /* SPAWN_FAILED; NAME may be NULL. */
-void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id, const char *why);
+void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id,
+                  const char *why);
 
 /* ENDED gets the struct spawner_child. NULL when PID cannot be watched; then it is ended. */
 struct spawner_child *spawner_add_child(struct spawner *spawner, pid_t pid, loop_child_fn *ended,

@@ -32,23 +32,35 @@ static void runner_ended(void *arg, pid_t pid, int wait_status)
     struct spawner *spawner = child->spawner;
     clean_after(spawner, child->run_name);
     shared_agent_give_back(&spawner->agent, child->agent_version);
-    const struct spawn_report report = {.name = child->name, .pid = pid, .wait_status = wait_status};
+    const struct spawn_report report = {
+        .name = child->name, .pid = pid, .wait_status = wait_status};
     spawner_report(spawner, SPAWN_RUN_ENDED, &report);
     spawner_remove_child(child);
 }
 
 /* The program that we are, whatever is on disk now: both ends of the request are of one build. */
-static pid_t spawn_runner(struct spawner *spawner, const struct spawn_run *run, const int *fds, size_t count,
-                          const char *agent, struct err *err)
+static pid_t spawn_runner(struct spawner *spawner, const struct spawn_run *run, const int *fds,
+                          size_t count, const char *agent, struct err *err)
 {
     const struct spawner_options *options = spawner->options;
-    const char *const argv[] = {"codex-runner", "--run", "--state", options->state, "--images", options->images,
-                                "--runtime", options->runtime, "--agent", agent, "--gateway", options->gateway,
+    const char *const argv[] = {"codex-runner",
+                                "--run",
+                                "--state",
+                                options->state,
+                                "--images",
+                                options->images,
+                                "--runtime",
+                                options->runtime,
+                                "--agent",
+                                agent,
+                                "--gateway",
+                                options->gateway,
                                 NULL};
     AUTO_FD int request = io_memfd("request", run, sizeof *run, err);
     if (request < 0)
         return request;
-    struct process_fd placed[SPAWN_FD_COUNT + 2] = {{STDERR_FILENO, STDERR_FILENO}, {request, RUN_FD_REQUEST}};
+    struct process_fd placed[SPAWN_FD_COUNT + 2] = {{STDERR_FILENO, STDERR_FILENO},
+                                                    {request, RUN_FD_REQUEST}};
     for (size_t i = 0; i < count; i++)
         placed[i + 2] = (struct process_fd){fds[i], RUN_FD_FIRST + (int)i};
     return process_spawn(&(struct process_options){.argv = argv,
@@ -89,7 +101,8 @@ void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, con
     }
     size_t count = SPAWN_FD_COUNT - (run->flags & SPAWN_RUN_WITH_REPLAY ? 0 : 1);
     pid_t pid = spawn_runner(spawner, run, fds, count, agent, &err);
-    struct spawner_child *child = pid < 0 ? NULL : spawner_add_child(spawner, pid, runner_ended, &err);
+    struct spawner_child *child =
+        pid < 0 ? NULL : spawner_add_child(spawner, pid, runner_ended, &err);
     if (!child) {
         shared_agent_give_back(&spawner->agent, (unsigned)version);
         spawner_fail(spawner, &run->name, 0, err.message);
@@ -98,7 +111,8 @@ void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, con
     child->name = run->name;
     child->agent_version = (unsigned)version;
     memcpy(child->run_name, run_name, sizeof run_name);
-    spawner_report(spawner, SPAWN_RUN_STARTED, &(struct spawn_report){.name = run->name, .pid = pid});
+    spawner_report(spawner, SPAWN_RUN_STARTED,
+                   &(struct spawn_report){.name = run->name, .pid = pid});
 }
 
 static int open_runs(const struct spawner *spawner)
@@ -126,7 +140,8 @@ struct cancel {
     unsigned tries;
 };
 
-/* Tell the runner to end. A child of ours that has no lock yet would not live to hear it: once more in a moment. */
+/* Tell the runner to end. A child of ours that has no lock yet would not live to hear it: once more
+ * in a moment. */
 static void try_cancel(void *arg)
 {
     struct cancel *cancel = arg;
@@ -153,7 +168,7 @@ void spawner_cancel_run(struct spawner *spawner, const struct run_name *name)
     try_cancel(cancel);
 }
 
-/* "task-abc123-1" as it is in reports; turn and run are not known here. false: a sandbox of a person. */
+/* "task-abc123-1" as it is in reports, but for turn and run. false: a sandbox of a person. */
 static bool parse_name(const char *run_name, struct run_name *name)
 {
     const char *dash = strrchr(run_name, '-');
@@ -189,8 +204,12 @@ static void adopted_ended(void *arg, uint32_t events)
     struct spawner_adopted *adopted = arg;
     struct spawner *spawner = adopted->spawner;
     struct spawn_report report = {.wait_status = -1};
+    bool is_task = parse_name(adopted->run_name, &report.name);
+    AUTO_FD int runs = open_runs(spawner);
+    if (runs >= 0)
+        run_dir_read_run(runs, adopted->run_name, &report.name.turn, &report.name.run);
     clean_after(spawner, adopted->run_name);
-    if (parse_name(adopted->run_name, &report.name))
+    if (is_task)
         spawner_report(spawner, SPAWN_RUN_ENDED, &report);
     drop_adopted(adopted);
 }
@@ -206,7 +225,8 @@ bool spawner_adopt_run(struct spawner *spawner, const char *name)
     struct spawner_adopted *adopted = calloc(1, sizeof *adopted);
     if (!adopted)
         abort();
-    *adopted = (struct spawner_adopted){.spawner = spawner, .next = spawner->adopted, .pidfd = pidfd};
+    *adopted =
+        (struct spawner_adopted){.spawner = spawner, .next = spawner->adopted, .pidfd = pidfd};
     snprintf(adopted->run_name, sizeof adopted->run_name, "%s", name);
     spawner->adopted = adopted;
     adopted->source = loop_add_fd(spawner->loop, pidfd, EPOLLIN, adopted_ended, adopted, NULL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,7 +12,8 @@
 #include "base/log.h"
 #include "runner/run_internal.h"
 
-/* What may hold a step's pipes open after its end (a daemon of the tests) has this long to finish. */
+/* What may hold a step's pipes open after its end (a daemon of the tests) has this long to finish.
+ */
 enum { LINGER_MS = 2000 };
 
 /* A step while it runs. `inside` are its ends of the pipes, `outside` ours. */
@@ -38,14 +40,23 @@ struct step step_named(const char *name, enum sandbox_profile profile, int64_t t
                          .copy_to = -1};
 }
 
-/* The same file from its beginning, for reading only, whatever may be done with FD: who gets this shares no
- * position with us. */
+/*
+ * The same file from its beginning, for reading only, whatever may be done with FD: who gets this
+ * shares no position with us. git opens what it is given once more, by /proc/self/fd, as a user
+ * that to the host is nobody in particular: the file has to be readable for everybody. (It lies in
+ * codexd's own directory, which nobody else can enter.)
+ */
 static int reopen(int fd, struct err *err)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int again = open(path, O_RDONLY | O_CLOEXEC);
-    return again < 0 ? err_errno(err, "cannot open a file of the run again") : again;
+    AUTO_FD int again = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (again < 0 || fstat(again, &st) < 0)
+        return err_errno(err, "cannot open a file of the run again");
+    if (!(st.st_mode & S_IROTH) && fchmod(again, (st.st_mode & 07777) | S_IRGRP | S_IROTH) < 0)
+        return err_errno(err, "cannot make a file of the run readable");
+    return steal_fd(&again);
 }
 
 static int make_pipe(int *reader, int *writer, struct err *err)
@@ -110,7 +121,8 @@ static void on_ended(void *arg, const struct sandbox_result *result)
     outcome->end = result->end;
     outcome->duration_ms = result->duration_ms;
     if (result->oom_kills)
-        gateway_link_limit_hit(&run->gateway, run->phase, "memory", run->request.limits.memory_bytes);
+        gateway_link_limit_hit(&run->gateway, run->phase, "memory",
+                               run->request.limits.memory_bytes);
     if (result->pids_denied)
         gateway_link_limit_hit(&run->gateway, run->phase, "pids", run->request.limits.pids);
     if (result->end == SANDBOX_TIMED_OUT)
@@ -138,7 +150,8 @@ static void on_result(void *arg, uint32_t events)
     if (n > 0 && buf_append(result, chunk, (size_t)n) == 0)
         return;
     if (n > 0) { /* too long: no result, rather than a part of one */
-        log_warn(self->run->request.name.task, "result of %s is too long: dropped", self->step->name);
+        log_warn(self->run->request.name.task, "result of %s is too long: dropped",
+                 self->step->name);
         buf_clear(result);
     }
     stop_result(self);
@@ -150,7 +163,8 @@ static int connect_outputs(struct running *self, struct err *err)
     struct run *run = self->run;
     gateway_link_stream(&run->gateway, run->phase, GATEWAY_STREAM_OUTPUT, steal_fd(&self->output));
     if (self->step->events) {
-        gateway_link_stream(&run->gateway, run->phase, GATEWAY_STREAM_EVENTS, steal_fd(&self->third));
+        gateway_link_stream(&run->gateway, run->phase, GATEWAY_STREAM_EVENTS,
+                            steal_fd(&self->third));
         return 0;
     }
     self->result_source = loop_add_fd(run->loop, self->third, EPOLLIN, on_result, self, err);

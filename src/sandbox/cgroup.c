@@ -88,16 +88,18 @@ int cgroup_host_read(struct cgroup_host *host, struct err *err)
 int cgroup_host_check(const struct cgroup_host *host, struct err *err)
 {
     if (host->memory < 0 || host->pids < 0)
-        return err_set(err, ERR_SANDBOX,
-                       "the %s cgroup controller is not mounted: sandboxes need memory, cpu and pids",
-                       host->memory < 0 ? "memory" : "pids");
+        return err_set(
+            err, ERR_SANDBOX,
+            "the %s cgroup controller is not mounted: sandboxes need memory, cpu and pids",
+            host->memory < 0 ? "memory" : "pids");
     char left[512] = "";
     if (host->unified >= 0 && host->v1_memory)
         read_controllers(host->mounts[host->unified], left, sizeof left);
     /* crun 1.8.1: "drop all controllers from cgroupv2". */
     if (left[0])
         return err_set(err, ERR_SANDBOX,
-                       "the cgroup controllers %s are still on the v2 tree: mount them as v1 ('make setup' does)",
+                       "the cgroup controllers %s are still on the v2 tree: mount them as v1 "
+                       "('make setup' does)",
                        left);
     return 0;
 }
@@ -128,9 +130,9 @@ void cgroup_read_counts(const struct cgroup_host *host, const char *group,
 {
     *counts = (struct cgroup_counts){0};
     if (host->memory >= 0)
-        counts->oom_kills = read_value(host, host->memory, group,
-                                       host->v1_memory ? "memory.oom_control" : "memory.events",
-                                       "oom_kill");
+        counts->oom_kills =
+            read_value(host, host->memory, group,
+                       host->v1_memory ? "memory.oom_control" : "memory.events", "oom_kill");
     if (host->pids >= 0)
         counts->pids_denied = read_value(host, host->pids, group, "pids.events", "max");
 }
@@ -165,7 +167,8 @@ static unsigned kill_members(const char *directory)
 
 typedef void directory_fn(void *arg, const char *directory);
 
-/* DIRECTORY's children first, then itself. crun and programs with cgroups of their own nest little. */
+/* DIRECTORY's children first, then itself. crun and programs with cgroups of their own nest little.
+ */
 static void walk(const char *directory, unsigned depth, directory_fn *fn, void *arg)
 {
     AUTO_DIR DIR *stream = depth < 8 ? opendir(directory) : NULL;

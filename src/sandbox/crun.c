@@ -15,7 +15,8 @@
 /* Seconds are enough on an idle machine in milliseconds; this is for one that swaps. */
 enum { CRUN_TIMEOUT_MS = 60000, CRUN_ARGS_MAX = 24, CRUN_LOG_MAX = 16384 };
 
-/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and alike). */
+/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and alike).
+ */
 static int failure(const struct crun *crun, const char *command, const char *how, struct err *err)
 {
     AUTO_BUF struct buf log;
@@ -48,8 +49,9 @@ static int wait_with_deadline(pid_t pid)
 int crun_run(const struct crun *crun, const char *command, const char *const *args,
              const struct process_fd *fds, size_t fds_count, struct err *err)
 {
-    const char *argv[CRUN_ARGS_MAX] = {crun->program, "--cgroup-manager=cgroupfs", "--root", crun->state,
-                                       "--log", crun->log, "--log-format=text", command};
+    const char *argv[CRUN_ARGS_MAX] = {
+        crun->program, "--cgroup-manager=cgroupfs", "--root", crun->state, "--log",
+        crun->log,     "--log-format=text",         command};
     size_t n = 8;
     while (*args && n < CRUN_ARGS_MAX - 1)
         argv[n++] = *args++;

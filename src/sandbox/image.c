@@ -22,10 +22,18 @@ enum { IMAGE_RECIPE = 1 };
 static const char making[] = ".making";
 static const char removing[] = ".removing-";
 
-/* What changes when packages come, go or are upgraded, or when npm and others install below /usr. */
-static const char *const watched[] = {"/var/lib/dpkg/status", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib",
-                                      "/usr/lib/node_modules", "/usr/lib/python3/dist-packages",
-                                      "/usr/share", "/etc/alternatives", "/etc/ld.so.cache",
+/* What changes when packages come, go or are upgraded, or when npm and others install below /usr.
+ */
+static const char *const watched[] = {"/var/lib/dpkg/status",
+                                      "/usr",
+                                      "/usr/bin",
+                                      "/usr/sbin",
+                                      "/usr/lib",
+                                      "/usr/lib/node_modules",
+                                      "/usr/lib/python3/dist-packages",
+                                      "/usr/share",
+                                      "/etc/alternatives",
+                                      "/etc/ld.so.cache",
                                       "/etc/ssl/certs/ca-certificates.crt"};
 
 int image_key(char key[IMAGE_KEY_SIZE], struct err *err)
@@ -37,9 +45,10 @@ int image_key(char key[IMAGE_KEY_SIZE], struct err *err)
         struct stat st;
         if (stat(watched[i], &st) < 0)
             continue;
-        if (buf_appendf(&text, "%s %llu %lld %lld.%09ld\n", watched[i], (unsigned long long)st.st_ino,
-                        (long long)(S_ISREG(st.st_mode) ? st.st_size : 0), (long long)st.st_mtim.tv_sec,
-                        st.st_mtim.tv_nsec) < 0)
+        if (buf_appendf(&text, "%s %llu %lld %lld.%09ld\n", watched[i],
+                        (unsigned long long)st.st_ino,
+                        (long long)(S_ISREG(st.st_mode) ? st.st_size : 0),
+                        (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec) < 0)
             return err_set(err, -ERANGE, "cannot name the host image: too much to tell");
     }
     char hex[SHA256_DIGEST_STRING_LENGTH];

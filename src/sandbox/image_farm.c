@@ -11,7 +11,8 @@
 /* Deeper than any package goes; each level holds two descriptors. */
 enum { FARM_DEPTH_MAX = 64 };
 
-static int farm_directory(struct image_tree *tree, int from, int to, unsigned depth, struct err *err);
+static int farm_directory(struct image_tree *tree, int from, int to, unsigned depth,
+                          struct err *err);
 
 static int farm_subdirectory(struct image_tree *tree, int from, int to, const char *name,
                              mode_t mode, unsigned depth, struct err *err)
@@ -44,7 +45,8 @@ static int farm_entry(struct image_tree *tree, int from, int to, const char *nam
     return image_tree_link(from, to, name, &st, err);
 }
 
-static int farm_directory(struct image_tree *tree, int from, int to, unsigned depth, struct err *err)
+static int farm_directory(struct image_tree *tree, int from, int to, unsigned depth,
+                          struct err *err)
 {
     if (depth > FARM_DEPTH_MAX)
         return err_set(err, -ELOOP, "directories nested too deeply");
@@ -85,7 +87,8 @@ static int farm_top(struct image_tree *tree, const char *path, struct err *err)
 
 int image_farm_build(struct image_tree *tree, struct err *err)
 {
-    static const char *const tops[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+    static const char *const tops[] = {"/usr",   "/bin",   "/sbin",  "/lib",
+                                       "/lib32", "/lib64", "/libx32"};
     for (size_t i = 0; i < sizeof tops / sizeof tops[0]; i++) {
         int status = farm_top(tree, tops[i], err);
         if (status < 0)

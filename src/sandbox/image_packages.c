@@ -1,7 +1,7 @@
 /*
- * What the installed packages own outside /usr, from dpkg's database: empty directories, links, their
- * unmodified configuration files (a modified one may hold a secret), and the database itself, so that
- * dpkg and apt work inside.
+ * What the installed packages own outside /usr, from dpkg's database: empty directories, links,
+ * their unmodified configuration files (a modified one may hold a secret), and the database itself,
+ * so that dpkg and apt work inside.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -20,9 +20,9 @@ static const char database[] = "/var/lib/dpkg";
 /* Whether a package's PATH is left to others: the farm, the sandbox's own mounts, other people. */
 static bool is_elsewhere(const char *path)
 {
-    static const char *const others[] = {"/usr", "/bin",  "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-                                         "/dev", "/proc", "/sys",  "/run", "/tmp",   "/home",  "/root",
-                                         "/boot"};
+    static const char *const others[] = {"/usr",   "/bin",    "/sbin", "/lib",  "/lib32",
+                                         "/lib64", "/libx32", "/dev",  "/proc", "/sys",
+                                         "/run",   "/tmp",    "/home", "/root", "/boot"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         size_t len = strlen(others[i]);
         if (!strncmp(path, others[i], len) && (path[len] == '/' || path[len] == '\0'))

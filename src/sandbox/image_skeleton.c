@@ -17,16 +17,36 @@ static const struct {
     mode_t mode;
     uid_t uid;
 } directories[] = {
-    {"/boot", 0755, 0},         {"/dev", 0755, 0},          {"/etc", 0755, 0},
-    {"/home", 0755, 0},         {"/media", 0755, 0},        {"/mnt", 0755, 0},
-    {"/opt", 0755, 0},          {"/proc", 0555, 0},         {"/root", 0700, 0},
-    {"/run", 0755, 0},          {"/srv", 0755, 0},          {"/sys", 0555, 0},
-    {"/tmp", 01777, 0},         {"/var", 0755, 0},          {"/var/tmp", 01777, 0},
-    {"/var/lib", 0755, 0},      {"/var/cache", 0755, 0},    {"/var/log", 0755, 0},
-    {"/usr/local", 0755, 0},    {"/usr/local/bin", 0755, 0}, {"/usr/local/etc", 0755, 0},
-    {"/usr/local/games", 0755, 0}, {"/usr/local/include", 0755, 0}, {"/usr/local/lib", 0755, 0},
-    {"/usr/local/sbin", 0755, 0}, {"/usr/local/share", 0755, 0}, {"/usr/local/src", 0755, 0},
-    {"/usr/src", 0755, 0},      {"/home/codex", 0755, SANDBOX_UID}, {"/workspace", 0755, SANDBOX_UID},
+    {"/boot", 0755, 0},
+    {"/dev", 0755, 0},
+    {"/etc", 0755, 0},
+    {"/home", 0755, 0},
+    {"/media", 0755, 0},
+    {"/mnt", 0755, 0},
+    {"/opt", 0755, 0},
+    {"/proc", 0555, 0},
+    {"/root", 0700, 0},
+    {"/run", 0755, 0},
+    {"/srv", 0755, 0},
+    {"/sys", 0555, 0},
+    {"/tmp", 01777, 0},
+    {"/var", 0755, 0},
+    {"/var/tmp", 01777, 0},
+    {"/var/lib", 0755, 0},
+    {"/var/cache", 0755, 0},
+    {"/var/log", 0755, 0},
+    {"/usr/local", 0755, 0},
+    {"/usr/local/bin", 0755, 0},
+    {"/usr/local/etc", 0755, 0},
+    {"/usr/local/games", 0755, 0},
+    {"/usr/local/include", 0755, 0},
+    {"/usr/local/lib", 0755, 0},
+    {"/usr/local/sbin", 0755, 0},
+    {"/usr/local/share", 0755, 0},
+    {"/usr/local/src", 0755, 0},
+    {"/usr/src", 0755, 0},
+    {"/home/codex", 0755, SANDBOX_UID},
+    {"/workspace", 0755, SANDBOX_UID},
     {"/var/lib/codex", 0700, 0}, /* the platform's own: codex-agent's journal */
 };
 
@@ -37,8 +57,9 @@ static const struct {
     {"/etc/hosts", "127.0.0.1 localhost codex\n::1 localhost ip6-localhost ip6-loopback\n"},
     /* Nothing answers there, so that a look-up fails at once instead of waiting for a timeout. */
     {"/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"},
-    {"/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
-                           "networks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\n"},
+    {"/etc/nsswitch.conf",
+     "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
+     "networks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\n"},
     {"/etc/timezone", "Etc/UTC\n"},
     {"/etc/machine-id", ""},
     {"/etc/fstab", ""},
@@ -54,13 +75,19 @@ static const struct {
 };
 
 /* Of the host, as they are: made by packages' scripts, so no package owns them. */
-static const char *const copies[] = {"/etc/ca-certificates.conf", "/etc/environment", "/etc/inputrc",
-                                     "/etc/ld.so.cache",          "/etc/locale.gen",  "/etc/networks",
-                                     "/etc/profile",              "/etc/shells",
-                                     "/etc/dpkg/origins/default", "/etc/python3/debian_config"};
-static const char *const copied_directories[] = {"/etc/alternatives", "/etc/ld.so.conf.d",
-                                                 "/etc/ssl/certs",    "/etc/ssl/certs/java",
-                                                 "/etc/fonts/conf.d", "/etc/xml", "/etc/sgml"};
+static const char *const copies[] = {"/etc/ca-certificates.conf",
+                                     "/etc/environment",
+                                     "/etc/inputrc",
+                                     "/etc/ld.so.cache",
+                                     "/etc/locale.gen",
+                                     "/etc/networks",
+                                     "/etc/profile",
+                                     "/etc/shells",
+                                     "/etc/dpkg/origins/default",
+                                     "/etc/python3/debian_config"};
+static const char *const copied_directories[] = {
+    "/etc/alternatives", "/etc/ld.so.conf.d", "/etc/ssl/certs", "/etc/ssl/certs/java",
+    "/etc/fonts/conf.d", "/etc/xml",          "/etc/sgml"};
 
 /*
  * The lines of the host's FILE (passwd or group) for system accounts: the id is the third field and
@@ -119,7 +146,8 @@ static int put_copies(struct image_tree *tree, struct err *err)
     int status = 0;
     for (size_t i = 0; i < sizeof copies / sizeof copies[0] && status == 0; i++)
         status = image_tree_copy(tree, copies[i], err);
-    for (size_t i = 0; i < sizeof copied_directories / sizeof copied_directories[0] && status == 0; i++)
+    for (size_t i = 0; i < sizeof copied_directories / sizeof copied_directories[0] && status == 0;
+         i++)
         status = image_tree_copy_entries(tree, copied_directories[i], err);
     return status;
 }

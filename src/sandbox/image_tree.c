@@ -63,8 +63,8 @@ int image_tree_open_parent(struct image_tree *tree, const char *path, const char
     return fd < 0 ? err_errno(err, "cannot open '%s' in the image", parent) : fd;
 }
 
-int image_tree_make_dir(struct image_tree *tree, const char *path, mode_t mode, uid_t uid, gid_t gid,
-                        struct err *err)
+int image_tree_make_dir(struct image_tree *tree, const char *path, mode_t mode, uid_t uid,
+                        gid_t gid, struct err *err)
 {
     const char *name;
     AUTO_FD int parent = image_tree_open_parent(tree, path, &name, err);
@@ -73,7 +73,8 @@ int image_tree_make_dir(struct image_tree *tree, const char *path, mode_t mode, 
     if (mkdirat(parent, name, 0700) < 0)
         return errno == EEXIST ? 0 : err_errno(err, "cannot create '%s' in the image", path);
     /* chown first: it clears the setgid bit. */
-    if (fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(parent, name, mode, 0) < 0)
+    if (fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(parent, name, mode, 0) < 0)
         return err_errno(err, "cannot set the mode of '%s' in the image", path);
     image_tree_count(tree);
     return 0;
@@ -111,7 +112,8 @@ int image_tree_write(struct image_tree *tree, const char *path, mode_t mode, uid
 /* The bytes of IN (SIZE of them) as the new file NAME in TO_DIR. */
 static int copy_bytes(int in, int to_dir, const char *name, const struct stat *st, struct err *err)
 {
-    AUTO_FD int out = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    AUTO_FD int out =
+        openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return errno == EEXIST ? 0 : err_errno(err, "cannot create '%s' in the image", name);
     for (off_t left = st->st_size; left > 0;) {

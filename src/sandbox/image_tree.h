@@ -30,15 +30,15 @@ bool image_tree_is_public(const struct stat *st);
 int image_tree_link(int from_dir, int to_dir, const char *name, const struct stat *st,
                     struct err *err);
 
-/* An independent copy of the regular file or symbolic link PATH, with mode and owner. What is missing
- * or not public is left out quietly. */
+/* An independent copy of the regular file or symbolic link PATH, with mode and owner. What is
+ * missing or not public is left out quietly. */
 int image_tree_copy(struct image_tree *tree, const char *path, struct err *err);
 
 /* The same for every entry (not directory) right below the directory PATH. */
 int image_tree_copy_entries(struct image_tree *tree, const char *path, struct err *err);
 
-int image_tree_make_dir(struct image_tree *tree, const char *path, mode_t mode, uid_t uid, gid_t gid,
-                        struct err *err);
+int image_tree_make_dir(struct image_tree *tree, const char *path, mode_t mode, uid_t uid,
+                        gid_t gid, struct err *err);
 int image_tree_make_link(struct image_tree *tree, const char *path, const char *target,
                          struct err *err);
 int image_tree_write(struct image_tree *tree, const char *path, mode_t mode, uid_t uid, gid_t gid,

@@ -27,7 +27,8 @@ int mounts_make_private(const char *directory, size_t size_bytes, struct err *er
         return status;
     if (unshare(CLONE_NEWNS) < 0)
         return err_errno(err, "cannot make a mount namespace");
-    /* Ours stay ours; what the host mounts and unmounts later still comes in, so that we keep no disk busy. */
+    /* Ours stay ours; what the host mounts and unmounts later still comes in, so that we keep no
+     * disk busy. */
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return err_errno(err, "cannot make the mounts private");
     char options[64];
@@ -70,9 +71,11 @@ int mounts_open_ids(const struct mounts_ids *ids, struct err *err)
     return fd;
 }
 
-int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only, struct err *err)
+int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only,
+                         struct err *err)
 {
-    AUTO_FD int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    AUTO_FD int tree =
+        open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
         return err_errno(err, "cannot open '%s'", from);
     struct mount_attr attributes = {
@@ -91,7 +94,8 @@ int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read
 
 int mounts_bind_read_only(const char *from, const char *to, struct err *err)
 {
-    AUTO_FD int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    AUTO_FD int tree =
+        open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
         return err_errno(err, "cannot open '%s'", from);
     struct mount_attr attributes = {
@@ -104,9 +108,9 @@ int mounts_bind_read_only(const char *from, const char *to, struct err *err)
 }
 
 /*
- * overlayfs makes its own work directory with the ids of who mounts it, and uses his rights ever after. Those have
- * to be ids that the idmapped upper layer can store: the sandbox's root. Without SECBIT_NO_SETUID_FIXUP the kernel
- * would take the file capabilities away together with fsuid 0.
+ * overlayfs makes its own work directory with the ids of who mounts it, and uses his rights ever
+ * after. Those have to be ids that the idmapped upper layer can store: the sandbox's root. Without
+ * SECBIT_NO_SETUID_FIXUP the kernel would take the file capabilities away together with fsuid 0.
  */
 static int mount_as(uid_t owner, const char *target, const char *options, struct err *err)
 {
@@ -155,7 +159,8 @@ int mounts_check_directories(const char *root, const char *const *names, struct 
         AUTO_FD int fd = (int)syscall(SYS_openat2, dir, *names, &how, sizeof how);
         if (fd < 0)
             return err_set(err, ERR_SANDBOX,
-                           "/%s in the sandbox's files is not a plain directory: start refused", *names);
+                           "/%s in the sandbox's files is not a plain directory: start refused",
+                           *names);
     }
     return 0;
 }

@@ -1,9 +1,10 @@
 /*
  * A sandbox from nothing to a waiting process 1, and back.
  *
- * Files of one, in the program's private directory: PRIVATE/<n>/{config.json, root, lower, top, …}. The mounts
- * `lower` (the image) and `top` (what holds the writable layer) carry the sandbox's ids; the overlay of both is
- * mounted on `root`, after which they are only needed by it and are detached.
+ * Files of one, in the program's private directory: PRIVATE/<n>/{config.json, root, lower, top, …}.
+ * The mounts `lower` (the image) and `top` (what holds the writable layer) carry the sandbox's ids;
+ * the overlay of both is mounted on `root`, after which they are only needed by it and are
+ * detached.
  */
 #include "sandbox/sandbox.h"
 
@@ -42,7 +43,8 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     snprintf(sandbox->directory, sizeof sandbox->directory, "%s/private/%u", SANDBOX_RUN_DIR,
              host->count++);
     snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
-    snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT, options->name);
+    snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
+             options->name);
     sandbox->crun.program = host->runtime;
     snprintf(sandbox->crun.state, sizeof sandbox->crun.state, "%s/crun", sandbox->directory);
     snprintf(sandbox->crun.log, sizeof sandbox->crun.log, "%s/log", sandbox->directory);
@@ -78,7 +80,8 @@ static int make_layer(const struct sandbox_options *options, struct err *err)
     return status < 0 ? status : make_dir(join(path, options->directory, "work"), 0700, err);
 }
 
-static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err)
+static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options,
+                      struct err *err)
 {
     char lower[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
     join(lower, sandbox->directory, "lower");
@@ -92,7 +95,9 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
     const struct mounts_ids ids = {.host = sandbox->range.base, .count = UID_RANGE_SIZE};
     AUTO_FD int ids_fd = status < 0 ? -1 : mounts_open_ids(&ids, err);
     if (status == 0)
-        status = ids_fd < 0 ? ids_fd : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
+        status = ids_fd < 0
+                     ? ids_fd
+                     : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
     if (status == 0)
         status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
     if (status == 0)
@@ -105,7 +110,8 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
                                                          .volatile_ = !options->keep},
                                 err);
     mounts_detach(lower);
-    static const char *const mount_points[] = {"dev", "proc", "sys", "run", "tmp", "workspace", NULL};
+    static const char *const mount_points[] = {"dev", "proc",      "sys", "run",
+                                               "tmp", "workspace", NULL};
     return status < 0 ? status : mounts_check_directories(root, mount_points, err);
 }
 
@@ -118,12 +124,14 @@ static int make_workspace_layer(const struct sandbox_options *options, mode_t mo
     int status = make_dir(upper, 0755, err);
     if (status == 0)
         status = make_dir(work, 0700, err);
-    if (status == 0 && (chown(upper, SANDBOX_UID, SANDBOX_UID) < 0 || chmod(upper, mode & 0777) < 0))
+    if (status == 0 &&
+        (chown(upper, SANDBOX_UID, SANDBOX_UID) < 0 || chmod(upper, mode & 0777) < 0))
         status = err_errno(err, "cannot prepare '%s'", upper);
     return status;
 }
 
-/* Whoever owns the directory is uid 1000 inside; nobody else's files can be made or taken over there. */
+/* Whoever owns the directory is uid 1000 inside; nobody else's files can be made or taken over
+ * there. */
 static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options *options,
                            struct err *err)
 {
@@ -166,7 +174,8 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     return status;
 }
 
-static int write_config(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err)
+static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
+                        struct err *err)
 {
     char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
     join(workspace, sandbox->directory, "workspace");
@@ -214,9 +223,11 @@ static void init_ended(void *arg, pid_t pid, int wait_status)
 /* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
 static int run_create(struct sandbox *sandbox, const char *pid_file, struct err *err)
 {
-    const char *const args[] = {"--bundle", sandbox->directory, "--pid-file", pid_file, sandbox->id, NULL};
-    /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives up its own rights:
-     * that must not be the host's /dev/null. An empty sealed file gives and takes as little. */
+    const char *const args[] = {"--bundle", sandbox->directory, "--pid-file",
+                                pid_file,   sandbox->id,        NULL};
+    /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
+     * up its own rights: that must not be the host's /dev/null. An empty sealed file gives and
+     * takes as little. */
     AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
     if (nothing < 0)
         return nothing;
@@ -284,8 +295,8 @@ int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
 }
 
 /*
- * `crun start` returns before process 1 has left crun for its own program; until then no step can join its namespaces (the
- * kernel takes it for a process of the host).
+ * `crun start` returns before process 1 has left crun for its own program; until then no step can
+ * join its namespaces (the kernel takes it for a process of the host).
  */
 static int wait_until_ready(struct sandbox *sandbox, struct err *err)
 {
@@ -327,8 +338,9 @@ void sandbox_kill(struct sandbox *sandbox)
 }
 
 /*
- * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has been reaped, and steps
- * are our children, not its; so are those that crun has left us without a word.
+ * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has
+ * been reaped, and steps are our children, not its; so are those that crun has left us without a
+ * word.
  */
 static void reap_all(struct sandbox *sandbox, int64_t deadline_ms)
 {

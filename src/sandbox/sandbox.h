@@ -1,13 +1,15 @@
 /*
- * Sandboxes: OCI containers by crun, over an overlay on the host image, with a uid range, cgroups and
- * namespaces of their own, a seccomp policy, and no way out but listeners that we make.
+ * Sandboxes: OCI containers by crun, over an overlay on the host image, with a uid range, cgroups
+ * and namespaces of their own, a seccomp policy, and no way out but listeners that we make.
  *
- * A program opens one sandbox_host, which gives it a private mount namespace, and then any number of
- * sandboxes. Starting one blocks (about 30 ms); the steps in it are children that the event loop waits for. The
- * program must be a subreaper (sandbox_host_open makes it one) and use loop_reap_orphans().
+ * A program opens one sandbox_host, which gives it a private mount namespace, and then any number
+ * of sandboxes. Starting one blocks (about 30 ms); the steps in it are children that the event loop
+ * waits for. The program must be a subreaper (sandbox_host_open makes it one) and use
+ * loop_reap_orphans().
  *
- * The life of one: sandbox_create, sandbox_listen, sandbox_start, sandbox_exec…, sandbox_free. Whatever fails half-way,
- * sandbox_free leaves no process, mount, cgroup or file but `directory`, which belongs to the caller.
+ * The life of one: sandbox_create, sandbox_listen, sandbox_start, sandbox_exec…, sandbox_free.
+ * Whatever fails half-way, sandbox_free leaves no process, mount, cgroup or file but `directory`,
+ * which belongs to the caller.
  */
 #ifndef CODEX_SANDBOX_SANDBOX_H
 #define CODEX_SANDBOX_SANDBOX_H
@@ -29,8 +31,8 @@ enum { SANDBOX_UID = 1000 };
 /* Where all servers of a machine meet: uid ranges, and the mount point of private directories. */
 #define SANDBOX_RUN_DIR "/run/codex"
 
-/* codex-agent inside a sandbox. Its directory is a mount, so that not even container root can put another one in
- * its place. */
+/* codex-agent inside a sandbox. Its directory is a mount, so that not even container root can put
+ * another one in its place. */
 #define SANDBOX_AGENT_DIR "/run/codex"
 #define SANDBOX_AGENT     SANDBOX_AGENT_DIR "/codex-agent"
 
@@ -49,10 +51,11 @@ struct sandbox_limits {
 };
 
 struct sandbox_host_options {
-    const char *images;  /* directory of images */
-    const char *runtime; /* crun: a name in PATH, or a path */
-    const char *agent;   /* codex-agent on the host: a path, whose last component is that name */
-    bool agent_is_shared; /* its directory holds nothing else, and can be mounted; else it is copied */
+    const char *images;   /* directory of images */
+    const char *runtime;  /* crun: a name in PATH, or a path */
+    const char *agent;    /* codex-agent on the host: a path, whose last component is that name */
+    bool agent_is_shared; /* its directory holds nothing else, and can be mounted; else it is copied
+                           */
     image_progress_fn *progress; /* while the image is made; NULL: none */
     void *progress_arg;
 };
@@ -63,10 +66,11 @@ struct sandbox_host {
     struct image image;
     const char *runtime;
     char agent_dir[PATH_MAX]; /* in the private directory */
-    unsigned count;       /* sandboxes so far */
+    unsigned count;           /* sandboxes so far */
 };
 
-/* Fills HOST. The options' strings must outlive it. Gives this process a mount namespace of its own. */
+/* Fills HOST. The options' strings must outlive it. Gives this process a mount namespace of its
+ * own. */
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
                       const struct sandbox_host_options *options, struct err *err);
 void sandbox_host_release(struct sandbox_host *host);
@@ -83,8 +87,8 @@ struct sandbox_workspace {
 
 struct sandbox_options {
     const char *name;      /* unique on this machine: [a-z0-9-]; names the cgroups */
-    const char *directory; /* for the writable layer, made when it is not there; what is in it is found
-                              again. Its parent is 0700: files in it have root's real id */
+    const char *directory; /* for the writable layer, made when it is not there; what is in it is
+                              found again. Its parent is 0700: files in it have root's real id */
     bool keep;             /* the layer has to survive a crash of the machine */
     struct sandbox_limits limits;
     struct sandbox_workspace workspace;
@@ -96,14 +100,14 @@ struct sandbox;
 struct sandbox *sandbox_create(struct sandbox_host *host, const struct sandbox_options *options,
                                struct err *err);
 
-/* A socket that listens on 127.0.0.1:PORT in the sandbox; the caller closes it. The sandbox's network ends only
- * when all such sockets are closed. */
+/* A socket that listens on 127.0.0.1:PORT in the sandbox; the caller closes it. The sandbox's
+ * network ends only when all such sockets are closed. */
 int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err);
 
 int sandbox_start(struct sandbox *sandbox, struct err *err);
 
-/* Kill what is in it, give everything back, free it. NULL is fine. What cannot be removed is told in ERR
- * (negative), and is left to the next clean-up. */
+/* Kill what is in it, give everything back, free it. NULL is fine. What cannot be removed is told
+ * in ERR (negative), and is left to the next clean-up. */
 int sandbox_free(struct sandbox *sandbox, struct err *err);
 
 /* End every process in it, at once. The steps' callbacks come from the loop. */
@@ -113,10 +117,10 @@ bool sandbox_is_alive(const struct sandbox *sandbox);
 
 /* What a step may do. */
 enum sandbox_profile {
-    SANDBOX_AS_USER,  /* uid 1000, no capability */
-    SANDBOX_AS_AGENT, /* container root with SETUID, SETGID, KILL */
+    SANDBOX_AS_USER,     /* uid 1000, no capability */
+    SANDBOX_AS_AGENT,    /* container root with SETUID, SETGID, KILL */
     SANDBOX_AS_ARCHIVER, /* container root with DAC_READ_SEARCH */
-    SANDBOX_AS_ROOT,  /* container root with what installing packages needs */
+    SANDBOX_AS_ROOT,     /* container root with what installing packages needs */
 };
 
 struct sandbox_fd {
@@ -133,9 +137,9 @@ struct sandbox_step {
     const char *cwd;
     const struct sandbox_fd *fds;
     size_t fds_count;
-    int64_t timeout_ms; /* the step is killed then; 0: none */
-    const char *console; /* a Unix socket: crun sends it the master of a pty, which is then the step's
-                            0, 1 and 2. NULL: no terminal */
+    int64_t timeout_ms;  /* the step is killed then; 0: none */
+    const char *console; /* a Unix socket: crun sends it the master of a pty, which is then the
+                            step's 0, 1 and 2. NULL: no terminal */
 };
 
 enum sandbox_end {
@@ -155,8 +159,8 @@ struct sandbox_result {
 
 typedef void sandbox_step_fn(void *arg, const struct sandbox_result *result);
 
-/* Start a step; FN is called once from the loop when it has ended, also when the sandbox is killed, but not after
- * sandbox_free. Returns its pid, which is valid until then. */
+/* Start a step; FN is called once from the loop when it has ended, also when the sandbox is killed,
+ * but not after sandbox_free. Returns its pid, which is valid until then. */
 pid_t sandbox_exec(struct sandbox *sandbox, const struct sandbox_step *step, sandbox_step_fn *fn,
                    void *arg, struct err *err);
 

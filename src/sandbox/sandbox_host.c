@@ -32,10 +32,11 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
 }
 
 /*
- * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host. The spawner's directory is
- * mounted, so that all its runners share the pages. Else it is a copy.
+ * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host.
+ * The spawner's directory is mounted, so that all its runners share the pages. Else it is a copy.
  */
-static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options, struct err *err)
+static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options,
+                       struct err *err)
 {
     snprintf(host->agent_dir, sizeof host->agent_dir, "%s/private/agent", SANDBOX_RUN_DIR);
     if (mkdir(host->agent_dir, 0755) < 0)
@@ -65,7 +66,8 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
         return status;
     if (access(options->agent, X_OK) < 0)
         return err_errno(err, "cannot use '%s'", options->agent);
-    status = image_open(&host->image, options->images, options->progress, options->progress_arg, err);
+    status =
+        image_open(&host->image, options->images, options->progress, options->progress_arg, err);
     if (status == 0)
         status = mounts_make_private(SANDBOX_RUN_DIR "/private", PRIVATE_SIZE, err);
     return status < 0 ? status : place_agent(host, options, err);

@@ -102,8 +102,8 @@ static int write_process(struct sandbox *sandbox, const struct sandbox_step *ste
     return io_write_all(fd, process.data, process.len, err);
 }
 
-/* So that /dev/stdout and its like can be opened, a pipe has to belong to who runs the step. Files of the host
- * stay whose they are. */
+/* So that /dev/stdout and its like can be opened, a pipe has to belong to who runs the step. Files
+ * of the host stay whose they are. */
 static void give_pipes(const struct sandbox *sandbox, const struct sandbox_step *step)
 {
     uid_t owner = sandbox->range.base + (step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0);
@@ -116,11 +116,13 @@ static void give_pipes(const struct sandbox *sandbox, const struct sandbox_step 
 }
 
 /*
- * The step's descriptors in FDS, and how many from 3 on crun has to leave open: it takes no list. What is free among them
- * gets NOTHING, an empty file: crun 1.8.1 would leave there what it happens to open itself, such as its log.
+ * The step's descriptors in FDS, and how many from 3 on crun has to leave open: it takes no list.
+ * What is free among them gets NOTHING, an empty file: crun 1.8.1 would leave there what it happens
+ * to open itself, such as its log.
  */
-static int place_fds(const struct sandbox_step *step, int nothing, struct process_fd fds[SANDBOX_STEP_FDS],
-                     size_t *count, unsigned *preserved, struct err *err)
+static int place_fds(const struct sandbox_step *step, int nothing,
+                     struct process_fd fds[SANDBOX_STEP_FDS], size_t *count, unsigned *preserved,
+                     struct err *err)
 {
     int from[SANDBOX_STEP_FDS], highest = 2;
     for (int to = 0; to < SANDBOX_STEP_FDS; to++)

@@ -3,9 +3,10 @@
  * neither parses a policy nor links libseccomp.
  *
  * The policy starts from moby's default profile (what Docker gives to a container without
- * capabilities) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd, handles,
- * AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every architecture but the native one,
- * whose 32-bit socketcall() would walk around the filter on socket().
+ * capabilities) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
+ * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every
+ * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
+ * socket().
  *
  * Refused calls get EPERM. clone3, and calls that are newer than this policy, get ENOSYS: programs
  * then fall back on the older call, whose arguments can be seen.
@@ -35,7 +36,8 @@ enum { NATIVE_ARCH = AUDIT_ARCH_AARCH64 };
 #error "no sandbox policy for this architecture yet"
 #endif
 
-/* set_mempolicy_home_node of Linux 5.17: what came later is answered as if the kernel were older. */
+/* set_mempolicy_home_node of Linux 5.17: what came later is answered as if the kernel were older.
+ */
 enum { NEWEST_CALL = 450, POLICY_MAX = 4096 };
 
 static void check(int status, const char *what)
@@ -69,10 +71,11 @@ static void allow_sockets(scmp_filter_ctx policy)
         check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                                is(0, SCMP_CMP_EQ, (scmp_datum_t)families[i])),
               "socket");
-    /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs; groupadd and
-     * its like go on without auditing when the kernel has none, but not when it refuses. */
-    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, is(0, SCMP_CMP_EQ, AF_NETLINK),
-                           is(2, SCMP_CMP_EQ, 0)),
+    /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs;
+     * groupadd and its like go on without auditing when the kernel has none, but not when it
+     * refuses. */
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                           is(0, SCMP_CMP_EQ, AF_NETLINK), is(2, SCMP_CMP_EQ, 0)),
           "socket");
     check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2,
                            is(0, SCMP_CMP_EQ, AF_NETLINK), is(2, SCMP_CMP_NE, 0)),
@@ -84,8 +87,9 @@ static void allow_sockets(scmp_filter_ctx policy)
 
 static void allow_by_argument(scmp_filter_ctx policy)
 {
-    static const scmp_datum_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                           CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+    static const scmp_datum_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+                                           CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+                                           CLONE_NEWCGROUP;
     check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                            is(0, SCMP_CMP_MASKED_EQ, namespaces)),
           "clone");
@@ -123,8 +127,9 @@ static size_t generate(struct sock_filter *out, size_t max)
 }
 
 /*
- * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of the lower half of ioctl's
- * request, which is all that the kernel looks at (comparing the whole let TIOCSTI through with a high bit set).
+ * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of the lower
+ * half of ioctl's request, which is all that the kernel looks at (comparing the whole let TIOCSTI
+ * through with a high bit set).
  */
 static size_t prepend_own(struct sock_filter *out)
 {
@@ -133,7 +138,8 @@ static size_t prepend_own(struct sock_filter *out)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 9),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        /* x32 numbers have bit 30: left to libseccomp, which kills them as another architecture's. */
+        /* x32 numbers have bit 30: left to libseccomp, which kills them as another architecture's.
+         */
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 7, 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
@@ -153,7 +159,8 @@ static void print_base64(const unsigned char *bytes, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
-        uint32_t three = (uint32_t)bytes[i] << 16 | (i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0) |
+        uint32_t three = (uint32_t)bytes[i] << 16 |
+                         (i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0) |
                          (i + 2 < len ? bytes[i + 2] : 0);
         if (i % 72 == 0)
             printf("%s\n    \"", i ? "\"" : "");

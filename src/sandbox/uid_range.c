@@ -9,8 +9,9 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-/* An open-file-description lock: it belongs to this descriptor, not to the process, so two sandboxes of
- * one process exclude each other too, and closing another descriptor of the file drops nothing. */
+/* An open-file-description lock: it belongs to this descriptor, not to the process, so two
+ * sandboxes of one process exclude each other too, and closing another descriptor of the file drops
+ * nothing. */
 static int lock_byte(int fd, off_t at)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
@@ -24,12 +25,12 @@ int uid_range_take(struct uid_range *range, const char *directory, struct err *e
     if (status < 0)
         return status;
     AUTO_FD int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD int fd = dir < 0 ? -1
-                             : openat(dir, "uid-ranges", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    AUTO_FD int fd =
+        dir < 0 ? -1 : openat(dir, "uid-ranges", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "cannot open '%s/uid-ranges'", directory);
-    /* Starting anywhere keeps the number of tries small, and makes it unlikely that a range is used again
-     * right after its last owner. */
+    /* Starting anywhere keeps the number of tries small, and makes it unlikely that a range is used
+     * again right after its last owner. */
     uint32_t start;
     if (getrandom(&start, sizeof start, 0) != (ssize_t)sizeof start)
         return err_errno(err, "cannot get random bytes");

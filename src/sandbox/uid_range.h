@@ -1,7 +1,7 @@
 /*
- * The uid and gid range of a sandbox: 65536 ids that no other live sandbox of this machine has, whoever
- * started it. A range is taken by locking its byte in a file that all servers share; the kernel gives it
- * back when the owner closes the descriptor, or dies.
+ * The uid and gid range of a sandbox: 65536 ids that no other live sandbox of this machine has,
+ * whoever started it. A range is taken by locking its byte in a file that all servers share; the
+ * kernel gives it back when the owner closes the descriptor, or dies.
  */
 #ifndef CODEX_SANDBOX_UID_RANGE_H
 #define CODEX_SANDBOX_UID_RANGE_H
@@ -12,8 +12,8 @@
 
 enum {
     UID_RANGE_SIZE = 65536,
-    /* Above what systemd-nspawn picks from (0x00080000 to 0x6fffffff, systemd's UIDS-GIDS.md) and below
-     * 2^31, where some programs go wrong. */
+    /* Above what systemd-nspawn picks from (0x00080000 to 0x6fffffff, systemd's UIDS-GIDS.md) and
+     * below 2^31, where some programs go wrong. */
     UID_RANGE_FIRST = 0x70000000,
     UID_RANGE_COUNT = 4094,
 };

@@ -290,7 +290,9 @@ def test_another_spawner_finds_and_cancels_a_run_that_it_did_not_start(spawner):
     spawner.start_spawner()
     task.cancel()
     report = spawner.receive(RUN_ENDED)
-    assert (report.name.task.decode(), report.name.attempt, report.wait_status) == (task.name, 1, -1)
+    name = report.name
+    assert (name.task.decode(), name.turn, name.attempt, name.run) == (task.name, 1, 1, 1)
+    assert report.wait_status == -1
     assert task.ended()["outcome"] == CANCELLED
     assert first.wait(timeout=30) == 0
 

@@ -1,6 +1,7 @@
 /*
- * Stands for codex-agent in tests of the runner: its init is the real one; every other part runs a function of the bash
- * script on descriptor 0: step_<part>. So a test writes what each step does, instead of a task.json.
+ * Stands for codex-agent in tests of the runner: its init is the real one; every other part runs a
+ * function of the bash script on descriptor 0: step_<part>. So a test writes what each step does,
+ * instead of a task.json.
  */
 #include <stdio.h>
 #include <string.h>

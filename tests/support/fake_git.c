@@ -1,4 +1,5 @@
-/* Stands for codex-git in tests of the spawner: its first argument is Python to run, the others are its arguments. */
+/* Stands for codex-git in tests of the spawner: its first argument is Python to run, the others are
+ * its arguments. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

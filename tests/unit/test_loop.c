@@ -78,7 +78,8 @@ static void a_source_removed_in_the_same_round_is_not_called(void **state)
     struct seen seen = {.loop = loop_new(NULL)};
     int a[2], b[2];
     assert_int_equal(pipe(a) + pipe(b), 0);
-    struct loop_source *first = loop_add_fd(seen.loop, a[0], EPOLLIN, remove_the_other, &seen, NULL);
+    struct loop_source *first =
+        loop_add_fd(seen.loop, a[0], EPOLLIN, remove_the_other, &seen, NULL);
     seen.other = loop_add_fd(seen.loop, b[0], EPOLLIN, remove_the_other, &seen, NULL);
     assert_int_equal(write(a[1], "x", 1) + write(b[1], "x", 1), 2);
     /* Whichever comes first removes `other`; if it was `other` itself, nothing is left to free. */

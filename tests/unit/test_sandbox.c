@@ -32,7 +32,8 @@ static int remove_directory(void **state)
     return io_remove_tree_at(AT_FDCWD, directory, NULL);
 }
 
-static const struct sandbox_limits limits = {.memory_bytes = 1ULL << 30, .cpu_milli = 1500, .pids = 100};
+static const struct sandbox_limits limits = {
+    .memory_bytes = 1ULL << 30, .cpu_milli = 1500, .pids = 100};
 
 static void the_configuration_is_json_whatever_the_names_are(void **state)
 {
@@ -111,7 +112,8 @@ static void uid_ranges_do_not_overlap_and_come_back(void **state)
     /* The last one that is left is found. */
     AUTO_FREE char *path = str_format("%s/uid-ranges", directory);
     AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = UID_RANGE_COUNT};
+    struct flock all = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = UID_RANGE_COUNT};
     assert_int_equal(fcntl(fd, F_OFD_SETLK, &all), 0);
     assert_int_equal(uid_range_take(&ranges[0], directory, &err), 0);
     assert_int_equal(ranges[0].base, UID_RANGE_FIRST);
@@ -157,7 +159,8 @@ static void a_host_that_lacks_a_controller_is_told_which(void **state)
     assert_int_equal(cgroup_host_check(&none, &err), ERR_SANDBOX);
     assert_non_null(strstr(err.message, "memory"));
     /* hybrid, with a controller left on the v2 tree */
-    struct cgroup_host hybrid = {.count = 1, .memory = 0, .pids = 0, .unified = 0, .v1_memory = true};
+    struct cgroup_host hybrid = {
+        .count = 1, .memory = 0, .pids = 0, .unified = 0, .v1_memory = true};
     strcpy(hybrid.mounts[0], directory);
     AUTO_FREE char *controllers = str_format("%s/cgroup.controllers", directory);
     write_text(controllers, "hugetlb misc\n");
@@ -177,7 +180,8 @@ static void groups_are_found_once_and_removed_with_their_children(void **state)
 {
     struct cgroup_host host = {.count = 2, .memory = -1, .pids = -1, .unified = -1};
     struct err err;
-    const char *const made[] = {"a/codex/p-1/child/child", "a/codex/q-1", "b/codex/p-1", "b/codex/p-2"};
+    const char *const made[] = {"a/codex/p-1/child/child", "a/codex/q-1", "b/codex/p-1",
+                                "b/codex/p-2"};
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         AUTO_FREE char *path = str_format("%s/%s", directory, made[i]);
         assert_int_equal(io_make_dirs(path, 0755, &err), 0);
@@ -199,10 +203,10 @@ static void one_process_at_a_time_has_a_run(void **state)
     struct err err;
     assert_int_equal(run_dir_take(&dir, directory, "task-abc123-1", 0, &err), 0);
     assert_true(run_dir_is_over(&dir));
-    assert_int_equal(run_dir_write_status(&dir,
-                                          &(struct run_status){.phase = "working", .keep_workspace = true},
-                                          &err),
-                     0);
+    assert_int_equal(
+        run_dir_write_status(&dir, &(struct run_status){.phase = "working", .keep_workspace = true},
+                             &err),
+        0);
     assert_false(run_dir_is_over(&dir));
     pid_t pid = fork();
     if (pid == 0) {

@@ -131,7 +131,7 @@ class Task:
         self.directory.mkdir(exist_ok=True)
         self.script = script
         for name in ("base.bundle", "work.bundle", "archive"):
-            (self.directory / name).touch()
+            (self.directory / name).touch(mode=0o600)
         (self.directory / "base.bundle").write_text("base")
         self.run = 0
         self.options = options
