@@ -36,6 +36,7 @@ struct spawner_adopted {
     int pidfd;
     struct loop_source *source;
     char run_name[RUN_NAME_SIZE];
+    unsigned turn, run;
 };
 
 struct spawner {

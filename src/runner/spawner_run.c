@@ -205,9 +205,8 @@ static void adopted_ended(void *arg, uint32_t events)
     struct spawner *spawner = adopted->spawner;
     struct spawn_report report = {.wait_status = -1};
     bool is_task = parse_name(adopted->run_name, &report.name);
-    AUTO_FD int runs = open_runs(spawner);
-    if (runs >= 0)
-        run_dir_read_run(runs, adopted->run_name, &report.name.turn, &report.name.run);
+    report.name.turn = adopted->turn;
+    report.name.run = adopted->run;
     clean_after(spawner, adopted->run_name);
     if (is_task)
         spawner_report(spawner, SPAWN_RUN_ENDED, &report);
@@ -228,6 +227,10 @@ bool spawner_adopt_run(struct spawner *spawner, const char *name)
     *adopted =
         (struct spawner_adopted){.spawner = spawner, .next = spawner->adopted, .pidfd = pidfd};
     snprintf(adopted->run_name, sizeof adopted->run_name, "%s", name);
+    /* Now, because another spawner may have cleaned up first when the runner has ended. */
+    AUTO_FD int runs = open_runs(spawner);
+    if (runs >= 0)
+        run_dir_read_run(runs, name, &adopted->turn, &adopted->run);
     spawner->adopted = adopted;
     adopted->source = loop_add_fd(spawner->loop, pidfd, EPOLLIN, adopted_ended, adopted, NULL);
     return true;
