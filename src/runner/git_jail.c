@@ -72,6 +72,23 @@ static int make_directories(void)
     return touch("etc/passwd", "nobody:x:65534:65534:nobody:/tmp:/usr/sbin/nologin\n");
 }
 
+/* Without nodev, which would make them unusable. git wants random bytes for the names of its
+ * temporary files. */
+static int make_devices(void)
+{
+    static const char *const devices[] = {"dev/null", "dev/urandom"};
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
+        char on_host[32];
+        snprintf(on_host, sizeof on_host, "/%s", devices[i]);
+        int status = touch(devices[i], "");
+        if (status == 0 && mount(on_host, devices[i], NULL, MS_BIND, NULL) < 0)
+            status = -errno;
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
 /* Put the root together in the current directory, a tmpfs. */
 static int make_root(const struct jail *jail)
 {
@@ -85,10 +102,7 @@ static int make_root(const struct jail *jail)
     if (status == 0)
         status = bind(jail->program, "codex-git", MS_RDONLY);
     if (status == 0)
-        status = touch("dev/null", "");
-    /* Without nodev, which would make it unusable. */
-    if (status == 0 && mount("/dev/null", "dev/null", NULL, MS_BIND, NULL) < 0)
-        status = -errno;
+        status = make_devices();
     if (status == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         status = -errno;
     return status;

@@ -88,6 +88,25 @@ os.symlink("/etc", "link"); os.mkdir("d", 0); os.mkfifo("fifo")
     assert len(list((spawner.state / "scratch").glob("*/*"))) == 0
 
 
+def test_git_works_in_its_cage(spawner):
+    status, out = run_git(spawner, """
+import subprocess
+def git(*words, **options):
+    done = subprocess.run(["git", *words], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+git("init", "--quiet", "--bare", "r.git")
+blob = git("-C", "r.git", "hash-object", "-w", "--stdin", input="text")
+tree = git("-C", "r.git", "mktree", input=f"100644 blob {blob}\\tname\\n")
+commit = git("-C", "r.git", "-c", "user.name=T", "-c", "user.email=t@t", "commit-tree", "-m", "one", tree)
+git("-C", "r.git", "update-ref", "refs/heads/main", commit)
+git("-C", "r.git", "bundle", "create", "/tmp/b", "main")
+git("clone", "--quiet", "--bare", "/tmp/b", "again.git")
+print(git("-C", "again.git", "log", "--format=%s"))
+""")
+    assert (status, out) == (0, "one\n"), out
+
+
 def test_git_gets_just_its_descriptors_and_arguments(spawner):
     data = os.memfd_create("in")
     os.write(data, b"bundle")
