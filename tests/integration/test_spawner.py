@@ -102,7 +102,7 @@ commit = git("-C", "r.git", "-c", "user.name=T", "-c", "user.email=t@t", "commit
 git("-C", "r.git", "update-ref", "refs/heads/main", commit)
 git("-C", "r.git", "bundle", "create", "/tmp/b", "main")
 git("clone", "--quiet", "--bare", "/tmp/b", "again.git")
-print(git("-C", "again.git", "log", "--format=%s"))
+print(git("-C", "again.git", "log", "--format=%s", "main"))
 """)
     assert (status, out) == (0, "one\n"), out
 
