@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -246,6 +247,7 @@ int main(int argc, char **argv)
                  {"--spawner", spawner_role},
                  {"--run", run_role}};
     log_open("codex-runner", false);
+    prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
         if (!strcmp(argv[1], roles[i].name))
             return roles[i].run(argc, argv);

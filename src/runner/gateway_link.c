@@ -27,6 +27,12 @@ void gateway_link_break(struct gateway_link *link, const char *why)
         return;
     link->broken = true;
     err_set(&link->err, -EPIPE, "no gateway: %s", why);
+    /* Nobody will read them: who writes into them shall not wait. */
+    for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++) {
+        if (link->streams[i].fd >= 0)
+            close(link->streams[i].fd);
+        link->streams[i].fd = -1;
+    }
 }
 
 /* One message, to the socket only. */
@@ -215,6 +221,10 @@ void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uin
 void gateway_link_stream(struct gateway_link *link, uint32_t phase, enum gateway_stream_kind kind,
                          int fd)
 {
+    if (link->broken) {
+        close(fd);
+        return;
+    }
     unsigned i = 0;
     while (i < GATEWAY_STREAMS_MAX && link->streams[i].fd >= 0)
         i++;
@@ -254,7 +264,7 @@ bool gateway_link_is_drained(const struct gateway_link *link)
 {
     for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
         if (link->streams[i].fd >= 0)
-            return link->broken; /* nobody reads them any more */
+            return false;
     return true;
 }
 

@@ -222,8 +222,8 @@ static int wait_for_end(struct running *self, struct err *err)
 {
     struct run *run = self->run;
     while (!self->ended || !is_complete(self)) {
-        if (run->gateway.broken && self->ended)
-            break;
+        if (run->gateway.broken && run->step > 0)
+            kill(run->step, SIGKILL); /* nothing that it does will be told */
         if (self->ended && self->lingered && gateway_link_is_drained(&run->gateway))
             break; /* a pipe that is still held open is cut off */
         if (self->ended && !self->linger && !self->lingered)

@@ -280,6 +280,23 @@ def test_a_gateway_that_always_dies_ends_the_run(spawner):
     assert task.complete(baseline=0)["outcome"] == DONE
 
 
+def test_a_gateway_that_cannot_be_replaced_ends_the_run_at_once(spawner):
+    task = Task(spawner, GOOD + "step_run() { echo waiting; yes; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    gateway = task.events()[-1]["gateway"]
+    spawner.gateway.unlink()
+    os.kill(gateway, signal.SIGKILL)
+    began = time.monotonic()
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert time.monotonic() - began < 20
+    assert "no gateway" in spawner.log.read_text()
+    shutil.copyfile(FAKE_GATEWAY, spawner.gateway)
+    spawner.gateway.chmod(0o755)
+    task.script = GOOD
+    assert task.complete(baseline=0)["outcome"] == DONE  # from what the first one left
+
+
 def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawner):
     task = Task(spawner, GOOD + "step_run() { [ -e /workspace/demo/work ] && { echo resumed; return 0; }; setpriv --reuid 1000 "
                 "--regid 1000 --clear-groups bash -c 'echo before >/workspace/demo/work'; sync; echo waiting; sleep 1000; }")
