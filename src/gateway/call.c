@@ -66,24 +66,34 @@ void call_refuse(struct http_exchange *exchange, enum api_error error, int statu
 
 /* ---- the request */
 
-/* Check the next piece of the body, if the one before is used up. Returns its length, 0 at the end,
- * -EAGAIN, or the code of a refusal. */
+/* Get and check the next piece of the body. Returns its length, 0 at the end, or negative. */
+static ssize_t check_piece(struct call *call)
+{
+    ssize_t n = http_exchange_body(call->exchange, &call->piece, &call->err);
+    if (n < 0)
+        return n;
+    bool done = http_exchange_body_done(call->exchange);
+    if (n == 0 && !done)
+        return -EAGAIN;
+    int status = request_check_feed(&call->check, call->piece, (size_t)n, &call->err);
+    if (status == 0 && done) /* where that is known already, before the last piece is given out */
+        status = request_check_end(&call->check, &call->err);
+    call->checked_end = done;
+    return status < 0 ? status : n;
+}
+
+/* The piece that the provider reads from: its length, 0 at the end, -EAGAIN, or the code of a refusal. */
 static ssize_t next_piece(struct call *call)
 {
-    if (call->piece_len || call->checked_end || call->refused)
+    if (call->refused || call->piece_len)
         return call->refused ? call->refused : (ssize_t)call->piece_len;
-    ssize_t n = http_exchange_body(call->exchange, &call->piece, &call->err);
-    int status = n < 0 ? (int)n : 0;
-    if (n > 0)
-        status = request_check_feed(&call->check, call->piece, (size_t)n, &call->err);
-    else if (n == 0 && !http_exchange_body_done(call->exchange))
-        return -EAGAIN;
-    else if (n == 0)
-        status = request_check_end(&call->check, &call->err);
-    call->refused = status;
-    call->checked_end = n == 0;
-    call->piece_len = status == 0 ? (size_t)n : 0;
-    return status < 0 ? status : n;
+    if (call->checked_end) /* 0; and what the exchange held of the request is released */
+        return http_exchange_body(call->exchange, &call->piece, &call->err);
+    ssize_t n = check_piece(call);
+    if (n < 0 && n != -EAGAIN)
+        call->refused = (int)n;
+    call->piece_len = n > 0 ? (size_t)n : 0;
+    return n;
 }
 
 ssize_t call_read(struct call *call, char *out, size_t size)

@@ -14,7 +14,7 @@ enum {
     MODEL_CONNECTIONS_MAX = 64,
     MODEL_CALLS_MAX = 16,
     MODEL_BODY_MAX = 64 << 20, /* bytes */
-    MODEL_HEAD_TIMEOUT_MS = 10000,
+    MODEL_HEAD_TIMEOUT_MS = 5000,
     MODEL_BODY_TIMEOUT_MS = 60000,
     MODEL_WRITE_TIMEOUT_MS = 300000, /* an agent that was stopped for a while may come back */
     MODEL_LINGER_TIMEOUT_MS = 2000,

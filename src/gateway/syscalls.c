@@ -32,19 +32,12 @@ static const int allowed[] = {
     SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(getrlimit), SCMP_SYS(getcwd),
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
     SCMP_SYS(signalfd4), SCMP_SYS(tgkill), SCMP_SYS(exit), SCMP_SYS(exit_group),
-#ifdef __SANITIZE_ADDRESS__
-    /* the leak check at the end stops the process by a thread that traces it */
-    SCMP_SYS(clone), SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(prctl), SCMP_SYS(readlink),
-    SCMP_SYS(getdents64), SCMP_SYS(arch_prctl), SCMP_SYS(set_robust_list),
-#endif
 };
 
 /* Nothing of ours ever calls these: whoever does has taken the process over. */
 static const int deadly[] = {
     SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork),
-#ifndef __SANITIZE_ADDRESS__
     SCMP_SYS(ptrace),
-#endif
     SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd), SCMP_SYS(mount),
     SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(open_tree),
     SCMP_SYS(move_mount), SCMP_SYS(fsopen), SCMP_SYS(setns), SCMP_SYS(unshare), SCMP_SYS(bpf),
@@ -54,34 +47,45 @@ static const int deadly[] = {
 };
 
 /* Argument N, under MASK, is VALUE. */
-static int allow_if(scmp_filter_ctx filter, int call, unsigned n, uint64_t mask, uint64_t value)
+static struct scmp_arg_cmp argument(unsigned n, uint64_t mask, uint64_t value)
 {
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                            SCMP_CMP(n, SCMP_CMP_MASKED_EQ, mask, value));
+    return (struct scmp_arg_cmp){n, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+static int allow_if(scmp_filter_ctx filter, int call, struct scmp_arg_cmp condition)
+{
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &condition);
+}
+
+/* TCP and UDP over IP; not SOCK_RAW, which would want a capability too. */
+static int allow_sockets(scmp_filter_ctx filter)
+{
+    static const uint64_t families[] = {AF_INET, AF_INET6}, types[] = {SOCK_DGRAM, SOCK_STREAM};
+    static const uint64_t type_mask = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int status = 0;
+    for (int i = 0; status == 0 && i < 4; i++) {
+        struct scmp_arg_cmp both[] = {argument(0, UINT64_MAX, families[i / 2]),
+                                      argument(1, type_mask, types[i % 2])};
+        status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, both);
+    }
+    return status;
 }
 
 static int add_conditions(scmp_filter_ctx filter)
 {
     static const uint64_t any_write = O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY);
-    int status = allow_if(filter, SCMP_SYS(openat), 2, any_write, O_RDONLY);
+    int status = allow_if(filter, SCMP_SYS(openat), argument(2, any_write, O_RDONLY));
     if (status == 0)
-        status = allow_if(filter, SCMP_SYS(open), 1, any_write, O_RDONLY);
+        status = allow_if(filter, SCMP_SYS(open), argument(1, any_write, O_RDONLY));
     if (status == 0)
-        status = allow_if(filter, SCMP_SYS(mmap), 2, PROT_EXEC, 0);
+        status = allow_if(filter, SCMP_SYS(mmap), argument(2, PROT_EXEC, 0));
     if (status == 0)
-        status = allow_if(filter, SCMP_SYS(mprotect), 2, PROT_EXEC, 0);
-    static const int families[] = {AF_INET, AF_INET6};
-    static const uint64_t type_mask = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
-    for (int i = 0; status == 0 && i < 4; i++) /* not SOCK_RAW, which would want a capability too */
-        status = seccomp_rule_add(
-            filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-            SCMP_CMP(0, SCMP_CMP_EQ, (uint64_t)families[i / 2]),
-            SCMP_CMP(1, SCMP_CMP_MASKED_EQ, type_mask, i % 2 ? SOCK_STREAM : SOCK_DGRAM));
+        status = allow_if(filter, SCMP_SYS(mprotect), argument(2, PROT_EXEC, 0));
     /* How much is there to read, and non-blocking: not the ioctls of terminals and devices. */
     static const unsigned long requests[] = {FIONREAD, FIONBIO, SIOCOUTQ};
     for (size_t i = 0; status == 0 && i < sizeof requests / sizeof requests[0]; i++)
-        status = allow_if(filter, SCMP_SYS(ioctl), 1, UINT32_MAX, requests[i]);
-    return status;
+        status = allow_if(filter, SCMP_SYS(ioctl), argument(1, UINT32_MAX, requests[i]));
+    return status == 0 ? allow_sockets(filter) : status;
 }
 
 static int add_rules(scmp_filter_ctx filter)

@@ -52,7 +52,7 @@ static int take_status(struct upstream_head *head, const char *line, struct err 
     int64_t status;
     if (space)
         strncat(digits, space + 1, 3);
-    if (str_parse_int(digits, 100, 599, &status) < 0)
+    if (!str_starts_with(line, "HTTP/1.") || str_parse_int(digits, 100, 599, &status) < 0)
         return err_set(err, ERR_PROTOCOL, "an answer with an impossible status");
     upstream_head_release(head);
     head->status = (int)status;
@@ -69,8 +69,10 @@ static int take_header(struct upstream_head *head, char *line, struct err *err)
     size_t len = strlen(value);
     while (len && strchr(" \t", value[len - 1]))
         value[--len] = '\0';
-    if (!strcasecmp(line, "content-encoding") && strcasecmp(value, "identity"))
-        return err_set(err, ERR_PROTOCOL, "an answer in a content encoding that was not asked for");
+    /* None was asked for, and an answer that cannot be read cannot be metered. */
+    if ((!strcasecmp(line, "content-encoding") && strcasecmp(value, "identity")) ||
+        (!strcasecmp(line, "transfer-encoding") && strcasecmp(value, "chunked")))
+        return err_set(err, ERR_PROTOCOL, "an answer in the encoding '%.40s'", value);
     if (!is_passed(line) || !is_clean(line) || !is_clean(value) || len > UPSTREAM_VALUE_MAX ||
         head->headers_count == UPSTREAM_HEADERS_MAX)
         return 0;

@@ -65,10 +65,10 @@ static void drop(struct http_exchange *exchange)
 
 /* ---- what an exchange waits for */
 
+/* Only then may `in` be filled again: the handler may still use the piece that it was given. */
 static bool wants_body(const struct http_exchange *exchange)
 {
-    return exchange->state == OPEN && exchange->accepted && !exchange->body.done &&
-           exchange->in_used == exchange->in.len;
+    return exchange->state == OPEN && exchange->hungry;
 }
 
 static uint32_t wanted_events(const struct http_exchange *exchange)
@@ -181,7 +181,7 @@ static void take_head(struct http_exchange *exchange)
         server->handlers.request(server->arg, exchange, &head);
     if (n > 0)
         http_head_release(&head);
-    if (exchange->state == OPEN && exchange->accepted && !wants_body(exchange))
+    if (exchange->state == OPEN && exchange->accepted)
         server->handlers.body(exchange->user);
 }
 
@@ -209,6 +209,7 @@ static void read_body(struct http_exchange *exchange)
     exchange->in_used = 0;
     if (!read_some(exchange))
         return;
+    exchange->hungry = false;
     exchange->progress_ms = clock_mono_ms();
     exchange->server->handlers.body(exchange->user);
 }
@@ -378,7 +379,7 @@ void http_exchange_accept(struct http_exchange *exchange, void *user)
 {
     exchange->accepted = true;
     exchange->user = user;
-    if (exchange->expects_continue && wants_body(exchange))
+    if (exchange->expects_continue && !exchange->body.done && exchange->in_used == exchange->in.len)
         exchange_send_continue(exchange);
 }
 
@@ -411,6 +412,7 @@ ssize_t http_exchange_body(struct http_exchange *exchange, const char **data, st
         buf_release(&exchange->in);
         exchange->in_used = 0;
     }
+    exchange->hungry = !exchange->body.done;
     exchange_update(exchange);
     return 0;
 }

@@ -30,6 +30,7 @@ struct http_exchange {
     int64_t body_length; /* -1: in chunks */
     uint64_t body_total;
     bool accepted;
+    bool hungry;           /* the handler has asked for more of the body than had come */
     bool is_head;          /* HEAD: an answer has no body */
     bool expects_continue; /* it waits for "100 Continue" before it sends its body */
     bool no_body;          /* of the answer: HEAD, 204, 304 */

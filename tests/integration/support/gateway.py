@@ -53,9 +53,10 @@ def control(type_, phase=WORKING, round_=1, status=0, duration_ms=0, stream=0, k
 
 class Gateway:
     """KEYWORDS go into gateway.json over the defaults (None: null). REPLAY: the lines of a replay file,
-    or bytes. EVENTS: a descriptor instead of a file of the test's own."""
+    or bytes. EVENTS: a descriptor instead of a file of the test's own. MORE_FDS: {number: descriptor}."""
 
-    def __init__(self, replay=None, events=None, environment=None, limits=(), **config):
+    def __init__(self, replay=None, events=None, environment=None, more_fds=None, listen=True,
+                 **config):
         self.config = {"task": "task-test01", "wire_api": "replay" if replay is not None else "responses",
                        "base_url": None, "key": REAL_KEY, "model": MODEL, "sandbox_key": SANDBOX_KEY,
                        "budget_tokens": None, "used_tokens": 0, "first_byte_timeout_ms": 10000,
@@ -69,7 +70,8 @@ class Gateway:
                 self.environment[name] = value
         self._given_events = events
         self._replay = self._replay_bytes(replay)
-        self._limits = limits
+        self._more_fds = more_fds or {}
+        self._listens = listen
         self.pid = None
         self.status = None
         self.control = None
@@ -100,8 +102,8 @@ class Gateway:
                 self._listener.close()
             self.directory.cleanup()
 
-    def start(self, listen=True):
-        """Start the program with its descriptors; LISTEN: on a free port, told by GATEWAY_LISTEN."""
+    def start(self):
+        """Start the program with its descriptors, and let it listen on a free port."""
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(20)
         events = self._given_events
@@ -112,13 +114,13 @@ class Gateway:
         if self._replay is not None:
             fds[6] = self._memfd(self._replay)
         log = os.open(self.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.pid = self._spawn({**fds, 2: log})
+        self.pid = self._spawn({**fds, **self._more_fds, 2: log})
         self.status = None
         for fd in (config, log, *([fds[6]] if 6 in fds else []),
                    *([events] if self._given_events is None else [])):
             os.close(fd)
         theirs.close()
-        if listen:
+        if self._listens:
             self.listen()
 
     @staticmethod
@@ -132,11 +134,9 @@ class Gateway:
         high = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for number, fd in fds.items()}
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in high.items()]
         actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
-        program = [str(BUILD / "codex-gateway")]
-        if self._limits:
-            program = ["/usr/bin/prlimit", *self._limits, *program]
+        program = str(BUILD / "codex-gateway")
         try:
-            return os.posix_spawn(program[0], program, self.environment, file_actions=actions)
+            return os.posix_spawn(program, [program], self.environment, file_actions=actions)
         finally:
             for fd in high.values():
                 os.close(fd)
