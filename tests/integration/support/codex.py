@@ -9,10 +9,13 @@ import subprocess
 import tempfile
 import time
 
+from support.model_server import ModelServer
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build"))
 # Every test's codexd shares one `host` image: it is made once, by whichever needs it first.
 IMAGES = ROOT / "build" / "images"
+API_KEY = "sk-real-key-of-the-provider"
 ENDED = ("completed", "failed", "cancelled")
 START_SECONDS = 30
 TASK_SECONDS = 180
@@ -84,7 +87,7 @@ class Codex:
                 self.start()
             for task in self.tasks():
                 if task["state"] not in ENDED:
-                    self.run("cancel", task["id"], check=False)
+                    self.cancel(task["id"])
             wait_for(lambda: all(task["state"] in ENDED for task in self.tasks()), TASK_SECONDS,
                      "all tasks have ended")
         finally:
@@ -92,6 +95,9 @@ class Codex:
             self.log_tail = self.log.read_text()[-4000:]
             wait_for(lambda: not self.processes(), START_SECONDS, "the spawner has ended")
             shutil.rmtree(self.home)
+
+    def cancel(self, task):
+        return self.run("cancel", task, check=False)
 
     def processes(self):
         """The processes that were given this state directory on their command line."""
@@ -138,3 +144,16 @@ class Codex:
 
     def events(self, task):
         return [json.loads(line) for line in self.run("logs", task, "--json").stdout.splitlines()]
+
+
+@contextlib.contextmanager
+def codex_on(script, configuration="", environment=None, **server_options):
+    """A codexd whose provider is a ModelServer with SCRIPT; yields both.
+
+    CONFIGURATION is put before the sections that this makes ([model], [provider "scripted"], [sandbox])."""
+    with ModelServer(script, api_key=API_KEY, **server_options) as model:
+        text = (f"{configuration}\n[model]\nname = o3\nprovider = scripted\n"
+                f"[provider \"scripted\"]\nbase_url = {model.base_url}\nwire_api = responses\n"
+                f"env_key = SCRIPTED_KEY\n")
+        with Codex(text, {"SCRIPTED_KEY": API_KEY, **(environment or {})}) as codex:
+            yield codex, model

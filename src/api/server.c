@@ -1,0 +1,320 @@
+/*
+ * libmicrohttpd in our own loop: its epoll descriptor is one of ours, and MHD_run() is called when
+ * it is ready, when its timeout is over, and after anything was resumed (of which the descriptor
+ * tells nothing). A suspended connection does not notice that its client left, so its socket is
+ * watched.
+ */
+#include "api/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+enum {
+    CONNECTIONS_MAX = 4096,
+    IDLE_SECONDS = 60, /* a connection that says nothing, or reads nothing */
+};
+
+static const char *const list_query[] = {"active", "limit", "before", NULL};
+static const char *const events_query[] = {"after", "limit", NULL};
+
+static const struct route routes[] = {
+    {"GET", "/healthz", handle_health, NULL},
+    {"GET", "/v1/doctor", handle_doctor, NULL},
+    {"POST", "/v1/tasks", handle_submit, NULL},
+    {"GET", "/v1/tasks", handle_list, list_query},
+    {"GET", "/v1/tasks/{id}", handle_task, NULL},
+    {"GET", "/v1/tasks/{id}/events", handle_events, events_query},
+    {"GET", "/v1/tasks/{id}/diff", handle_diff, NULL},
+    {"POST", "/v1/tasks/{id}/cancel", handle_cancel, NULL},
+};
+
+/* --- the loop --- */
+
+static void pump(void *arg)
+{
+    struct api *api = arg;
+    loop_remove(api->timer);
+    api->timer = NULL;
+    MHD_run(api->daemon);
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    if (!api->timer && MHD_get_timeout(api->daemon, &timeout_ms) == MHD_YES)
+        api->timer = loop_add_timer(api->options.loop, (int64_t)timeout_ms, pump, api);
+}
+
+static void on_timer(void *arg)
+{
+    ((struct api *)arg)->timer = NULL;
+    pump(arg);
+}
+
+static void on_epoll(void *arg, uint32_t events)
+{
+    pump(arg);
+}
+
+void api_wake(struct api *api)
+{
+    loop_remove(api->timer);
+    api->timer = loop_add_timer(api->options.loop, 0, on_timer, api);
+}
+
+/* --- requests --- */
+
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+/* The part of PATH that stands for "{id}" goes to ID. */
+static bool path_matches(const char *pattern, const char *path, char id[TASK_ID_SIZE])
+{
+    static const char hole[] = "{id}";
+    const char *at = strstr(pattern, hole);
+    id[0] = '\0';
+    if (!at)
+        return !strcmp(pattern, path);
+    size_t before = (size_t)(at - pattern);
+    if (strncmp(pattern, path, before))
+        return false;
+    size_t len = strcspn(path + before, "/");
+    if (strcmp(at + strlen(hole), path + before + len))
+        return false;
+    if (len < TASK_ID_SIZE) {
+        memcpy(id, path + before, len);
+        id[len] = '\0';
+    }
+    return true;
+}
+
+/* Find the route. Answers the problem itself when there is none. */
+static void choose_route(struct request *request, const char *method, const char *path)
+{
+    static const struct route unknown = {"", "", NULL, NULL};
+    bool path_known = false;
+    request->route = &unknown;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!path_matches(routes[i].path, path, request->task_id))
+            continue;
+        path_known = true;
+        if (strcmp(routes[i].method, method))
+            continue;
+        request->route = &routes[i];
+        if (strstr(routes[i].path, "{id}") && !task_id_valid(request->task_id))
+            answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found",
+                           "that is not the id of a task (task-…)");
+        return;
+    }
+    if (path_known)
+        answer_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "not_found",
+                       "this resource does not know that method");
+    else
+        answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such resource");
+}
+
+static enum MHD_Result check_query(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct request *request = arg;
+    for (const char *const *known = request->route->query; known && *known; known++)
+        if (!strcmp(*known, name))
+            return MHD_YES;
+    char *shown = str_format("unknown parameter '%s'", name);
+    answer_problem(request, MHD_HTTP_BAD_REQUEST, "bad_request", shown);
+    free(shown);
+    return MHD_NO;
+}
+
+static void refuse_size(struct request *request)
+{
+    answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
+                   "the body is larger than 1 MiB");
+}
+
+/* What the head alone can be refused for. */
+static void check_head(struct request *request)
+{
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_query, request);
+    const char *length = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    int64_t bytes;
+    if (!request->response && length && str_parse_int(length, 0, DRAINED_MAX, &bytes) < 0)
+        refuse_size(request);
+}
+
+static struct request *request_new(struct api *api, struct MHD_Connection *connection)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (!request)
+        abort();
+    *request = (struct request){.api = api, .connection = connection};
+    buf_init(&request->body, BODY_MAX);
+    return request;
+}
+
+static bool read_login(struct request *request)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(connection_fd(request->connection), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return false;
+    request->uid = peer.uid;
+    return true;
+}
+
+static enum MHD_Result queue(struct request *request)
+{
+    struct MHD_Response *response = request->response;
+    request->response = NULL;
+    enum MHD_Result queued = MHD_queue_response(request->connection, request->status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+static void call_off(struct request *request)
+{
+    if (request->waits_for && request->call_off)
+        request->call_off(request);
+    request->waits_for = NULL;
+}
+
+/* Answer all that wait: the server ends. */
+static void end_requests(struct api *api)
+{
+    while (api->suspended) {
+        struct request *request = api->suspended;
+        call_off(request);
+        answer_problem(request, MHD_HTTP_SERVICE_UNAVAILABLE, "internal", "codexd is stopping");
+    }
+}
+
+static void on_client_left(void *arg, uint32_t events)
+{
+    struct request *request = arg;
+    call_off(request);
+    answer_problem(request, MHD_HTTP_BAD_REQUEST, "bad_request", "the client has left");
+}
+
+static enum MHD_Result handle(struct request *request)
+{
+    request->handled = true;
+    request->route->handle(request);
+    if (request->response)
+        return queue(request);
+    request->suspended = true;
+    request->next = request->api->suspended;
+    request->api->suspended = request;
+    request->watch = loop_add_fd(request->api->options.loop, connection_fd(request->connection),
+                                 EPOLLRDHUP, on_client_left, request, NULL);
+    MHD_suspend_connection(request->connection);
+    return MHD_YES;
+}
+
+/* A client that is still sending does not read yet: of a body that is too large some is thrown away
+ * first, so that it gets the answer. One that goes on and on is cut off. */
+static bool take_body(struct request *request, const char *bytes, size_t len)
+{
+    if (!request->drained && buf_append(&request->body, bytes, len) == 0)
+        return true;
+    request->drained += len;
+    return request->drained <= DRAINED_MAX;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state)
+{
+    struct request *request = *state;
+    if (!request) {
+        request = *state = request_new(arg, connection);
+        if (!read_login(request))
+            return MHD_NO;
+        choose_route(request, method, url);
+        if (!request->response)
+            check_head(request);
+        return request->response ? queue(request) : MHD_YES;
+    }
+    if (*upload_size) {
+        if (!take_body(request, upload, *upload_size))
+            return MHD_NO;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (request->drained && !request->response)
+        refuse_size(request);
+    if (request->response)
+        return queue(request);
+    return request->handled ? MHD_NO : handle(request);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct request *request = *state;
+    if (!request)
+        return;
+    call_off(request);
+    loop_remove(request->watch);
+    if (request->response)
+        MHD_destroy_response(request->response);
+    buf_release(&request->body);
+    free(request);
+    *state = NULL;
+}
+
+/* --- start and end --- */
+
+static unsigned connections_max(void)
+{
+    struct rlimit files = {.rlim_cur = 256};
+    getrlimit(RLIMIT_NOFILE, &files);
+    return files.rlim_cur / 2 < CONNECTIONS_MAX ? (unsigned)(files.rlim_cur / 2) : CONNECTIONS_MAX;
+}
+
+struct api *api_new(const struct api_options *options, struct err *err)
+{
+    struct api *api = calloc(1, sizeof *api);
+    if (!api)
+        abort();
+    api->options = *options;
+    api->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, api,
+                         MHD_OPTION_LISTEN_SOCKET, options->listen_fd, MHD_OPTION_NOTIFY_COMPLETED,
+                         on_completed, api, MHD_OPTION_CONNECTION_LIMIT, connections_max(),
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+    if (!api->daemon) {
+        close(options->listen_fd);
+        free(api);
+        err_set(err, -EIO, "cannot start the HTTP server");
+        return NULL;
+    }
+    int epoll_fd = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    api->epoll = loop_add_fd(options->loop, epoll_fd, EPOLLIN, on_epoll, api, err);
+    if (!api->epoll) {
+        api_free(api);
+        return NULL;
+    }
+    store_on_events(options->store, streams_on_events, api);
+    api_wake(api);
+    return api;
+}
+
+void api_free(struct api *api)
+{
+    if (!api)
+        return;
+    store_on_events(api->options.store, NULL, NULL);
+    /* Stopping with a suspended connection aborts: resume them all, and let them see it. */
+    streams_end(api);
+    end_requests(api);
+    MHD_run(api->daemon);
+    loop_remove(api->epoll);
+    loop_remove(api->timer);
+    MHD_stop_daemon(api->daemon);
+    free(api);
+}

@@ -1,0 +1,77 @@
+/*
+ * codex.conf: the server's configuration, an INI file. docs/configuration.md explains every key for
+ * users; the table in keys.c is what is accepted.
+ *
+ * Every mistake is an error that names "file:line": an unknown section or key, a value that does
+ * not parse, a key given twice, a provider that lacks what its wire needs.
+ */
+#ifndef CODEX_CONFIG_CONFIG_H
+#define CODEX_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { CONFIG_PROVIDERS_MAX = 16, CONFIG_FORGES_MAX = 16, CONFIG_FILE_MAX = 256 * 1024 };
+
+enum wire_api { WIRE_RESPONSES, WIRE_REPLAY };
+
+const char *wire_api_name(enum wire_api wire);
+
+/* Whether S is a reasoning effort: low, medium, high, xhigh. */
+bool config_effort_valid(const char *s);
+
+/* [provider "name"]. Strings are NULL where the file does not set them. */
+struct config_provider {
+    char *name;
+    char *base_url; /* http:// or https://, without a slash at its end */
+    enum wire_api wire_api;
+    char *env_key;  /* variable of codexd's environment that holds the key */
+    char *key_file; /* file that holds the key */
+    char *file;     /* replay: the recorded turns */
+    int64_t first_byte_timeout_ms, idle_timeout_ms;
+};
+
+/* [forge "host"]: known to the format; remote repositories are not served yet. */
+struct config_forge {
+    char *name, *kind, *token_env, *base_url;
+};
+
+struct config {
+    char *user;   /* whom codexd becomes */
+    char *socket; /* NULL: codexd.sock in the state directory */
+    int64_t max_running;
+
+    char *model, *provider, *effort; /* of tasks that name none; model and provider may be NULL */
+    struct config_provider providers[CONFIG_PROVIDERS_MAX];
+    size_t providers_count;
+    struct config_forge forges[CONFIG_FORGES_MAX];
+    size_t forges_count;
+
+    char *runtime; /* a program's name or path */
+    char *images;  /* NULL: images/ in the state directory */
+    int64_t memory_bytes, cpu_milli /* 0: no limit */, pids;
+
+    int64_t timeout_ms, test_timeout_ms, verify_rounds;
+    int64_t budget_tokens; /* 0: no limit */
+
+    char *author_name, *author_email;
+};
+
+/* The defaults of docs/configuration.md. */
+void config_init(struct config *config);
+void config_release(struct config *config);
+
+/* Put the file at PATH on top of the defaults. */
+int config_load(struct config *config, const char *path, struct err *err);
+
+/* The same from memory; NAME stands for the file in messages. */
+int config_parse(struct config *config, const char *name, const char *bytes, size_t len,
+                 struct err *err);
+
+/* NULL when there is none of that name. */
+const struct config_provider *config_provider_find(const struct config *config, const char *name);
+
+#endif

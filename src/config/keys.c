@@ -1,0 +1,262 @@
+#include "config/keys.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+static const char *const section_names[SECTION_COUNT] = {
+    [SECTION_SERVER] = "server", [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
+    [SECTION_TASK] = "task",     [SECTION_GIT] = "git",     [SECTION_PROVIDER] = "provider",
+    [SECTION_FORGE] = "forge",
+};
+
+typedef int value_fn(const char *value, int64_t min, int64_t max, void *field, struct err *err);
+
+static void set_string(void *field, const char *value)
+{
+    char **string = field;
+    free(*string);
+    *string = str_dup(value);
+}
+
+static int parse_text(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    for (const char *p = value; *p; p++)
+        if (iscntrl((unsigned char)*p))
+            return err_set(err, ERR_USAGE, "control characters are not allowed");
+    set_string(field, value);
+    return 0;
+}
+
+static int parse_path(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (value[0] != '/')
+        return err_set(err, ERR_USAGE, "'%s' is not an absolute path", value);
+    return parse_text(value, min, max, field, err);
+}
+
+static int parse_url(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    size_t scheme = str_starts_with(value, "https://")  ? strlen("https://")
+                    : str_starts_with(value, "http://") ? strlen("http://")
+                                                        : 0;
+    if (!scheme || !value[scheme] || value[scheme] == '/')
+        return err_set(err, ERR_USAGE, "'%s' is not an http:// or https:// address", value);
+    int status = parse_text(value, min, max, field, err);
+    if (status < 0)
+        return status;
+    char *url = *(char **)field;
+    for (size_t len = strlen(url); len && url[len - 1] == '/'; len--)
+        url[len - 1] = '\0';
+    return 0;
+}
+
+static int parse_number(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (str_parse_int(value, min, max, field) < 0)
+        return err_set(err, ERR_USAGE, "'%s' is not a number from %lld to %lld", value,
+                       (long long)min, (long long)max);
+    return 0;
+}
+
+static int parse_duration(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    int64_t ms = clock_parse_duration_ms(value);
+    if (ms < 0)
+        return err_set(err, ERR_USAGE,
+                       "'%s' is not a duration like 90s, 15m, 8h or 2d (at most 30d)", value);
+    *(int64_t *)field = ms;
+    return 0;
+}
+
+/* "512M", "4G": bytes. */
+static int parse_size(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    char digits[24];
+    size_t len = strlen(value);
+    int64_t unit = 0, n;
+    if (len > 1 && len < sizeof digits)
+        unit = value[len - 1] == 'M' ? 1 << 20 : value[len - 1] == 'G' ? 1 << 30 : 0;
+    if (unit) {
+        memcpy(digits, value, len - 1);
+        digits[len - 1] = '\0';
+    }
+    if (!unit || str_parse_int(digits, 1, max / unit, &n) < 0 || n * unit < min)
+        return err_set(err, ERR_USAGE, "'%s' is not a size like 512M or 4G (from %lldM to %lldG)",
+                       value, (long long)(min >> 20), (long long)(max >> 30));
+    *(int64_t *)field = n * unit;
+    return 0;
+}
+
+/* "2", "1.5": thousandths of a core; "0" for no limit. */
+static int parse_cpus(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    int64_t milli = 0;
+    const char *p = value;
+    int digits = 0, decimals = 0;
+    for (; isdigit((unsigned char)*p) && digits < 5; p++, digits++)
+        milli = milli * 10 + (*p - '0');
+    milli *= 1000;
+    if (digits && *p == '.')
+        for (int64_t unit = 100; isdigit((unsigned char)*++p) && unit; unit /= 10, decimals++)
+            milli += (*p - '0') * unit;
+    bool complete = digits && !*p && (p[-1] != '.' || decimals);
+    if (!complete || milli > max || (milli && milli < min))
+        return err_set(err, ERR_USAGE, "'%s' is not a number of cores like 2 or 1.5 (0: no limit)",
+                       value);
+    *(int64_t *)field = milli;
+    return 0;
+}
+
+static int parse_effort(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (!config_effort_valid(value))
+        return err_set(err, ERR_USAGE, "'%s' is not an effort: low, medium, high or xhigh", value);
+    set_string(field, value);
+    return 0;
+}
+
+static int parse_wire_api(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (!strcmp(value, "responses"))
+        *(enum wire_api *)field = WIRE_RESPONSES;
+    else if (!strcmp(value, "replay"))
+        *(enum wire_api *)field = WIRE_REPLAY;
+    else if (!strcmp(value, "chat") || !strcmp(value, "messages"))
+        return err_set(err, ERR_USAGE, "'%s' is not available yet: use responses or replay", value);
+    else
+        return err_set(err, ERR_USAGE, "'%s' is not a wire_api: responses or replay", value);
+    return 0;
+}
+
+static int parse_forge_kind(const char *value, int64_t min, int64_t max, void *field,
+                            struct err *err)
+{
+    if (strcmp(value, "plain") && strcmp(value, "github"))
+        return err_set(err, ERR_USAGE, "'%s' is not a kind of forge: plain or github", value);
+    set_string(field, value);
+    return 0;
+}
+
+static const struct key {
+    enum section section;
+    const char *name;
+    value_fn *parse;
+    int64_t min, max;
+    size_t offset;
+} keys[] = {
+#define CONFIG(field)   offsetof(struct config, field)
+#define PROVIDER(field) offsetof(struct config_provider, field)
+#define FORGE(field)    offsetof(struct config_forge, field)
+    {SECTION_SERVER, "user", parse_text, 0, 0, CONFIG(user)},
+    {SECTION_SERVER, "socket", parse_path, 0, 0, CONFIG(socket)},
+    {SECTION_SERVER, "max_running", parse_number, 1, 1000, CONFIG(max_running)},
+    {SECTION_MODEL, "name", parse_text, 0, 0, CONFIG(model)},
+    {SECTION_MODEL, "provider", parse_text, 0, 0, CONFIG(provider)},
+    {SECTION_MODEL, "effort", parse_effort, 0, 0, CONFIG(effort)},
+    {SECTION_SANDBOX, "runtime", parse_text, 0, 0, CONFIG(runtime)},
+    {SECTION_SANDBOX, "images", parse_path, 0, 0, CONFIG(images)},
+    {SECTION_SANDBOX, "memory", parse_size, 64 << 20, 1LL << 40, CONFIG(memory_bytes)},
+    {SECTION_SANDBOX, "cpus", parse_cpus, 100, 1024000, CONFIG(cpu_milli)},
+    {SECTION_SANDBOX, "pids", parse_number, 32, 4194304, CONFIG(pids)},
+    {SECTION_TASK, "timeout", parse_duration, 0, 0, CONFIG(timeout_ms)},
+    {SECTION_TASK, "test_timeout", parse_duration, 0, 0, CONFIG(test_timeout_ms)},
+    {SECTION_TASK, "verify_rounds", parse_number, 0, 20, CONFIG(verify_rounds)},
+    {SECTION_TASK, "budget_tokens", parse_number, 1, INT64_MAX / 2, CONFIG(budget_tokens)},
+    {SECTION_GIT, "author_name", parse_text, 0, 0, CONFIG(author_name)},
+    {SECTION_GIT, "author_email", parse_text, 0, 0, CONFIG(author_email)},
+    {SECTION_PROVIDER, "base_url", parse_url, 0, 0, PROVIDER(base_url)},
+    {SECTION_PROVIDER, "wire_api", parse_wire_api, 0, 0, PROVIDER(wire_api)},
+    {SECTION_PROVIDER, "env_key", parse_text, 0, 0, PROVIDER(env_key)},
+    {SECTION_PROVIDER, "key_file", parse_path, 0, 0, PROVIDER(key_file)},
+    {SECTION_PROVIDER, "file", parse_path, 0, 0, PROVIDER(file)},
+    {SECTION_PROVIDER, "first_byte_timeout", parse_duration, 0, 0, PROVIDER(first_byte_timeout_ms)},
+    {SECTION_PROVIDER, "idle_timeout", parse_duration, 0, 0, PROVIDER(idle_timeout_ms)},
+    {SECTION_FORGE, "kind", parse_forge_kind, 0, 0, FORGE(kind)},
+    {SECTION_FORGE, "token_env", parse_text, 0, 0, FORGE(token_env)},
+    {SECTION_FORGE, "base_url", parse_url, 0, 0, FORGE(base_url)},
+};
+
+static struct config_provider *provider_open(struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->providers_count; i++)
+        if (!strcmp(config->providers[i].name, name))
+            return &config->providers[i];
+    if (config->providers_count == CONFIG_PROVIDERS_MAX)
+        return NULL;
+    struct config_provider *provider = &config->providers[config->providers_count++];
+    *provider = (struct config_provider){
+        .name = str_dup(name), .first_byte_timeout_ms = 300000, .idle_timeout_ms = 300000};
+    return provider;
+}
+
+static struct config_forge *forge_open(struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->forges_count; i++)
+        if (!strcmp(config->forges[i].name, name))
+            return &config->forges[i];
+    if (config->forges_count == CONFIG_FORGES_MAX)
+        return NULL;
+    struct config_forge *forge = &config->forges[config->forges_count++];
+    *forge = (struct config_forge){.name = str_dup(name)};
+    return forge;
+}
+
+/* The name in [kind "name"]; 0 when HEADER has none, negative when it is malformed. */
+static int section_name(const char *rest, char *name, size_t size)
+{
+    if (!*rest)
+        return 0;
+    size_t len = strlen(rest);
+    if (len < 4 || rest[0] != ' ' || rest[1] != '"' || rest[len - 1] != '"' || len - 3 >= size)
+        return -1;
+    memcpy(name, rest + 2, len - 3);
+    name[len - 3] = '\0';
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".-_:", *p))
+            return -1;
+    return 1;
+}
+
+int section_open(struct config *config, const char *header, struct section_target *out,
+                 struct err *err)
+{
+    char name[128];
+    for (enum section s = SECTION_NONE + 1; s < SECTION_COUNT; s++) {
+        size_t len = strlen(section_names[s]);
+        if (strncmp(header, section_names[s], len) || (header[len] && header[len] != ' '))
+            continue;
+        bool named = s == SECTION_PROVIDER || s == SECTION_FORGE;
+        if (section_name(header + len, name, sizeof name) != (named ? 1 : 0))
+            return err_set(err, ERR_USAGE, "bad section [%s]: write [%s%s]", header,
+                           section_names[s], named ? " \"name\"" : "");
+        *out = (struct section_target){.section = s, .base = config};
+        if (s == SECTION_PROVIDER)
+            out->base = provider_open(config, name);
+        else if (s == SECTION_FORGE)
+            out->base = forge_open(config, name);
+        return out->base ? 0 : err_set(err, ERR_LIMIT, "too many sections like [%s]", header);
+    }
+    return err_set(err, ERR_USAGE, "unknown section [%s]", header);
+}
+
+int section_set(const struct section_target *target, const char *key, const char *value,
+                void **field, struct err *err)
+{
+    if (target->section == SECTION_NONE)
+        return err_set(err, ERR_USAGE, "'%s' stands before the first [section]", key);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (keys[i].section != target->section || strcmp(keys[i].name, key))
+            continue;
+        if (!*value)
+            return err_set(err, ERR_USAGE, "'%s' has no value", key);
+        *field = (char *)target->base + keys[i].offset;
+        if (keys[i].parse(value, keys[i].min, keys[i].max, *field, err) < 0)
+            return err_context(err, "%s", key);
+        return 0;
+    }
+    return err_set(err, ERR_USAGE, "unknown key '%s' in [%s]", key, section_names[target->section]);
+}

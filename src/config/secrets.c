@@ -1,0 +1,121 @@
+#include "config/secrets.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/str.h"
+
+enum { KEY_MAX = 8192, REPLAY_MAX = 64 << 20 };
+
+static void wipe(char *s)
+{
+    if (s)
+        explicit_bzero(s, strlen(s));
+}
+
+/* Take TEXT as the key if it can stand in an HTTP header; surrounding white space is dropped. */
+static void set_key(struct secret *secret, const char *text, const char *where)
+{
+    text += strspn(text, " \t\r\n");
+    size_t len = strlen(text);
+    while (len && strchr(" \t\r\n", text[len - 1]))
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] > '~') {
+            secret->missing = str_format("the key in %s has characters that no key has", where);
+            return;
+        }
+    if (len)
+        secret->key = str_format("%.*s", (int)len, text);
+    else
+        secret->missing = str_format("%s is empty", where);
+}
+
+static void key_from_environment(struct secret *secret, const char *name)
+{
+    char *value = getenv(name);
+    if (value)
+        set_key(secret, value, name);
+    else
+        secret->missing = str_format("%s is not set in codexd's environment", name);
+}
+
+static void key_from_file(struct secret *secret, const char *path)
+{
+    struct err err = {0};
+    struct buf bytes;
+    buf_init(&bytes, KEY_MAX);
+    if (io_read_file(path, &bytes, &err) < 0)
+        secret->missing = str_dup(err.message);
+    else if (memchr(bytes.data, '\0', bytes.len))
+        secret->missing = str_format("the key in %s has characters that no key has", path);
+    else
+        set_key(secret, bytes.data, path);
+    explicit_bzero(bytes.data, bytes.len);
+    buf_release(&bytes);
+}
+
+static int load_replay(struct secret *secret, const char *path, struct err *err)
+{
+    AUTO_BUF struct buf turns;
+    buf_init(&turns, REPLAY_MAX);
+    struct err why = {0};
+    if (io_read_file(path, &turns, &why) < 0) {
+        secret->missing = str_dup(why.message);
+        return 0;
+    }
+    secret->replay_fd = io_memfd("replay", turns.data, turns.len, err);
+    return secret->replay_fd < 0 ? secret->replay_fd : 0;
+}
+
+int secrets_load(struct secrets *secrets, const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < CONFIG_PROVIDERS_MAX; i++)
+        secrets->providers[i] = (struct secret){.replay_fd = -1};
+    for (size_t i = 0; i < config->providers_count; i++) {
+        const struct config_provider *provider = &config->providers[i];
+        struct secret *secret = &secrets->providers[i];
+        if (provider->env_key)
+            key_from_environment(secret, provider->env_key);
+        else if (provider->key_file)
+            key_from_file(secret, provider->key_file);
+        if (provider->wire_api == WIRE_REPLAY && load_replay(secret, provider->file, err) < 0) {
+            secrets_release(secrets);
+            return err_context(err, "provider '%s'", provider->name);
+        }
+    }
+    /* Only now: two providers may name the same variable. */
+    for (size_t i = 0; i < config->providers_count; i++)
+        if (config->providers[i].env_key) {
+            wipe(getenv(config->providers[i].env_key));
+            unsetenv(config->providers[i].env_key);
+        }
+    return 0;
+}
+
+void secrets_release(struct secrets *secrets)
+{
+    for (size_t i = 0; i < CONFIG_PROVIDERS_MAX; i++) {
+        struct secret *secret = &secrets->providers[i];
+        wipe(secret->key);
+        free(secret->key);
+        free(secret->missing);
+        if (secret->replay_fd >= 0)
+            close(secret->replay_fd);
+        *secret = (struct secret){.replay_fd = -1};
+    }
+}
+
+int secrets_open_replay(const struct secret *secret, struct err *err)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", secret->replay_fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_errno(err, "cannot open the recorded turns") : fd;
+}

@@ -1,0 +1,29 @@
+/*
+ * What providers need that only root may be able to read, or that must not stay in the environment:
+ * keys and recorded turns. Read once, at codexd's start.
+ */
+#ifndef CODEX_CONFIG_SECRETS_H
+#define CODEX_CONFIG_SECRETS_H
+
+#include "config/config.h"
+
+struct secret {
+    char *key;     /* NULL: none */
+    char *missing; /* why there is none though the provider names one; NULL: all is there */
+    int replay_fd; /* replay: a sealed memory file with the recorded turns, or -1 */
+};
+
+/* In the order of config->providers. */
+struct secrets {
+    struct secret providers[CONFIG_PROVIDERS_MAX];
+};
+
+/* The variables are wiped and taken out of this process's environment. A key or a file that is
+ * missing is no error here: it is told when a task needs it. */
+int secrets_load(struct secrets *secrets, const struct config *config, struct err *err);
+void secrets_release(struct secrets *secrets); /* wipes the keys */
+
+/* A new descriptor of the recorded turns, with an offset of its own. */
+int secrets_open_replay(const struct secret *secret, struct err *err);
+
+#endif

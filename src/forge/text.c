@@ -1,0 +1,123 @@
+#include "forge/forge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+enum {
+    TITLE_MAX = 100,
+    BODY_MAX = 128 * 1024,
+    WORDS_MAX = 64 * 1024, /* of the agent's own text */
+    CELL_MAX = 200,        /* of a command in the table */
+};
+
+char *pull_request_title(const struct task *task, enum verdict verdict)
+{
+    const char *from = task->title && *task->title ? task->title : task->prompt;
+    from += strspn(from, " \t\r\n");
+    size_t len = strcspn(from, "\r\n");
+    AUTO_BUF struct buf title;
+    buf_init(&title, TITLE_MAX + 32);
+    if (len > TITLE_MAX) {
+        /* Cut at a word, and never inside a character: str_append_utf8 stops before it. */
+        AUTO_BUF struct buf head;
+        buf_init(&head, TITLE_MAX - 3);
+        str_append_utf8(&head, from, len);
+        char *space = strrchr(head.data, ' ');
+        buf_append(&title, head.data,
+                   space > head.data + TITLE_MAX / 2 ? (size_t)(space - head.data) : head.len);
+        buf_append_str(&title, "…");
+    } else {
+        buf_append(&title, from, len);
+    }
+    if (verdict == VERDICT_NO_TESTS)
+        buf_append_str(&title, " (no tests)");
+    return buf_steal(&title, NULL);
+}
+
+/* A command as code in a table's cell: one line, without what would end the cell or the code. */
+static void code(struct buf *out, const char *text)
+{
+    AUTO_BUF struct buf cut;
+    buf_init(&cut, CELL_MAX);
+    str_append_utf8(&cut, text, strlen(text));
+    for (char *p = cut.data; *p; p++)
+        if (strchr("`|\r\n\t", *p))
+            *p = *p == '`' ? '\'' : *p == '|' ? '/' : ' ';
+    buf_appendf(out, "`%s`", cut.data);
+}
+
+static const char *test_outcome(const struct test_result *result)
+{
+    switch (result->status) {
+    case TEST_PASSED:
+        return "passed";
+    case TEST_FAILED:
+        return "failed";
+    case TEST_TIMED_OUT:
+        return "timed out";
+    case TEST_NOT_FOUND:
+        return "no tests found";
+    default:
+        return "could not run";
+    }
+}
+
+static void table_row(struct buf *out, const char *name, const struct test_result *result)
+{
+    buf_appendf(out, "| %s | ", name);
+    if (!result->known) {
+        buf_append_str(out, "| did not run | |\n");
+        return;
+    }
+    if (result->command)
+        code(out, result->command);
+    buf_appendf(out, " | %s", test_outcome(result));
+    if (result->exit_code > 0)
+        buf_appendf(out, " (exit status %lld)", (long long)result->exit_code);
+    buf_appendf(out, " | %lld.%lld s |\n", (long long)result->duration_ms / 1000,
+                (long long)result->duration_ms / 100 % 10);
+}
+
+static const char *verdict_sentence(enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_PASSED:
+        return "**passed**: the tests pass on this commit, in a sandbox of their own.";
+    case VERDICT_FAILED:
+        return "**failed**: the tests fail on this commit and did not fail before.";
+    case VERDICT_UNPROVEN:
+        return "**unproven**: the tests fail on this commit, as they did before; whether the same "
+               "ones fail is not known.";
+    case VERDICT_NO_TESTS:
+        return "**no tests**: none were found, so nothing is proven.";
+    default:
+        return "**none**: the tests did not run on this commit.";
+    }
+}
+
+char *pull_request_body(const struct task *task, enum verdict verdict)
+{
+    AUTO_BUF struct buf out;
+    buf_init(&out, BODY_MAX);
+    if (task->body && *task->body) {
+        AUTO_BUF struct buf words;
+        buf_init(&words, WORDS_MAX);
+        str_append_utf8(&words, task->body, strlen(task->body));
+        buf_appendf(&out, "%s\n\n", words.data);
+    }
+    buf_append_str(&out, "### Evidence\n\n| | command | outcome | time |\n|---|---|---|---|\n");
+    table_row(&out, "before (baseline)", &task->baseline);
+    table_row(&out, "after (verification)", &task->verification);
+    buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(verdict));
+    const struct token_usage *usage = &task->usage;
+    buf_appendf(&out,
+                "Made by Codex (%s) with %s, effort %s: %lld tokens in (%lld of them cached), %lld "
+                "out (%lld of them reasoning).\n",
+                task->id, task->model, task->effort, (long long)usage->input_tokens,
+                (long long)usage->cached_input_tokens, (long long)usage->output_tokens,
+                (long long)usage->reasoning_output_tokens);
+    return buf_steal(&out, NULL);
+}

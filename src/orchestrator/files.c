@@ -1,0 +1,168 @@
+#include "orchestrator/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sha2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "orchestrator/internal.h"
+
+enum {
+    BUNDLES_KEPT = 64,
+    ROOM_MB = 256, /* what a task may well need until it is archived */
+};
+
+char *orchestrator_task_file(const struct orchestrator *o, const char *task_id, const char *name)
+{
+    return str_format("%s/server/tasks/%s/%s", o->state_dir, task_id, name);
+}
+
+char *files_work_bundle(const struct orchestrator *o, const char *task_id, uint32_t run)
+{
+    return str_format("%s/server/tasks/%s/work-%u.bundle", o->state_dir, task_id, run);
+}
+
+char *files_events(const struct orchestrator *o, const char *task_id, uint32_t run)
+{
+    return str_format("%s/server/tasks/%s/events-%u.jsonl", o->state_dir, task_id, run);
+}
+
+int files_make_dir(const struct orchestrator *o, const char *task_id, struct err *err)
+{
+    AUTO_FREE char *path = str_format("%s/server/tasks/%s", o->state_dir, task_id);
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return err_errno(err, "cannot create directory '%s'", path);
+    return 0;
+}
+
+int files_create(const char *path, int flags, struct err *err)
+{
+    if (unlink(path) < 0 && errno != ENOENT)
+        return err_errno(err, "cannot remove '%s'", path);
+    int fd = open(path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd < 0 ? err_errno(err, "cannot create '%s'", path) : fd;
+}
+
+int files_publish(const char *from, const char *to, struct err *err)
+{
+    AUTO_FD int fd = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return err_errno(err, "cannot open '%s'", from);
+    if (fsync(fd) < 0)
+        return err_errno(err, "cannot sync '%s'", from);
+    return rename(from, to) < 0 ? err_errno(err, "cannot rename to '%s'", to) : 0;
+}
+
+bool files_exist(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+}
+
+int files_check_room(const struct orchestrator *o, struct err *err)
+{
+    struct statvfs fs;
+    if (statvfs(o->state_dir, &fs) < 0)
+        return err_errno(err, "cannot look at the disk of '%s'", o->state_dir);
+    unsigned long long mb = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
+    if (mb >= ROOM_MB)
+        return 0;
+    return err_set(err, -ENOSPC, "only %llu MB are left on the disk of '%s': free at least %d MB",
+                   mb, o->state_dir, ROOM_MB);
+}
+
+char *files_bundle_key(const char *repo, const char *commit)
+{
+    char hex[SHA256_DIGEST_STRING_LENGTH];
+    SHA256Data((const uint8_t *)repo, strlen(repo), hex);
+    return str_format("%.16s-%s", hex, commit);
+}
+
+char *files_bundle(const struct orchestrator *o, const char *key)
+{
+    return str_format("%s/server/bundles/%s.bundle", o->state_dir, key);
+}
+
+int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
+                      struct err *err)
+{
+    AUTO_FREE char *shared = files_bundle(o, key);
+    AUTO_FREE char *own = orchestrator_task_file(o, task_id, "base.bundle");
+    if (link(shared, own) < 0 && errno != EEXIST)
+        return err_errno(err, "cannot link '%s'", shared);
+    utimensat(AT_FDCWD, shared, NULL, 0); /* used now: files_trim_bundles() goes by it */
+    return 0;
+}
+
+struct bundle {
+    char name[NAME_MAX + 1];
+    struct timespec used;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct timespec *x = &((const struct bundle *)a)->used;
+    const struct timespec *y = &((const struct bundle *)b)->used;
+    if (x->tv_sec != y->tv_sec)
+        return x->tv_sec < y->tv_sec ? 1 : -1;
+    return (x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
+}
+
+void files_trim_bundles(const struct orchestrator *o)
+{
+    AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
+    AUTO_DIR DIR *dir = opendir(path);
+    AUTO_FREE struct bundle *bundles = NULL;
+    size_t count = 0, cap = 0;
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        struct stat status;
+        if (!str_ends_with(entry->d_name, ".bundle") ||
+            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (count == cap) {
+            cap = cap ? cap * 2 : BUNDLES_KEPT * 2;
+            bundles = realloc(bundles, cap * sizeof *bundles);
+            if (!bundles)
+                abort();
+        }
+        strcpy(bundles[count].name, entry->d_name);
+        bundles[count++].used = status.st_mtim;
+    }
+    if (count <= BUNDLES_KEPT)
+        return;
+    qsort(bundles, count, sizeof *bundles, newest_first);
+    for (size_t i = BUNDLES_KEPT; i < count; i++)
+        unlinkat(dirfd(dir), bundles[i].name, 0);
+}
+
+/* Whether a file of an ended task has done its duty. */
+static bool is_spent(const char *name)
+{
+    return !strcmp(name, "base.bundle") || !strcmp(name, "push.bundle") ||
+           str_ends_with(name, ".tmp") || str_starts_with(name, "work-") ||
+           str_starts_with(name, "events-");
+}
+
+void files_release(const struct orchestrator *o, const struct task *task)
+{
+    AUTO_FREE char *path = orchestrator_task_file(o, task->id, "");
+    AUTO_FREE char *work = files_work_bundle(o, task->id, task->work_run);
+    AUTO_FREE char *kept = orchestrator_task_file(o, task->id, "work.bundle");
+    if (task->state != TASK_COMPLETED && files_exist(work))
+        rename(work, kept);
+    AUTO_DIR DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        if (is_spent(entry->d_name))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    if (!task->archive_path && dir)
+        unlinkat(dirfd(dir), "archive.tar.zst", 0); /* cut off by the end of its run */
+}

@@ -1,0 +1,47 @@
+/*
+ * The files of tasks, in server/ of the state directory:
+ *
+ *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
+ *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
+ *                             events-<run>.jsonl; work.bundle is what is kept of work not delivered
+ */
+#ifndef CODEX_ORCHESTRATOR_FILES_H
+#define CODEX_ORCHESTRATOR_FILES_H
+
+#include <stdbool.h>
+
+#include "orchestrator/orchestrator.h"
+
+/* Paths, which the caller frees. */
+char *files_work_bundle(const struct orchestrator *o, const char *task_id, uint32_t run);
+char *files_events(const struct orchestrator *o, const char *task_id, uint32_t run);
+
+int files_make_dir(const struct orchestrator *o, const char *task_id, struct err *err);
+
+/* A new file at PATH, in place of any there was: who still holds that one cannot touch the new one.
+ */
+int files_create(const char *path, int flags, struct err *err);
+
+/* Rename FROM to TO once FROM is safe on the disk. */
+int files_publish(const char *from, const char *to, struct err *err);
+
+bool files_exist(const char *path); /* and is not empty */
+
+/* -ENOSPC when the disk has too little room for another task. */
+int files_check_room(const struct orchestrator *o, struct err *err);
+
+/* The name by which the bundle of COMMIT of REPO is shared. The caller frees. */
+char *files_bundle_key(const char *repo, const char *commit);
+char *files_bundle(const struct orchestrator *o, const char *key);
+
+/* Give the shared bundle to a task. -ENOENT when there is none. */
+int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
+                      struct err *err);
+
+/* Remove the oldest shared bundles beyond those that are worth keeping. */
+void files_trim_bundles(const struct orchestrator *o);
+
+/* TASK has ended: only what its state says to keep stays. */
+void files_release(const struct orchestrator *o, const struct task *task);
+
+#endif

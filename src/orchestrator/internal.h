@@ -1,0 +1,133 @@
+/* Shared by the files of this room. */
+#ifndef CODEX_ORCHESTRATOR_INTERNAL_H
+#define CODEX_ORCHESTRATOR_INTERNAL_H
+
+#include "forge/forge.h"
+#include "orchestrator/follow.h"
+#include "orchestrator/git.h"
+#include "orchestrator/orchestrator.h"
+#include "orchestrator/placer.h"
+
+/* What the log was told last, so that a trouble that lasts does not fill it. */
+struct trouble {
+    char message[160];
+    int64_t logged_ms;
+};
+
+/* A task under way. At most one of its waits is set: what it waits for before it goes on. */
+struct job {
+    struct orchestrator *o;
+    int64_t number;
+    char id[TASK_ID_SIZE];
+    uint32_t turn, attempt;
+    uint32_t run; /* the current one; reports of others are stale */
+
+    struct git_job *git;   /* fetch, import or push under way */
+    char *bundle_key;      /* the base bundle that is being fetched, by this job or */
+    bool waits_for_bundle; /* by another one */
+    int fetch_tries;
+    bool forge;                /* a pull request is being opened */
+    int64_t pause_ms;          /* before a step of the delivery is tried again */
+    struct follower *follower; /* the run was handed over; its events come from here */
+    bool placed;               /* handed over by this codexd, so a report will come */
+    bool started;              /* and one did */
+    bool gone;                 /* its runner has ended: what the event file holds is all */
+    char why[768];             /* what the report said about that */
+    int adopted_fd;            /* pidfd of a runner that an earlier codexd started, or -1 */
+    struct loop_source *adopted;
+    struct loop_source *timer; /* continue then */
+    struct loop_source *cancel_timer;
+    struct trouble trouble;
+    bool looked_again; /* adoption: the lock was free; it is looked at a second time */
+
+    struct job *next;
+};
+
+struct orchestrator {
+    struct loop *loop;
+    struct store *store;
+    const struct config *config;
+    const struct secrets *secrets;
+    char *state_dir;
+    struct git *git;
+    struct placer placer;
+    struct placer_local *local;
+    struct forge forge;
+    struct forge_plain forge_plain;
+    struct followers *followers;
+    struct job *jobs;
+    struct loop_source *queue_timer;
+    struct submit *submits;
+    struct refresh *refreshes;
+    struct trouble trouble;        /* of the queue */
+    int64_t looks, looks_since_ms; /* refresh.c */
+};
+
+enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3 };
+
+/* --- orchestrator.c --- */
+
+/* Do the next step of JOB; when its task has ended, the job is freed. */
+void job_continue(struct job *job);
+
+/* The same in a moment, when nothing can be done now. */
+void job_continue_in(struct job *job, int64_t delay_ms);
+
+/* A step failed for a reason that may pass (the store's disk is full, …): log it, try again later.
+ */
+void job_trouble(struct job *job, const struct err *err);
+
+/* Whether ERR is to be logged: it is another one than LAST, or a while has gone by. */
+bool trouble_is_news(struct trouble *last, const struct err *err);
+
+/* There may be a task to start, or a slot for it. */
+void queue_changed(struct orchestrator *o);
+
+struct job *job_find(struct orchestrator *o, int64_t number);
+struct run_name job_run_name(const struct job *job);
+
+/* Whatever the job waits for is no longer wanted. */
+void job_drop_waits(struct job *job);
+
+/* --- prepare.c: the run is not handed over yet --- */
+void prepare_continue(struct job *job, const struct task *task);
+
+/* JOB no longer fetches its base bundle; jobs that waited for it go on. */
+void bundle_fetched(struct job *job);
+
+/* --- launch.c: SPAWN_RUN with all its descriptors --- */
+int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
+
+/* --- monitor.c: the run was handed over --- */
+void monitor_continue(struct job *job, const struct task *task, const struct store_run *run);
+void monitor_on_started(void *arg, const struct run_name *name);
+void monitor_on_failed(void *arg, const struct run_name *name, const char *why);
+void monitor_on_ended(void *arg, const struct run_name *name, const char *why);
+void monitor_cancel(struct job *job);
+
+/* --- end.c: how a run ends a task. Within a transaction --- */
+
+struct run_end {
+    enum run_outcome outcome;
+    bool changed;
+    enum fault_kind fault;
+    const char *fault_step, *fault_message;
+};
+/* run.ended was read. */
+int end_run(struct job *job, const struct run_end *end, struct err *err);
+/* The runner died without a word. */
+int end_crashed_run(struct job *job, bool counts, struct err *err);
+/* The task becomes TO; work that there is becomes its patch first. */
+int end_task(struct job *job, const struct task *task, enum task_state to, const char *reason,
+             const struct fault *fault, struct err *err);
+
+/* --- delivery.c: what the outbox says --- */
+void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
+
+/* --- submit.c, refresh.c --- */
+void submit_free_all(struct orchestrator *o);
+void refresh_free_all(struct orchestrator *o);
+void refresh_ask_contains(void *host, const struct task *task, forge_contains_done_fn *done,
+                          void *arg);
+
+#endif

@@ -1,0 +1,280 @@
+#include "orchestrator/internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "orchestrator/files.h"
+
+enum {
+    RESOLVE_TIMEOUT_MS = 10000,
+    UNDER_WAY_MAX = 64,
+    PRIORITY_MAX = 100,
+    TEST_MAX = 8192,
+};
+static const int64_t timeout_max_ms = 30LL * 24 * 3600 * 1000;
+
+/* A submission whose repository git is looking at. */
+struct submit {
+    struct orchestrator *o;
+    struct task task; /* as it will be queued */
+    struct git_job *git;
+    submitted_fn *done;
+    void *arg;
+    struct submit *next;
+};
+
+static void submit_free(struct submit *submit)
+{
+    struct submit **at = &submit->o->submits;
+    while (*at != submit)
+        at = &(*at)->next;
+    *at = submit->next;
+    git_drop(submit->git);
+    task_release(&submit->task);
+    free(submit);
+}
+
+void submit_free_all(struct orchestrator *o)
+{
+    while (o->submits)
+        submit_free(o->submits);
+}
+
+void orchestrator_submit_drop(struct submit *submit)
+{
+    if (submit)
+        submit_free(submit);
+}
+
+int orchestrator_ready(struct orchestrator *o, struct err *err)
+{
+    int status = o->placer.ready(o->placer.self, err);
+    return status < 0 ? status : files_check_room(o, err);
+}
+
+static bool is_blank(const char *s)
+{
+    while (isspace((unsigned char)*s))
+        s++;
+    return !*s;
+}
+
+static int check_words(const struct submission *s, struct err *err)
+{
+    if (!s->prompt || is_blank(s->prompt))
+        return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
+    if (strlen(s->prompt) > PROMPT_MAX)
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX / 1024);
+    if (s->effort && !config_effort_valid(s->effort))
+        return err_set(err, ERR_USAGE, "'%s' is not an effort: low, medium, high or xhigh",
+                       s->effort);
+    if (s->test && (is_blank(s->test) || strlen(s->test) > TEST_MAX))
+        return err_set(err, ERR_USAGE, "the test command is empty or longer than %d bytes",
+                       TEST_MAX);
+    if (s->budget_tokens < 0)
+        return err_set(err, ERR_USAGE, "budget_tokens is negative");
+    if (s->timeout_ms < 0 || s->timeout_ms > timeout_max_ms)
+        return err_set(err, ERR_USAGE, "the timeout is not between 1 ms and 30 days");
+    if (s->priority < -PRIORITY_MAX || s->priority > PRIORITY_MAX)
+        return err_set(err, ERR_USAGE, "the priority is not between -%d and %d", PRIORITY_MAX,
+                       PRIORITY_MAX);
+    return 0;
+}
+
+static int check_repo(const char *repo, struct err *err)
+{
+    if (!repo || !*repo)
+        return err_set(err, ERR_USAGE, "no repository is named");
+    if (strstr(repo, "://") || (*repo != '/' && strchr(repo, ':')))
+        return err_set(err, ERR_REFUSED,
+                       "remote repositories are not available yet: give the path of a local one");
+    if (*repo != '/')
+        return err_set(err, ERR_USAGE, "'%s' is not an absolute path", repo);
+    if (strlen(repo) >= sizeof((struct spawn_git *)0)->repository)
+        return err_set(err, ERR_USAGE, "the path of the repository is too long");
+    return 0;
+}
+
+/* The model, and whether there is what its provider needs. */
+static int check_model(const struct orchestrator *o, const struct submission *s, struct err *err)
+{
+    const struct config *config = o->config;
+    if (!s->model && !config->model)
+        return err_set(err, ERR_USAGE,
+                       "no model is named: set name in [model] of codex.conf, or use --model");
+    const struct config_provider *provider = config_provider_find(config, config->provider);
+    if (!provider)
+        return err_set(err, ERR_USAGE,
+                       "no provider is configured: set provider in [model] of codex.conf");
+    const struct secret *secret = &o->secrets->providers[provider - config->providers];
+    if (secret->missing)
+        return err_set(err, ERR_KEY_MISSING,
+                       "provider '%s' cannot be used: %s; set it and restart "
+                       "codexd",
+                       provider->name, secret->missing);
+    return 0;
+}
+
+static void fill_task(struct task *task, const struct config *config, const struct submission *s)
+{
+    task_id_new(task->id);
+    task->uid = s->uid;
+    task->priority = s->priority;
+    task->prompt = str_dup(s->prompt);
+    task->repo = str_dup(s->repo);
+    task->branch_wanted = str_dup(s->branch);
+    task->test_command = str_dup(s->test);
+    task->model = str_dup(s->model ? s->model : config->model);
+    task->provider = str_dup(config->provider);
+    task->effort = str_dup(s->effort ? s->effort : config->effort);
+    task->budget_tokens = s->budget_tokens ? s->budget_tokens : config->budget_tokens;
+    task->timeout_ms = s->timeout_ms ? s->timeout_ms : config->timeout_ms;
+}
+
+/* What `codex-git resolve` printed: lines of a key, a space and a value. */
+static int take_resolved(struct task *task, const char *output, bool *branch_exists,
+                         struct err *err)
+{
+    AUTO_FREE char *copy = str_dup(output);
+    *branch_exists = false;
+    for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
+        char *value = strchr(line, ' ');
+        if (!value)
+            continue;
+        *value++ = '\0';
+        char **field = !strcmp(line, "path")     ? &task->repo
+                       : !strcmp(line, "base")   ? &task->base
+                       : !strcmp(line, "commit") ? &task->base_commit
+                                                 : NULL;
+        if (field) {
+            free(*field);
+            *field = str_dup(value);
+        } else if (!strcmp(line, "branch_exists")) {
+            *branch_exists = !strcmp(value, "yes");
+        }
+    }
+    if (task->repo[0] != '/' || !task->base || !*task->base || !task->base_commit ||
+        !commit_id_valid(task->base_commit))
+        return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
+    return 0;
+}
+
+static int check_branch(struct orchestrator *o, const struct task *task, bool exists,
+                        struct err *err)
+{
+    if (!task->branch_wanted)
+        return 0;
+    if (exists)
+        return err_set(err, ERR_REFUSED, "branch '%s' exists already: choose another name",
+                       task->branch_wanted);
+    int wanted = store_branch_wanted(o->store, task->repo, task->branch_wanted, err);
+    if (wanted > 0)
+        return err_set(err, ERR_REFUSED,
+                       "another task is at work for branch '%s': choose another name",
+                       task->branch_wanted);
+    return wanted;
+}
+
+static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
+{
+    int status = store_begin(o->store, STORE_NOW, err);
+    if (status < 0)
+        return status;
+    status = store_task_add(o->store, task, err);
+    if (status == 0)
+        return store_commit(o->store, err);
+    store_rollback(o->store);
+    return status;
+}
+
+/* What git's refusal is to the submitter. */
+static int resolve_error(const struct git_result *result, struct err *err)
+{
+    static const int codes[] = {
+        [GIT_REFUSED] = ERR_REFUSED, [GIT_USAGE] = ERR_USAGE, [GIT_NOT_FOUND] = ERR_NOT_FOUND};
+    bool known = result->status > 0 && result->status <= GIT_NOT_FOUND;
+    return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
+}
+
+static int finish(struct submit *submit, const struct git_result *result, struct err *err)
+{
+    struct task *task = &submit->task;
+    bool branch_exists;
+    if (result->status != GIT_OK)
+        return resolve_error(result, err);
+    int status = take_resolved(task, result->output, &branch_exists, err);
+    if (status == 0)
+        status = check_branch(submit->o, task, branch_exists, err);
+    return status < 0 ? status : queue_task(submit->o, task, err);
+}
+
+static void on_resolved(void *arg, const struct git_result *result)
+{
+    struct submit *submit = arg;
+    struct orchestrator *o = submit->o;
+    struct err err = {0};
+    struct task queued = {0};
+    submit->git = NULL;
+    int status = finish(submit, result, &err);
+    if (status == 0)
+        status = store_task_load(o->store, submit->task.number, &queued, &err);
+    if (status == 0)
+        log_info(queued.id, "queued: %s at %s, uid %u", queued.repo, queued.base_commit,
+                 queued.uid);
+    submit->done(submit->arg, status == 0 ? &queued : NULL, &err);
+    task_release(&queued);
+    submit_free(submit);
+    queue_changed(o);
+}
+
+static int start_resolve(struct submit *submit, const struct submission *s, struct err *err)
+{
+    struct git_request request = {
+        .args = {"resolve", "--repo", s->repo},
+        .repository = s->repo,
+        .uid = s->uid,
+        .timeout_ms = RESOLVE_TIMEOUT_MS,
+    };
+    size_t n = 3;
+    if (s->base) {
+        request.args[n++] = "--base";
+        request.args[n++] = s->base;
+    }
+    if (s->branch) {
+        request.args[n++] = "--branch";
+        request.args[n++] = s->branch;
+    }
+    submit->git = git_start(submit->o->git, &request, on_resolved, submit, err);
+    return submit->git ? 0 : err->code;
+}
+
+struct submit *orchestrator_submit(struct orchestrator *o, const struct submission *s,
+                                   submitted_fn *done, void *arg, struct err *err)
+{
+    size_t under_way = 0;
+    for (const struct submit *other = o->submits; other; other = other->next)
+        under_way++;
+    if (under_way >= UNDER_WAY_MAX) {
+        err_set(err, ERR_LIMIT, "too many submissions at once: try again in a moment");
+        return NULL;
+    }
+    if (check_words(s, err) < 0 || check_repo(s->repo, err) < 0 || check_model(o, s, err) < 0 ||
+        orchestrator_ready(o, err) < 0)
+        return NULL;
+    struct submit *submit = calloc(1, sizeof *submit);
+    if (!submit)
+        abort();
+    *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
+    o->submits = submit;
+    fill_task(&submit->task, o->config, s);
+    if (start_resolve(submit, s, err) < 0) {
+        submit_free(submit);
+        return NULL;
+    }
+    return submit;
+}

@@ -1,0 +1,91 @@
+/*
+ * A task, as the store keeps it and the API shows it. A record of its own: changing it changes
+ * nothing but the copy. Strings are owned by the record and NULL where there is nothing.
+ */
+#ifndef CODEX_TASK_TASK_H
+#define CODEX_TASK_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "task/id.h"
+#include "task/phase.h"
+#include "task/state.h"
+#include "task/verdict.h"
+
+struct token_usage {
+    int64_t input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens;
+};
+
+struct fault {
+    enum fault_kind kind; /* FAULT_NONE: no fault */
+    char *step;           /* the phase, or "delivering" */
+    char *message;        /* one sentence that says what to do */
+};
+
+struct pull_request {
+    bool exists;
+    char *forge; /* "plain" … */
+    char *url;   /* NULL for plain */
+    int64_t number;
+    char *state; /* "open", "merged", "closed" */
+    bool draft;
+    char *title, *body;
+    int64_t checked_ms; /* when the forge was asked last for its state; UTC, 0: never */
+};
+
+struct task {
+    int64_t number; /* order of submission, 1… */
+    char id[TASK_ID_SIZE];
+    uint32_t uid; /* who submitted it */
+    enum task_state state;
+    uint32_t turn, attempt;
+    uint32_t run; /* the fence: number of the current run, 0 before the first */
+    int64_t priority;
+
+    char *prompt, *repo, *base, *base_commit;
+    char *branch_wanted; /* --branch */
+    char *test_command;  /* --test */
+    char *model, *provider, *effort;
+    int64_t budget_tokens; /* 0: no limit */
+    int64_t timeout_ms;
+
+    char *phase;    /* name of the phase that the run is in, or was in last */
+    int64_t round;  /* of working and verifying, 1… */
+    char *activity; /* the command that runs now */
+    char *waiting_for;
+
+    char *title, *body, *branch_offered; /* what the agent's `submit` said */
+    char *commit;                        /* the work, */
+    uint32_t work_run;                   /* in the work bundle of this run */
+    char *branch;                        /* delivered */
+    struct test_result baseline, verification;
+    enum verdict verdict;
+    struct fault fault;
+    struct pull_request pull_request;
+    char *archive_path, *archive_sha256;
+    int64_t archive_size;
+    struct token_usage usage;
+
+    bool prepared; /* there was a workspace */
+    bool cancel_requested;
+    int64_t crashes; /* runs in a row that died without progress */
+    int64_t created_ms, started_ms, ended_ms, updated_ms; /* UTC; 0: not yet */
+    int64_t last_seq;
+};
+
+void task_release(struct task *task);
+void fault_release(struct fault *fault);
+void pull_request_release(struct pull_request *request);
+
+/* The task as JSON, the shape of docs/api.md. Negative when OUT is full. */
+int task_to_json(const struct task *task, struct buf *out);
+
+/* {"forge":…} or null, as in a task. */
+int pull_request_to_json(const struct pull_request *request, struct buf *out);
+
+/* {"kind":…,"step":…,"message":…} or null. */
+int fault_to_json(enum fault_kind kind, const char *step, const char *message, struct buf *out);
+
+#endif

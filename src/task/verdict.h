@@ -1,0 +1,47 @@
+/*
+ * What the tests say about a task's work: the baseline (before the agent) beside the verification
+ * (the commit, in a new sandbox), as far as exit statuses can tell. Which tests fail is not known
+ * yet, so a baseline that failed proves nothing about a verification that fails, too.
+ */
+#ifndef CODEX_TASK_VERDICT_H
+#define CODEX_TASK_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Exit statuses of `codex-agent test`. */
+enum test_status { TEST_PASSED = 0, TEST_FAILED = 1, TEST_NOT_FOUND = 3, TEST_TIMED_OUT = 4 };
+
+/* One run of the tests. Strings are owned; see test_result_release(). */
+struct test_result {
+    bool known;        /* false: the tests did not run; nothing else holds then */
+    int status;        /* enum test_status; anything else: the step itself broke */
+    char *command;     /* NULL: none was found */
+    char *found;       /* what made it the command: "package.json" …; NULL */
+    int64_t exit_code; /* -1: none (a signal, a timeout, no command) */
+    int64_t duration_ms;
+    char *output_tail; /* NULL or its last bytes, UTF-8 */
+};
+
+void test_result_release(struct test_result *result);
+
+enum verdict {
+    VERDICT_UNSET, /* there is none before the work is delivered */
+    VERDICT_PASSED,
+    VERDICT_FAILED,
+    VERDICT_UNPROVEN,
+    VERDICT_NO_TESTS,
+    VERDICT_NONE, /* verification did not run */
+    VERDICT_COUNT,
+};
+
+/* "passed" …; NULL for VERDICT_UNSET. */
+const char *verdict_name(enum verdict verdict);
+enum verdict verdict_parse(const char *name); /* VERDICT_UNSET for NULL and what is none */
+
+enum verdict verdict_of(const struct test_result *baseline, const struct test_result *verification);
+
+/* A pull request that the verdict does not carry is a draft. */
+bool verdict_is_draft(enum verdict verdict);
+
+#endif

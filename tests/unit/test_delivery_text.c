@@ -1,0 +1,125 @@
+/* What a branch and a pull request are called, and what they say. */
+#include "test.h"
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "forge/forge.h"
+#include "orchestrator/branch.h"
+#include "orchestrator/run_config.h"
+
+static void check_branch(const struct task *task, int64_t number, const char *expected)
+{
+    AUTO_FREE char *name = branch_name(task, number);
+    assert_string_equal(name, expected);
+}
+
+static void branches_are_slugs(void **state)
+{
+    struct task task = {.id = "task-abc123", .prompt = (char *)"Add pagination to the API!"};
+    check_branch(&task, 1, "feat/add-pagination-to-the-api");
+    check_branch(&task, 3, "feat/add-pagination-to-the-api-3");
+    task.title = (char *)"Paginate";
+    check_branch(&task, 1, "feat/paginate");
+    task.branch_offered = (char *)"feat/pages";
+    check_branch(&task, 1, "feat/pages");
+    task.branch_offered = (char *)"fix/../--Übel $(x)\n.lock";
+    check_branch(&task, 1, "feat/fix-bel-x-lock");
+    task.branch_offered = (char *)"\xe3\x80\x80//";
+    check_branch(&task, 1, "feat/paginate");
+    task.branch_offered = task.title = NULL;
+    task.prompt = (char *)"日本語";
+    check_branch(&task, 1, "feat/task-abc123");
+    task.prompt =
+        (char *)"Implement user authentication with OAuth2 and also everything else there is";
+    check_branch(&task, 2, "feat/implement-user-authentication-with-oauth2-and-also-2");
+    task.prompt =
+        (char *)"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx y";
+    check_branch(&task, 1, "feat/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    task.branch_wanted = (char *)"mine/X";
+    check_branch(&task, 5, "mine/X");
+}
+
+static void check_title(const struct task *task, enum verdict verdict, const char *expected)
+{
+    AUTO_FREE char *title = pull_request_title(task, verdict);
+    assert_string_equal(title, expected);
+}
+
+static void titles_are_one_line(void **state)
+{
+    struct task task = {.id = "task-abc123", .prompt = (char *)"\n Do it\nand more"};
+    check_title(&task, VERDICT_PASSED, "Do it");
+    task.title = (char *)"Did it\r\nmore";
+    check_title(&task, VERDICT_PASSED, "Did it");
+    check_title(&task, VERDICT_NO_TESTS, "Did it (no tests)");
+    char words[400] = "";
+    for (int i = 0; i < 30; i++)
+        strcat(words, "wörter ");
+    task.title = words;
+    AUTO_FREE char *title = pull_request_title(&task, VERDICT_PASSED);
+    assert_true(strlen(title) <= 103 && str_ends_with(title, "wörter…"));
+}
+
+static void the_body_carries_the_evidence(void **state)
+{
+    struct task task = {
+        .id = "task-abc123",
+        .body = (char *)"It was missing.",
+        .model = (char *)"o3",
+        .effort = (char *)"high",
+        .baseline = {.known = true,
+                     .status = TEST_FAILED,
+                     .command = (char *)"make `x` | y\nz",
+                     .exit_code = 2,
+                     .duration_ms = 12340},
+        .usage = {1000, 400, 50, 7},
+    };
+    AUTO_FREE char *body = pull_request_body(&task, VERDICT_UNPROVEN);
+    assert_non_null(strstr(body, "It was missing.\n\n### Evidence"));
+    assert_non_null(strstr(body,
+                           "| before (baseline) | `make 'x' / y z` | failed (exit status 2) | "
+                           "12.3 s |\n"));
+    assert_non_null(strstr(body, "| after (verification) | | did not run | |\n"));
+    assert_non_null(strstr(body, "Verdict: **unproven**"));
+    assert_non_null(
+        strstr(body, "1000 tokens in (400 of them cached), 50 out (7 of them reasoning)"));
+    /* However much an agent says, the evidence is there. */
+    size_t len = 1 << 20;
+    AUTO_FREE char *flood = malloc(len + 1);
+    memset(flood, 'x', len);
+    flood[len] = '\0';
+    task.body = flood;
+    AUTO_FREE char *bounded = pull_request_body(&task, VERDICT_NONE);
+    assert_true(strlen(bounded) < 70000);
+    assert_non_null(strstr(bounded, "Verdict: **none**"));
+}
+
+static void directories_have_harmless_names(void **state)
+{
+    static const char *const cases[][2] = {
+        {"/home/me/demo", "demo"},
+        {"/home/me/demo.git", "demo"},
+        {"/srv/a b;c/", "a_b_c"},
+        {"/x/.hidden", "_hidden"},
+        {"/", "repo"},
+        {"/x/..", "_."},
+        {"/x/\xc3\xa9", "__"},
+        {"/.git", "_git"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char name[SPAWN_REPO_SIZE];
+        run_config_repo_name(cases[i][0], name);
+        assert_string_equal(name, cases[i][1]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(branches_are_slugs),
+        cmocka_unit_test(titles_are_one_line),
+        cmocka_unit_test(the_body_carries_the_evidence),
+        cmocka_unit_test(directories_have_harmless_names),
+    };
+    return cmocka_run_group_tests_name("delivery_text", tests, NULL, NULL);
+}
