@@ -12,4 +12,7 @@
 char **user_env_new(uid_t uid, const char *fallback_home, const char *const *extra);
 void user_env_free(char **env);
 
+/* The value of NAME in ENV, or NULL. */
+const char *user_env_get(char *const *env, const char *name);
+
 #endif
