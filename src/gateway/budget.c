@@ -27,13 +27,13 @@ bool budget_allows(struct budget *budget)
 void budget_count(struct budget *budget, const struct token_usage *usage, const char *note)
 {
     /* METER_TOKENS_MAX a response: a run would need billions of responses to overflow this. */
-    budget->used += usage->input + usage->output;
+    budget->used += usage->input_tokens + usage->output_tokens;
     struct buf *line = event_begin(budget->events, "model.usage", budget->phase);
     buf_appendf(line,
                 ",\"usage\":{\"input_tokens\":%lld,\"cached_input_tokens\":%lld,"
                 "\"output_tokens\":%lld,\"reasoning_output_tokens\":%lld}",
-                (long long)usage->input, (long long)usage->cached_input, (long long)usage->output,
-                (long long)usage->reasoning_output);
+                (long long)usage->input_tokens, (long long)usage->cached_input_tokens, (long long)usage->output_tokens,
+                (long long)usage->reasoning_output_tokens);
     if (note) {
         buf_append_str(line, ",\"note\":");
         json_text_cstring(line, note);

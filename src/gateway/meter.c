@@ -66,15 +66,15 @@ static void take_number(struct meter *meter, const struct json_scan *scan)
         return;
     int member = meter->path[scan->depth];
     if (scan->depth == usage + 1 && (member == MEMBER_INPUT || member == MEMBER_OUTPUT)) {
-        *(member == MEMBER_INPUT ? &meter->usage.input : &meter->usage.output) = n;
+        *(member == MEMBER_INPUT ? &meter->usage.input_tokens : &meter->usage.output_tokens) = n;
         meter->found = true;
     }
     if (scan->depth != usage + 2)
         return;
     if (member == MEMBER_CACHED && meter->path[usage + 1] == MEMBER_INPUT_DETAILS)
-        meter->usage.cached_input = n;
+        meter->usage.cached_input_tokens = n;
     if (member == MEMBER_REASONING && meter->path[usage + 1] == MEMBER_OUTPUT_DETAILS)
-        meter->usage.reasoning_output = n;
+        meter->usage.reasoning_output_tokens = n;
 }
 
 static bool ends_a_response(const struct json_scan *scan)

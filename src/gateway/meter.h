@@ -11,10 +11,7 @@
 
 #include "gateway/json_scan.h"
 #include "http/sse.h"
-
-struct token_usage {
-    int64_t input, cached_input, output, reasoning_output;
-};
+#include "task/usage.h"
 
 enum { METER_TOKENS_MAX = 1000000000 }; /* of one figure; a larger one is not believed */
 

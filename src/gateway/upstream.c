@@ -14,7 +14,8 @@
 enum {
     CONNECT_TIMEOUT_MS = 30000,
     ADDRESS_LIFE_MS = 60000,    /* how long an answer of the DNS is used */
-    TRANSFER_BUFFER_BYTES = 16384, /* libcurl's, in each direction */
+    RECEIVE_BUFFER_BYTES = 16384, /* libcurl's; the most it ever gives at once */
+    SEND_BUFFER_BYTES = 65536,
 };
 
 struct upstream {
@@ -219,8 +220,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_BUFFER_BYTES);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_RESOLVE, upstream->pinned);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,

@@ -29,10 +29,10 @@ static struct meter meter_of(enum meter_format format, const char *text, size_t 
 static void expect_usage(const struct meter *meter)
 {
     assert_true(meter->known);
-    assert_int_equal(meter->usage.input, 100);
-    assert_int_equal(meter->usage.cached_input, 40);
-    assert_int_equal(meter->usage.output, 20);
-    assert_int_equal(meter->usage.reasoning_output, 5);
+    assert_int_equal(meter->usage.input_tokens, 100);
+    assert_int_equal(meter->usage.cached_input_tokens, 40);
+    assert_int_equal(meter->usage.output_tokens, 20);
+    assert_int_equal(meter->usage.reasoning_output_tokens, 5);
 }
 
 static void usage_is_found_at_any_split(void **state)

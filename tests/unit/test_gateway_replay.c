@@ -169,10 +169,10 @@ static void a_turn_is_told_as_the_api_tells_it(void **state)
     meter_init(&meter, METER_STREAM);
     meter_feed(&meter, stream.data, stream.len);
     assert_true(meter.known);
-    assert_int_equal(meter.usage.input, 10);
-    assert_int_equal(meter.usage.cached_input, 4);
-    assert_int_equal(meter.usage.output, 3);
-    assert_int_equal(meter.usage.reasoning_output, 1);
+    assert_int_equal(meter.usage.input_tokens, 10);
+    assert_int_equal(meter.usage.cached_input_tokens, 4);
+    assert_int_equal(meter.usage.output_tokens, 3);
+    assert_int_equal(meter.usage.reasoning_output_tokens, 1);
     meter_release(&meter);
 
     AUTO_BUF struct buf whole;
