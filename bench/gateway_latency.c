@@ -1,8 +1,8 @@
 /*
  * What codex-gateway adds to a request for the model: the same request to a provider on loopback,
  * straight and through the gateway, in turns. Each is a connection of its own, as the agent makes
- * them. Prints medians and 95th percentiles in milliseconds, until the answer's first event and until
- * its end; and how long the gateway takes from its start until it can answer.
+ * them. Prints medians and 95th percentiles in milliseconds, until the answer's first event and
+ * until its end; and how long the gateway takes from its start until it can answer.
  *
  *     bench-gateway [COUNT (1000)] [KILOBYTES of request (200)] [KILOBYTES of answer (20)]
  */
@@ -75,7 +75,8 @@ static bool take_request(int fd)
             return false;
         have += (size_t)n;
         bytes[have] = '\0';
-        const char *end = strstr(bytes, "\r\n\r\n"), *length = strcasestr(bytes, "content-length: ");
+        const char *end = strstr(bytes, "\r\n\r\n"),
+                   *length = strcasestr(bytes, "content-length: ");
         if (end && length) {
             size_t left = (size_t)(end + 4 - bytes) + strtoul(length + 16, NULL, 10) - have;
             while (left) {
@@ -95,8 +96,8 @@ static void give_answer(int fd, size_t kilobytes)
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                                "Transfer-Encoding: chunked\r\n\r\n";
     char piece[PIECE + 64];
-    int n = snprintf(piece, sizeof piece, "%x\r\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"",
-                     PIECE);
+    int n = snprintf(piece, sizeof piece,
+                     "%x\r\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"", PIECE);
     memset(piece + n, 'x', sizeof piece - (size_t)n);
     size_t begin = (size_t)(strchr(piece, '\n') + 1 - piece);
     memcpy(piece + begin + PIECE - 4, "\"}\n\n", 4);
@@ -149,18 +150,22 @@ static pid_t start_provider(size_t kilobytes, int *port)
 static pid_t start_gateway(int provider_port, int *control, int *port)
 {
     char *config = str_format(
-        "{\"task\":\"task-bench1\",\"wire_api\":\"responses\",\"base_url\":\"http://127.0.0.1:%d/v1\","
+        "{\"task\":\"task-bench1\",\"wire_api\":\"responses\",\"base_url\":\"http://127.0.0.1:%d/"
+        "v1\","
         "\"key\":\"real\",\"model\":\"m\",\"sandbox_key\":\"" KEY "\",\"budget_tokens\":null,"
         "\"used_tokens\":0,\"first_byte_timeout_ms\":10000,\"idle_timeout_ms\":10000}",
         provider_port);
     int ends[2], events = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     int config_fd = io_memfd("config", config, strlen(config), NULL);
-    if (events < 0 || config_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    if (events < 0 || config_fd < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         die("cannot prepare the gateway");
     char *path = str_format("%s/../codex-gateway", process_program_dir());
     const char *const argv[] = {path, NULL};
-    const struct process_fd fds[] = {
-        {2, 2}, {ends[1], GATEWAY_FD_CONTROL}, {events, GATEWAY_FD_EVENTS}, {config_fd, GATEWAY_FD_CONFIG}};
+    const struct process_fd fds[] = {{2, 2},
+                                     {ends[1], GATEWAY_FD_CONTROL},
+                                     {events, GATEWAY_FD_EVENTS},
+                                     {config_fd, GATEWAY_FD_CONFIG}};
     struct process_options options = {.argv = argv, .fds = fds, .fds_count = 4};
     struct err err;
     pid_t pid = process_spawn(&options, &err);
@@ -252,11 +257,12 @@ int main(int argc, char **argv)
     int64_t began_us = clock_mono_us();
     pid_t gateway = start_gateway(provider_port, &control, &port);
     ask(port, &request);
-    printf("%-28s     %7.3f ms\n", "start to first answer", (double)(clock_mono_us() - began_us) / 1000);
+    printf("%-28s     %7.3f ms\n", "start to first answer",
+           (double)(clock_mono_us() - began_us) / 1000);
 
     static const char *const names[] = {"straight, first event", "straight, whole answer",
-                                        "gateway, first event", "gateway, whole answer",
-                                        "added, first event", "added, whole answer"};
+                                        "gateway, first event",  "gateway, whole answer",
+                                        "added, first event",    "added, whole answer"};
     double *ms = calloc(6 * (count + 1), sizeof *ms);
     if (!ms)
         die("no memory");

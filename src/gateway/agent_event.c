@@ -9,14 +9,10 @@ static const struct {
     const char *type, *member;
     json_type member_type;
 } kinds[] = {
-    {"thread.started", "thread_id", JSON_STRING},
-    {"turn.started", NULL, JSON_NULL},
-    {"turn.completed", "usage", JSON_OBJECT},
-    {"turn.failed", "error", JSON_OBJECT},
-    {"item.started", "item", JSON_OBJECT},
-    {"item.updated", "item", JSON_OBJECT},
-    {"item.completed", "item", JSON_OBJECT},
-    {"error", "message", JSON_STRING},
+    {"thread.started", "thread_id", JSON_STRING}, {"turn.started", NULL, JSON_NULL},
+    {"turn.completed", "usage", JSON_OBJECT},     {"turn.failed", "error", JSON_OBJECT},
+    {"item.started", "item", JSON_OBJECT},        {"item.updated", "item", JSON_OBJECT},
+    {"item.completed", "item", JSON_OBJECT},      {"error", "message", JSON_STRING},
 };
 
 bool agent_event_parse(struct agent_event *event, const char *line, size_t len)

@@ -1,6 +1,6 @@
 /*
- * Event lines of the agent: written by whatever runs in the sandbox, so each is checked and made anew
- * before it enters the event file.
+ * Event lines of the agent: written by whatever runs in the sandbox, so each is checked and made
+ * anew before it enters the event file.
  */
 #ifndef CODEX_GATEWAY_AGENT_EVENT_H
 #define CODEX_GATEWAY_AGENT_EVENT_H
@@ -15,9 +15,9 @@
 enum { AGENT_EVENT_MAX_BYTES = (4 << 20) + 4096 };
 
 struct agent_event {
-    const char *type;     /* static */
-    const char *member;   /* static; NULL: the type alone says it */
-    const json_t *value;  /* of the member, in `root` */
+    const char *type;    /* static */
+    const char *member;  /* static; NULL: the type alone says it */
+    const json_t *value; /* of the member, in `root` */
     json_t *root;
 };
 

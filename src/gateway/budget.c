@@ -32,8 +32,8 @@ void budget_count(struct budget *budget, const struct token_usage *usage, const 
     buf_appendf(line,
                 ",\"usage\":{\"input_tokens\":%lld,\"cached_input_tokens\":%lld,"
                 "\"output_tokens\":%lld,\"reasoning_output_tokens\":%lld}",
-                (long long)usage->input_tokens, (long long)usage->cached_input_tokens, (long long)usage->output_tokens,
-                (long long)usage->reasoning_output_tokens);
+                (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
+                (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens);
     if (note) {
         buf_append_str(line, ",\"note\":");
         json_text_cstring(line, note);

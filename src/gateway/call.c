@@ -82,7 +82,8 @@ static ssize_t check_piece(struct call *call)
     return status < 0 ? status : n;
 }
 
-/* The piece that the provider reads from: its length, 0 at the end, -EAGAIN, or the code of a refusal. */
+/* The piece that the provider reads from: its length, 0 at the end, -EAGAIN, or the code of a
+ * refusal. */
 static ssize_t next_piece(struct call *call)
 {
     if (call->refused || call->piece_len)
@@ -101,7 +102,8 @@ ssize_t call_read(struct call *call, char *out, size_t size)
     size_t filled = 0;
     while (filled < size) {
         ssize_t n = next_piece(call);
-        /* What was read before a refusal is not given out either: it may be all but the last byte. */
+        /* What was read before a refusal is not given out either: it may be all but the last byte.
+         */
         if (n < 0 && n != -EAGAIN)
             return n;
         if (n <= 0)
@@ -166,7 +168,7 @@ void call_open(struct call_context *context, struct http_exchange *exchange,
 
 static enum api_error error_of(int refused)
 {
-    return refused == ERR_REFUSED  ? API_WRONG_MODEL
+    return refused == ERR_REFUSED ? API_WRONG_MODEL
            : refused == ERR_LIMIT ? API_TOO_LARGE
                                   : API_BAD_REQUEST;
 }
@@ -219,6 +221,9 @@ void call_on_gone(void *arg)
     struct call *call = arg;
     if (call->transfer)
         call->context->provider->cancel(call->transfer);
+    /* Once the provider has the whole request, it may cost something without an answer as well. */
+    bool sent = call->transfer && call->checked_end && !call->piece_len;
+    call->is_good = call->is_good || (sent && !call->began);
     count(call, "the client left before the answer's usage had come");
     call_free(call);
 }

@@ -1,7 +1,7 @@
 /*
- * One request of the sandbox for the model, from its accepted head to the end of its answer: the body
- * is checked as it passes to the provider, the answer is metered as it passes to the client, and the
- * provider's key is kept out of it.
+ * One request of the sandbox for the model, from its accepted head to the end of its answer: the
+ * body is checked as it passes to the provider, the answer is metered as it passes to the client,
+ * and the provider's key is kept out of it.
  */
 #ifndef CODEX_GATEWAY_CALL_H
 #define CODEX_GATEWAY_CALL_H

@@ -28,7 +28,8 @@ static bool is_plain(const char *s)
     return true;
 }
 
-/* A member that is a string of MIN to MAX plain bytes into *OUT; NULL or missing allowed when MIN is 0. */
+/* A member that is a string of MIN to MAX plain bytes into *OUT; NULL or missing allowed when MIN
+ * is 0. */
 static int take_text(const json_t *root, const char *name, size_t min, size_t max, char **out,
                      struct err *err)
 {
@@ -44,8 +45,8 @@ static int take_text(const json_t *root, const char *name, size_t min, size_t ma
     return 0;
 }
 
-static int take_integer(const json_t *root, const char *name, int64_t min, int64_t max, int64_t *out,
-                        struct err *err)
+static int take_integer(const json_t *root, const char *name, int64_t min, int64_t max,
+                        int64_t *out, struct err *err)
 {
     const json_t *value = json_object_get(root, name);
     int64_t n = json_integer_value(value);
@@ -85,15 +86,16 @@ static int take_members(struct gateway_config *config, const json_t *root, struc
     if (status == 0)
         status = take_text(root, "model", 1, MODEL_MAX, &config->model, err);
     if (status == 0)
-        status = take_text(root, "sandbox_key", SANDBOX_KEY_MIN, TEXT_MAX, &config->sandbox_key, err);
+        status =
+            take_text(root, "sandbox_key", SANDBOX_KEY_MIN, TEXT_MAX, &config->sandbox_key, err);
     if (status == 0)
         status = take_integer(root, "used_tokens", 0, tokens_max, &config->used_tokens, err);
     if (status == 0)
         status = take_integer(root, "first_byte_timeout_ms", 1, timeout_max_ms,
                               &config->first_byte_timeout_ms, err);
     if (status == 0)
-        status = take_integer(root, "idle_timeout_ms", 1, timeout_max_ms, &config->idle_timeout_ms,
-                              err);
+        status =
+            take_integer(root, "idle_timeout_ms", 1, timeout_max_ms, &config->idle_timeout_ms, err);
     const json_t *budget = json_object_get(root, "budget_tokens");
     config->has_budget = budget && !json_is_null(budget);
     if (status == 0 && config->has_budget)
@@ -106,7 +108,8 @@ int gateway_config_read(struct gateway_config *config, int fd, struct err *err)
     *config = (struct gateway_config){0};
     AUTO_BUF struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);
-    /* The position is shared with whoever passed FD on: a gateway that was here before has moved it. */
+    /* The position is shared with whoever passed FD on: a gateway that was here before has moved
+     * it. */
     lseek(fd, 0, SEEK_SET);
     int status = io_read_all(fd, &text, err);
     if (status < 0)

@@ -45,8 +45,8 @@ int control_receive(int sock, struct control_message *message, struct err *err)
     int fds[IO_MAX_FDS];
     size_t count;
     message->fd = -1;
-    ssize_t n = io_recv_fds(sock, message, sizeof message->head + GATEWAY_PAYLOAD_MAX, fds, &count,
-                            err);
+    ssize_t n =
+        io_recv_fds(sock, message, sizeof message->head + GATEWAY_PAYLOAD_MAX, fds, &count, err);
     if (n == 0 || n == -ECONNRESET)
         return 0;
     if (n < 0)

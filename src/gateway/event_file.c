@@ -92,7 +92,8 @@ void event_end(struct event_file *events)
     bool whole = buf_append_str(&events->line, "}\n") == 0;
     if (!whole) {
         struct err err;
-        err_set(&err, -EMSGSIZE, "the event file: an event is larger than %d bytes", LINE_MAX_BYTES);
+        err_set(&err, -EMSGSIZE, "the event file: an event is larger than %d bytes",
+                LINE_MAX_BYTES);
         fail(events, &err);
     }
     if (!events->has_failed)

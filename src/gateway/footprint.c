@@ -9,8 +9,8 @@
 enum { MMAP_THRESHOLD_BYTES = 65536, TRIM_THRESHOLD_BYTES = 65536 };
 
 /* libgnutls comes with libcurl's LDAP and RTMP, which are never used here (TLS is OpenSSL's), and
- * would initialise itself when it is loaded. It asks for this function first (its manual, "Initialization"):
- * 0.9 MB and a third of a millisecond. */
+ * would initialise itself when it is loaded. It asks for this function first (its manual,
+ * "Initialization"): 0.9 MB and a third of a millisecond. */
 int _gnutls_global_init_skip(void);
 int _gnutls_global_init_skip(void)
 {

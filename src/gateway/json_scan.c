@@ -324,7 +324,8 @@ static bool may_hold_special(uint64_t word)
     static const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
     uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
     uint64_t control = (word - ones * 0x20) & ~word;
-    return ((control | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | word) & highs) != 0;
+    return ((control | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | word) &
+            highs) != 0;
 }
 
 /* Bytes at the front of a string's rest that stand for themselves. Nearly all of a request is in
@@ -347,8 +348,8 @@ void json_scan_init(struct json_scan *scan)
     *scan = (struct json_scan){.state = AT_VALUE};
 }
 
-int json_scan_feed(struct json_scan *scan, const char *bytes, size_t len, json_scan_fn *fn, void *arg,
-                   struct err *err)
+int json_scan_feed(struct json_scan *scan, const char *bytes, size_t len, json_scan_fn *fn,
+                   void *arg, struct err *err)
 {
     struct sink sink = {fn, arg, err};
     for (size_t i = 0; i < len;) {

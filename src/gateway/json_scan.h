@@ -58,8 +58,8 @@ void json_scan_init(struct json_scan *scan);
 
 /* Returns 0, ERR_PROTOCOL with what is wrong, or what FN returned. Not to be called again after a
  * negative return. */
-int json_scan_feed(struct json_scan *scan, const char *bytes, size_t len, json_scan_fn *fn, void *arg,
-                   struct err *err);
+int json_scan_feed(struct json_scan *scan, const char *bytes, size_t len, json_scan_fn *fn,
+                   void *arg, struct err *err);
 
 /* The document has ended. ERR_PROTOCOL when it is not whole. */
 int json_scan_end(struct json_scan *scan, json_scan_fn *fn, void *arg, struct err *err);

@@ -1,6 +1,7 @@
 /*
- * Reading what a response cost, out of its bytes as they pass: the `usage` of a Responses answer, in
- * the last event of a stream or in a plain JSON body. Memory is fixed, however large the response.
+ * Reading what a response cost, out of its bytes as they pass: the `usage` of a Responses answer,
+ * in the last event of a stream or in a plain JSON body. Memory is fixed, however large the
+ * response.
  */
 #ifndef CODEX_GATEWAY_METER_H
 #define CODEX_GATEWAY_METER_H

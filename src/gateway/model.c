@@ -51,7 +51,8 @@ static void on_request(void *arg, struct http_exchange *exchange, const struct h
     else if (strcmp(head->method, "POST"))
         call_refuse(exchange, API_BAD_REQUEST, 405, "only POST is possible here");
     else if (coding && strcasecmp(coding, "identity"))
-        call_refuse(exchange, API_BAD_REQUEST, 415, "the body must come without a content encoding");
+        call_refuse(exchange, API_BAD_REQUEST, 415,
+                    "the body must come without a content encoding");
     else if (!budget_allows(model->calls.budget))
         call_refuse(exchange, API_BUDGET_EXCEEDED, 0, "the token budget of this task is used up");
     else if (model->calls.open >= MODEL_CALLS_MAX)
@@ -77,8 +78,8 @@ struct model *model_new(struct loop *loop, const struct gateway_config *config,
         .write_timeout_ms = MODEL_WRITE_TIMEOUT_MS,
         .linger_timeout_ms = MODEL_LINGER_TIMEOUT_MS,
     };
-    static const struct http_server_handlers handlers = {
-        on_request, on_refused, call_on_body, call_on_writable, call_on_gone};
+    static const struct http_server_handlers handlers = {on_request, on_refused, call_on_body,
+                                                         call_on_writable, call_on_gone};
     struct model *model = calloc(1, sizeof *model);
     if (!model)
         abort();

@@ -8,13 +8,15 @@
 #include "base/json_text.h"
 #include "base/str.h"
 
-void output_init(struct output *output, struct loop *loop, struct event_file *events, uint32_t phase)
+void output_init(struct output *output, struct loop *loop, struct event_file *events,
+                 uint32_t phase)
 {
     *output = (struct output){.loop = loop, .events = events, .phase = phase};
     buf_init(&output->pending, OUTPUT_TEXT_MAX);
 }
 
-/* One event of as much of BYTES as fits; returns how much that was. *COST: what it takes of the file. */
+/* One event of as much of BYTES as fits; returns how much that was. *COST: what it takes of the
+ * file. */
 static size_t write_event(struct event_file *events, uint32_t phase, const char *bytes, size_t len,
                           size_t *cost)
 {
@@ -126,7 +128,8 @@ void output_feed(struct output *output, const char *bytes, size_t len)
         output->timer = loop_add_timer(output->loop, OUTPUT_GATHER_MS, on_gathered, output);
 }
 
-/* Where the tail begins to be readable: behind the line end or within the character that it was cut in. */
+/* Where the tail begins to be readable: behind the line end or within the character that it was cut
+ * in. */
 static size_t tail_skip(const char *tail, size_t len)
 {
     const char *end = memchr(tail, '\n', len < 4096 ? len : 4096);

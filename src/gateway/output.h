@@ -37,7 +37,8 @@ struct output {
 };
 
 /* Nothing is allocated before output comes. */
-void output_init(struct output *output, struct loop *loop, struct event_file *events, uint32_t phase);
+void output_init(struct output *output, struct loop *loop, struct event_file *events,
+                 uint32_t phase);
 
 void output_feed(struct output *output, const char *bytes, size_t len);
 

@@ -43,10 +43,11 @@ int provider_url_parse(struct provider_url *out, const char *base_url, struct er
     curl_url_cleanup(url);
     if (!ok) {
         provider_url_release(out);
-        return err_set(err, ERR_USAGE,
-                       "gateway.json: 'base_url' must be http:// or https:// with a host and a path, "
-                       "not '%s'",
-                       base_url);
+        return err_set(
+            err, ERR_USAGE,
+            "gateway.json: 'base_url' must be http:// or https:// with a host and a path, "
+            "not '%s'",
+            base_url);
     }
     out->is_literal = is_address(out->host);
     out->responses = str_format("%s/responses", base_url);

@@ -1,6 +1,7 @@
 /*
- * Keeping a secret out of a stream: wherever the provider's answer repeats the key that it was asked
- * with (as some servers' error messages do), the bytes become '*'. The stream's length stays the same.
+ * Keeping a secret out of a stream: wherever the provider's answer repeats the key that it was
+ * asked with (as some servers' error messages do), the bytes become '*'. The stream's length stays
+ * the same.
  */
 #ifndef CODEX_GATEWAY_REDACT_H
 #define CODEX_GATEWAY_REDACT_H

@@ -9,7 +9,7 @@
 
 enum {
     READ_SIZE = 16384,
-    PIECE_BYTES = 16384,          /* of an answer, given to the client at once */
+    PIECE_BYTES = 16384,         /* of an answer, given to the client at once */
     EVENT_MAX_BYTES = 128 << 20, /* a recorded line, escaped: more is impossible */
 };
 

@@ -45,10 +45,10 @@ static json_t *response(const struct replay_answer *answer, bool completed)
     json_t *output = completed ? json_incref(items_of(answer)) : json_array();
     json_t *usage =
         completed ? json_incref(json_object_get(answer->recorded, "usage")) : json_null();
-    return json_pack("{s:s, s:s, s:I, s:s, s:n, s:n, s:s, s:o, s:o}", "id", id, "object", "response",
-                     "created_at", (json_int_t)(clock_real_ms() / 1000), "status",
-                     completed ? "completed" : "in_progress", "error", "incomplete_details", "model",
-                     answer->model, "output", output, "usage", usage);
+    return json_pack("{s:s, s:s, s:I, s:s, s:n, s:n, s:s, s:o, s:o}", "id", id, "object",
+                     "response", "created_at", (json_int_t)(clock_real_ms() / 1000), "status",
+                     completed ? "completed" : "in_progress", "error", "incomplete_details",
+                     "model", answer->model, "output", output, "usage", usage);
 }
 
 /* What an item is when it begins: nothing said yet. */
@@ -94,7 +94,8 @@ static void write_item_event(struct replay_answer *answer, const json_t *item, s
     bool done = answer->stage == ITEM_DONE;
     json_t *told = done ? json_incref((json_t *)item) : empty_item(item);
     write_event(answer, done ? "response.output_item.done" : "response.output_item.added",
-                json_pack("{s:I, s:o}", "output_index", (json_int_t)answer->item, "item", told), out);
+                json_pack("{s:I, s:o}", "output_index", (json_int_t)answer->item, "item", told),
+                out);
 }
 
 static void write_part_event(struct replay_answer *answer, const json_t *item, struct buf *out)

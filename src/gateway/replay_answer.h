@@ -1,6 +1,6 @@
 /*
- * One recorded turn as the Responses API would tell it: event by event, so that no answer is ever in
- * memory as a whole.
+ * One recorded turn as the Responses API would tell it: event by event, so that no answer is ever
+ * in memory as a whole.
  */
 #ifndef CODEX_GATEWAY_REPLAY_ANSWER_H
 #define CODEX_GATEWAY_REPLAY_ANSWER_H
@@ -24,7 +24,8 @@ struct replay_answer {
 };
 
 /* TURN is taken over. */
-void replay_answer_init(struct replay_answer *answer, const char *model, int turn, json_t *recorded);
+void replay_answer_init(struct replay_answer *answer, const char *model, int turn,
+                        json_t *recorded);
 void replay_answer_release(struct replay_answer *answer);
 
 /* Append the next event, as its lines. Returns 1, or 0 behind the last. */

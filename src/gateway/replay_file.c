@@ -29,7 +29,8 @@ static int check_turn(const json_t *line, struct err *err)
         return err_set(err, ERR_USAGE, "'usage' must have input_tokens and output_tokens");
     size_t i;
     json_t *item;
-    json_array_foreach (output, i, item) {
+    json_array_foreach(output, i, item)
+    {
         int status = replay_item_check(item, err);
         if (status < 0)
             return status;
@@ -41,7 +42,7 @@ static int check_line(size_t number, const char *text, size_t len, struct err *e
 {
     json_error_t why;
     json_t *line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    int status = !line          ? err_set(err, ERR_USAGE, "%s", why.text)
+    int status = !line         ? err_set(err, ERR_USAGE, "%s", why.text)
                  : number == 1 ? check_first(line, err)
                                : check_turn(line, err);
     json_decref(line);
@@ -136,7 +137,7 @@ json_t *replay_file_turn(const struct replay_file *file, int turn, struct err *e
     }
     size_t i;
     json_t *item;
-    json_array_foreach (json_object_get(line, "output"), i, item)
+    json_array_foreach(json_object_get(line, "output"), i, item)
         replay_item_number(item, turn, i + 1);
     return line;
 }

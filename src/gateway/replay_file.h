@@ -32,8 +32,8 @@ struct replay_file {
 int replay_file_load(struct replay_file *file, int fd, struct err *err);
 void replay_file_release(struct replay_file *file);
 
-/* Turn TURN (from 1; at most turns_count), its items with the ids that it is served with. The caller
- * releases it. NULL on failure. */
+/* Turn TURN (from 1; at most turns_count), its items with the ids that it is served with. The
+ * caller releases it. NULL on failure. */
 json_t *replay_file_turn(const struct replay_file *file, int turn, struct err *err);
 
 #endif

@@ -8,7 +8,8 @@ static const struct replay_item_kind kinds[] = {
      "response.reasoning_summary_part", "summary_index"},
     {"message", "msg", false, "content", "text", "response.output_text", "response.content_part",
      "content_index"},
-    {"function_call", "fc", true, NULL, "arguments", "response.function_call_arguments", NULL, NULL},
+    {"function_call", "fc", true, NULL, "arguments", "response.function_call_arguments", NULL,
+     NULL},
     {"custom_tool_call", "ctc", true, NULL, "input", "response.custom_tool_call_input", NULL, NULL},
 };
 
@@ -25,9 +26,10 @@ int replay_item_check(const json_t *item, struct err *err)
 {
     const struct replay_item_kind *kind = replay_item_kind(item);
     if (!kind)
-        return err_set(err, ERR_USAGE,
-                       "an item of 'output' must have the type reasoning, message, function_call or "
-                       "custom_tool_call");
+        return err_set(
+            err, ERR_USAGE,
+            "an item of 'output' must have the type reasoning, message, function_call or "
+            "custom_tool_call");
     if (kind->is_call && !json_is_string(json_object_get(item, "name")))
         return err_set(err, ERR_USAGE, "a %s without a 'name'", kind->type);
     if (!kind->parts)
@@ -39,9 +41,11 @@ int replay_item_check(const json_t *item, struct err *err)
         return err_set(err, ERR_USAGE, "a %s without '%s'", kind->type, kind->parts);
     size_t i;
     json_t *part;
-    json_array_foreach (parts, i, part)
-        if (!json_is_string(json_object_get(part, "text")))
-            return err_set(err, ERR_USAGE, "a part of '%s' without 'text'", kind->parts);
+    json_array_foreach(parts, i, part) if (!json_is_string(json_object_get(
+                                               part, "text"))) return err_set(err, ERR_USAGE,
+                                                                              "a part of '%s' "
+                                                                              "without 'text'",
+                                                                              kind->parts);
     return 0;
 }
 

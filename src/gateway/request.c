@@ -74,8 +74,8 @@ static int take_token(void *arg, const struct json_scan *scan, enum json_token t
     if (scan->depth == ITEM_DEPTH && check->member == MEMBER_INPUT) {
         if (token == JSON_TOKEN_STRING && check->names_item)
             take_item_name(check, scan);
-        check->names_item = token == JSON_TOKEN_KEY &&
-                            (json_scan_is(scan, "id") || json_scan_is(scan, "call_id"));
+        check->names_item =
+            token == JSON_TOKEN_KEY && (json_scan_is(scan, "id") || json_scan_is(scan, "call_id"));
     }
     return 0;
 }

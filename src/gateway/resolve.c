@@ -35,7 +35,8 @@ struct resolve {
 
 static void on_timer(void *arg);
 
-/* Tell the answer when there is one (RESOLVE may be freed then), else wait for what c-ares waits for. */
+/* Tell the answer when there is one (RESOLVE may be freed then), else wait for what c-ares waits
+ * for. */
 static void go_on(struct resolve *resolve)
 {
     loop_remove(resolve->timer);
@@ -69,7 +70,8 @@ static void on_socket(void *arg, uint32_t events)
     go_on(resolve);
 }
 
-/* c-ares wants (or no longer wants) to know about FD. One that finds no place is left to time out. */
+/* c-ares wants (or no longer wants) to know about FD. One that finds no place is left to time out.
+ */
 static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
     struct resolve *resolve = arg;
@@ -148,7 +150,8 @@ struct resolve *resolve_start(struct loop *loop, const char *host, resolve_fn *f
     struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     ares_getaddrinfo(resolve->channel, host, NULL, &hints, on_answer, resolve);
     /* The answer may be there already (/etc/hosts), but is never told before this returns. */
-    resolve->timer = loop_add_timer(loop, resolve->has_answer ? 0 : TRY_TIMEOUT_MS, on_timer, resolve);
+    resolve->timer =
+        loop_add_timer(loop, resolve->has_answer ? 0 : TRY_TIMEOUT_MS, on_timer, resolve);
     return resolve;
 }
 

@@ -68,8 +68,9 @@ void run_event_ended(struct event_file *events, const struct control_message *me
     if (head->fault == FAULT_NONE) {
         buf_append_str(line, "null");
     } else {
-        buf_appendf(line, "{\"kind\":\"%s\",\"step\":\"%s\",\"message\":",
-                    fault_kind_name(head->fault), phase_name(head->phase));
+        buf_appendf(line,
+                    "{\"kind\":\"%s\",\"step\":\"%s\",\"message\":", fault_kind_name(head->fault),
+                    phase_name(head->phase));
         json_text_string(line, message->payload, head->payload_size);
         buf_append_char(line, '}');
     }

@@ -21,10 +21,11 @@ struct stream {
     enum gateway_stream_kind kind;
     int fd;
     struct loop_source *source;
-    struct output output; /* of an event stream: what is no event */
-    struct buf line;      /* of an event stream: the line that has begun */
-    bool overlong;        /* its beginning went to the output already */
-    uint64_t events_bytes, left_out;
+    struct output output;         /* of an event stream: what is no event */
+    struct buf line;              /* of an event stream: the line that has begun */
+    bool overlong;                /* its beginning went to the output already */
+    uint64_t looked_at, left_out; /* bytes of lines */
+    unsigned late_lines, reserve_used;
 };
 
 struct streams {
@@ -90,27 +91,41 @@ static bool ends_a_turn(const char *type)
     return !strcmp(type, "turn.completed") || !strcmp(type, "turn.failed");
 }
 
-/* A whole line without its end: an event, or else text like any other output. */
-static void take_line(struct stream *stream, const char *line, size_t len)
+/* A line behind the bound: is it worth a look? */
+static bool is_looked_at_late(struct stream *stream, size_t len)
 {
-    uint64_t after = stream->events_bytes + len + STREAM_EVENT_COST;
-    bool full = after > STREAM_EVENTS_MAX;
-    if (full && (len > STREAM_EVENTS_SMALL || after > STREAM_EVENTS_MAX + STREAM_EVENTS_RESERVE)) {
+    return len <= STREAM_LATE_LINE_BYTES && stream->late_lines++ < STREAM_LATE_LINES_MAX;
+}
+
+static void take_late_event(struct stream *stream, const struct agent_event *event, size_t len)
+{
+    if (!ends_a_turn(event->type) || stream->reserve_used + len > STREAM_EVENTS_RESERVE) {
         leave_out(stream, len);
         return;
     }
+    stream->reserve_used += (unsigned)len;
+    agent_event_write(event, stream->streams->events, stream->phase);
+}
+
+/* A whole line without its end: an event, or else text like any other output. */
+static void take_line(struct stream *stream, const char *line, size_t len)
+{
+    bool late = stream->looked_at + len + STREAM_EVENT_COST > STREAM_EVENTS_MAX;
+    if (late && !is_looked_at_late(stream, len)) {
+        leave_out(stream, len);
+        return;
+    }
+    stream->looked_at += late ? 0 : len + STREAM_EVENT_COST;
     struct agent_event event;
     if (!agent_event_parse(&event, line, len)) {
         output_feed(&stream->output, line, len);
         output_feed(&stream->output, "\n", 1);
         return;
     }
-    if (full && !ends_a_turn(event.type)) {
-        leave_out(stream, len);
-    } else {
+    if (late)
+        take_late_event(stream, &event, len);
+    else
         agent_event_write(&event, stream->streams->events, stream->phase);
-        stream->events_bytes = after;
-    }
     agent_event_release(&event);
 }
 
@@ -160,7 +175,8 @@ static void end_stream(struct stream *stream)
     streams->ended(streams->arg, number);
 }
 
-/* Returns how much was read, 0 when there is nothing now, or -1 at the end (a broken stream's too). */
+/* Returns how much was read, 0 when there is nothing now, or -1 at the end (a broken stream's too).
+ */
 static ssize_t read_some(struct stream *stream)
 {
     char *chunk = stream->streams->chunk;

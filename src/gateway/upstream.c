@@ -13,7 +13,7 @@
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,
-    ADDRESS_LIFE_MS = 60000,    /* how long an answer of the DNS is used */
+    ADDRESS_LIFE_MS = 60000,      /* how long an answer of the DNS is used */
     RECEIVE_BUFFER_BYTES = 16384, /* libcurl's; the most it ever gives at once */
     SEND_BUFFER_BYTES = 65536,
 };
@@ -67,7 +67,8 @@ static void fail(struct transfer *transfer, enum api_error error, const char *wh
     struct call *call = transfer->call;
     const struct upstream *upstream = transfer->upstream;
     char message[CURL_ERROR_SIZE + 512];
-    snprintf(message, sizeof message, "%s %.200s:%s: %s", what, upstream->url.host, upstream->url.port, why);
+    snprintf(message, sizeof message, "%s %.200s:%s: %s", what, upstream->url.host,
+             upstream->url.port, why);
     transfer_free(transfer);
     call_fail(call, error, message);
 }
@@ -83,9 +84,9 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
         call_end(call);
         return;
     }
-    const char *why = transfer->err.code              ? transfer->err.message
-                      : transfer->curl_error[0]       ? transfer->curl_error
-                                                      : curl_easy_strerror(result);
+    const char *why = transfer->err.code        ? transfer->err.message
+                      : transfer->curl_error[0] ? transfer->curl_error
+                                                : curl_easy_strerror(result);
     fail(transfer,
          result == CURLE_OPERATION_TIMEDOUT ? API_PROVIDER_TIMEOUT : API_PROVIDER_UNREACHABLE,
          transfer->has_head ? "the answer broke off, from the provider at"
@@ -93,13 +94,15 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
          why);
 }
 
-/* The provider has been silent for too long; or (has_head and the pauses say so) it was not its turn. */
+/* The provider has been silent for too long; or (has_head and the pauses say so) it was not its
+ * turn. */
 static void on_timer(void *arg)
 {
     struct transfer *transfer = arg;
     transfer->timer = NULL;
     const struct gateway_config *config = transfer->upstream->config;
-    int64_t patience_ms = transfer->has_head ? config->idle_timeout_ms : config->first_byte_timeout_ms;
+    int64_t patience_ms =
+        transfer->has_head ? config->idle_timeout_ms : config->first_byte_timeout_ms;
     int64_t now_ms = clock_mono_ms();
     if (transfer->receive_paused || (transfer->send_paused && !transfer->has_head))
         transfer->progress_ms = now_ms;
@@ -142,8 +145,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
         upstream_head_release(&transfer->head);
         /* The other timeout may be the shorter one. */
         loop_remove(transfer->timer);
-        transfer->timer = loop_add_timer(
-            transfer->upstream->loop, transfer->upstream->config->idle_timeout_ms, on_timer, transfer);
+        transfer->timer =
+            loop_add_timer(transfer->upstream->loop, transfer->upstream->config->idle_timeout_ms,
+                           on_timer, transfer);
     }
     return len;
 }
@@ -181,7 +185,7 @@ static void set_headers(struct transfer *transfer)
     const struct http_header *headers;
     size_t count = call_headers(transfer->call, &headers);
     for (size_t i = 0; i <= count; i++) {
-        char *line = i < count ? str_format("%s: %s", headers[i].name, headers[i].value)
+        char *line = i < count     ? str_format("%s: %s", headers[i].name, headers[i].value)
                      : config->key ? str_format("Authorization: Bearer %s", config->key)
                                    : NULL;
         if (line)
@@ -307,8 +311,8 @@ static void *upstream_start(void *state, struct call *call)
                                   .progress_ms = clock_mono_ms()};
     upstream->first = transfer;
     upstream_head_init(&transfer->head);
-    transfer->timer = loop_add_timer(upstream->loop, upstream->config->first_byte_timeout_ms,
-                                     on_timer, transfer);
+    transfer->timer =
+        loop_add_timer(upstream->loop, upstream->config->first_byte_timeout_ms, on_timer, transfer);
     if (!needs_address(upstream)) {
         run(transfer);
     } else if (!upstream->resolve) {

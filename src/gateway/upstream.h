@@ -1,9 +1,9 @@
 /*
  * The real provider: calls are passed on to base_url by libcurl, with the real key, and answers are
- * passed back as they come. Nothing of a request but its body and the headers that call.h lets through
- * goes out; only what a client of the API needs comes back. Redirects are not followed, proxies of
- * the environment are not used, certificates are checked, and the connection goes to an address that
- * c-ares found.
+ * passed back as they come. Nothing of a request but its body and the headers that call.h lets
+ * through goes out; only what a client of the API needs comes back. Redirects are not followed,
+ * proxies of the environment are not used, certificates are checked, and the connection goes to an
+ * address that c-ares found.
  *
  * Certificates: /etc/ssl/certs, or what SSL_CERT_FILE and SSL_CERT_DIR name, as in OpenSSL.
  */

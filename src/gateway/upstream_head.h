@@ -1,4 +1,5 @@
-/* The head of a provider's answer, line by line as libcurl gives it: what of it goes to the sandbox. */
+/* The head of a provider's answer, line by line as libcurl gives it: what of it goes to the
+ * sandbox. */
 #ifndef CODEX_GATEWAY_UPSTREAM_HEAD_H
 #define CODEX_GATEWAY_UPSTREAM_HEAD_H
 

@@ -16,7 +16,7 @@
 enum {
     HEAD_READ_SIZE = 16384,
     BODY_READ_SIZE = 65536, /* each read costs some thirty microseconds on the way to a provider */
-    ACCEPT_PAUSE_MS = 100, /* when the descriptors have run out */
+    ACCEPT_PAUSE_MS = 100,  /* when the descriptors have run out */
 };
 
 struct http_server {
@@ -74,8 +74,8 @@ static bool wants_body(const struct http_exchange *exchange)
 
 static uint32_t wanted_events(const struct http_exchange *exchange)
 {
-    bool reads = exchange->state == READING_HEAD || exchange->state == LINGERING ||
-                 wants_body(exchange);
+    bool reads =
+        exchange->state == READING_HEAD || exchange->state == LINGERING || wants_body(exchange);
     bool leaves = exchange->state == READING_HEAD || exchange->state == OPEN;
     return (reads ? EPOLLIN : 0) | (leaves ? EPOLLRDHUP : 0) |
            (http_exchange_writable(exchange) ? 0 : EPOLLOUT);

@@ -49,7 +49,8 @@ static void send_pieces(struct http_exchange *exchange, const struct iovec *piec
     for (size_t i = 0; i < count; i++) {
         size_t skip = sent < pieces[i].iov_len ? sent : pieces[i].iov_len;
         sent -= skip;
-        if (buf_append(&exchange->out, (char *)pieces[i].iov_base + skip, pieces[i].iov_len - skip) < 0)
+        if (buf_append(&exchange->out, (char *)pieces[i].iov_base + skip,
+                       pieces[i].iov_len - skip) < 0)
             abort(); /* the caller wrote without waiting for its turn */
     }
     exchange_update(exchange);

@@ -101,9 +101,7 @@ static void name_byte(struct sse *sse, char c)
 static int end_line(struct sse *sse, const struct sink *sink)
 {
     bool blank = sse->state == IN_NAME && sse->name_len == 0;
-    int status = blank                    ? dispatch(sse, sink)
-                 : sse->state == IN_NAME ? begin_value(sse, sink)
-                                         : 0;
+    int status = blank ? dispatch(sse, sink) : sse->state == IN_NAME ? begin_value(sse, sink) : 0;
     if (!blank && !sse->unusable && (sse->field == FIELD_EVENT || sse->field == FIELD_ID)) {
         struct buf *target = sse->field == FIELD_ID ? &sse->id : &sse->type;
         buf_clear(target);

@@ -1,6 +1,6 @@
 /*
- * codex-gateway: the only door of one run's sandboxes. Started by the runner without arguments; what
- * it is given are descriptors (task/gateway_control.h).
+ * codex-gateway: the only door of one run's sandboxes. Started by the runner without arguments;
+ * what it is given are descriptors (task/gateway_control.h).
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -14,8 +14,8 @@
 #include "task/gateway_control.h"
 
 #ifdef __SANITIZE_ADDRESS__
-/* The leak check at the end of a sanitizer build traces the process from a thread: both are forbidden
- * here (confine.h). */
+/* The leak check at the end of a sanitizer build traces the process from a thread: both are
+ * forbidden here (confine.h). */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

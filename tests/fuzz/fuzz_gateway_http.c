@@ -2,9 +2,9 @@
  * The model listener as a whole: server, key, request check and calls, with a provider that notes
  * what reaches it. Input: a byte with the size of the client's writes, and what the client sends.
  *
- * What must hold: a body that reaches the provider whole is one that another parser (jansson) reads as
- * an object whose only `model`, in any spelling, is the configured one; and when the client has gone,
- * no call is left.
+ * What must hold: a body that reaches the provider whole is one that another parser (jansson) reads
+ * as an object whose only `model`, in any spelling, is the configured one; and when the client has
+ * gone, no call is left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,12 +49,12 @@ static void check_body(const struct buf *body)
     const char *name;
     json_t *value;
     unsigned models = 0;
-    json_object_foreach (root, name, value)
-        if (!strcasecmp(name, "model")) {
-            require(!strcmp(name, "model"));
-            require(json_is_string(value) && !strcmp(json_string_value(value), "m"));
-            models++;
-        }
+    json_object_foreach(root, name, value) if (!strcasecmp(name, "model"))
+    {
+        require(!strcmp(name, "model"));
+        require(json_is_string(value) && !strcmp(json_string_value(value), "m"));
+        models++;
+    }
     require(models == 1);
     json_decref(root);
 }
@@ -151,11 +151,11 @@ static void on_events_failed(void *arg, const struct err *err)
 
 static void open_model(void)
 {
-    static struct gateway_config config = {.task = "task-fuzz01", .key = "real", .model = "m",
-                                           .sandbox_key = "kkkkkkkkkkkkkkkk"};
+    static struct gateway_config config = {
+        .task = "task-fuzz01", .key = "real", .model = "m", .sandbox_key = "kkkkkkkkkkkkkkkk"};
     static struct budget budget;
-    static const struct provider provider = {NULL,           provider_start,  provider_body,
-                                             provider_writable, provider_cancel, provider_free};
+    static const struct provider provider = {
+        NULL, provider_start, provider_body, provider_writable, provider_cancel, provider_free};
     struct err err;
     loop = loop_new(&err);
     struct event_file *events =

@@ -1,7 +1,7 @@
 /*
- * Server-sent events: read whole in one piece, read whole in small pieces, and read by pieces of data,
- * the same stream must give the same events. Input: a byte with the size of the small pieces, and the
- * stream.
+ * Server-sent events: read whole in one piece, read whole in small pieces, and read by pieces of
+ * data, the same stream must give the same events. Input: a byte with the size of the small pieces,
+ * and the stream.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -40,7 +40,8 @@ static int read_events(const char *bytes, size_t len, size_t step, struct buf *l
     int status = 0;
     sse_init(&sse, EVENT_MAX);
     for (size_t at = 0; at < len && status == 0; at += step)
-        status = sse_feed(&sse, bytes + at, len - at < step ? len - at : step, note_event, log, &err);
+        status =
+            sse_feed(&sse, bytes + at, len - at < step ? len - at : step, note_event, log, &err);
     sse_release(&sse);
     return status;
 }
@@ -50,8 +51,8 @@ static void read_pieces(const char *bytes, size_t len, size_t step, struct buf *
     struct sse sse;
     sse_init(&sse, 0);
     for (size_t at = 0; at < len; at += step)
-        require(sse_feed_pieces(&sse, bytes + at, len - at < step ? len - at : step, note_piece, log) ==
-                0);
+        require(sse_feed_pieces(&sse, bytes + at, len - at < step ? len - at : step, note_piece,
+                                log) == 0);
     sse_release(&sse);
 }
 
@@ -62,7 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > EVENT_MAX)
         return 0;
     size_t step = data[0] % 16 + 1, len = size - 1;
-    AUTO_FREE char *bytes = malloc(len); /* of exactly its size, so that a read past its end is seen */
+    AUTO_FREE char *bytes =
+        malloc(len); /* of exactly its size, so that a read past its end is seen */
     require(bytes);
     memcpy(bytes, data + 1, len);
     AUTO_BUF struct buf whole, split, pieces;

@@ -24,7 +24,8 @@ static struct meter meter_of(enum meter_format format, const char *text, size_t 
 
 #define USAGE                                                                                      \
     "\"usage\":{\"input_tokens\":100,\"input_tokens_details\":{\"cached_tokens\":40},"             \
-    "\"output_tokens\":20,\"output_tokens_details\":{\"reasoning_tokens\":5},\"total_tokens\":120}"
+    "\"output_tokens\":20,\"output_tokens_details\":{\"reasoning_tokens\":5},\"total_tokens\":"    \
+    "120}"
 
 static void expect_usage(const struct meter *meter)
 {
@@ -38,13 +39,16 @@ static void expect_usage(const struct meter *meter)
 static void usage_is_found_at_any_split(void **state)
 {
     static const char *const streams[] = {
-        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"usage\":null}}\n\n"
+        "event: response.created\ndata: "
+        "{\"type\":\"response.created\",\"response\":{\"usage\":null}}\n\n"
         "data: {\"type\":\"response.output_text.delta\",\"delta\":\"usage\"}\n\n"
-        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{" USAGE "}}\n\n",
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{" USAGE
+        "}}\n\n",
         /* CRLF, the type last, an event over several lines, garbage in between, more after it */
         ": hello\r\n\r\ndata: not json {\r\n\r\ndata: [DONE]\r\n\r\n"
         "data: {\"response\":{\"x\":[{\"usage\":{\"input_tokens\":9}}],\r\ndata: " USAGE
-        "},\r\ndata: \"type\":\"response.incomplete\"}\r\n\r\ndata: {\"type\":\"response.completed\","
+        "},\r\ndata: \"type\":\"response.incomplete\"}\r\n\r\ndata: "
+        "{\"type\":\"response.completed\","
         "\"response\":{\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\r\n\r\n",
         /* without the empty line at the end, or any line end */
         "data:{\"type\":\"response.failed\",\"response\":{" USAGE "}}\n",
@@ -55,7 +59,8 @@ static void usage_is_found_at_any_split(void **state)
             struct meter meter = meter_of(METER_STREAM, streams[i], step);
             expect_usage(&meter);
         }
-    static const char body[] = "{\"object\":\"response\",\"output\":[{\"usage\":{\"input_tokens\":7}}]," USAGE "}";
+    static const char body[] =
+        "{\"object\":\"response\",\"output\":[{\"usage\":{\"input_tokens\":7}}]," USAGE "}";
     for (size_t step = 1; step < sizeof body; step++) {
         struct meter meter = meter_of(METER_JSON, body, step);
         expect_usage(&meter);
@@ -71,11 +76,17 @@ static void usage_elsewhere_does_not_count(void **state)
         "data: {\"type\":\"response.in_progress\",\"response\":{" USAGE "}}\n\n",
         "data: {\"response\":{\"type\":\"response.completed\"," USAGE "}}\n\n",
         "data: {\"type\":\"response.completed\",\"response\":[{" USAGE "}]}\n\n",
-        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":[{\"input_tokens\":1}]}}\n\n",
-        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":\"1\"}}}\n\n",
-        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":-1}}}\n\n",
-        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":1e3}}}\n\n",
-        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":99999999999}}}\n\n",
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"usage\":[{\"input_tokens\":1}]}}\n\n",
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":\"1\"}}}\n\n",
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":-1}}}\n\n",
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":1e3}}}\n\n",
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":99999999999}}}"
+        "\n\n",
         "data: {\"type\":\"response.completed\",\"response\":{" USAGE "}\n\n", /* cut */
         "event: response.completed\nid: {" USAGE "}\n\n",
     };
@@ -93,7 +104,8 @@ static void a_large_last_event_is_read_in_fixed_memory(void **state)
 {
     struct meter meter;
     meter_init(&meter, METER_STREAM);
-    static const char begin[] = "data: {\"type\":\"response.completed\",\"response\":{\"instructions\":\"";
+    static const char begin[] =
+        "data: {\"type\":\"response.completed\",\"response\":{\"instructions\":\"";
     meter_feed(&meter, begin, sizeof begin - 1);
     char text[65536];
     memset(text, 'x', sizeof text);
@@ -173,12 +185,23 @@ static int feed_head(struct upstream_head *head, const char *const *lines)
 
 static void only_safe_headers_come_back(void **state)
 {
-    const char *lines[] = {"HTTP/1.1 100 Continue\r\n", "X-Request-Id: interim\r\n", "\r\n",
-                           "HTTP/1.1 429 Slow down\r\n", "content-TYPE:  application/json \r\n",
-                           "Set-Cookie: a=b\r\n", "Transfer-Encoding: chunked\r\n", "Connection: x\r\n",
-                           "Retry-After: 7\r\n", "x-ratelimit-remaining-tokens: 0\n",
-                           "Location: http://169.254.169.254/\r\n", "X-Request-Id: a\x01" "b\r\n",
-                           "no colon\r\n", "Content-Encoding: identity\r\n", "\r\n", NULL};
+    const char *lines[] = {"HTTP/1.1 100 Continue\r\n",
+                           "X-Request-Id: interim\r\n",
+                           "\r\n",
+                           "HTTP/1.1 429 Slow down\r\n",
+                           "content-TYPE:  application/json \r\n",
+                           "Set-Cookie: a=b\r\n",
+                           "Transfer-Encoding: chunked\r\n",
+                           "Connection: x\r\n",
+                           "Retry-After: 7\r\n",
+                           "x-ratelimit-remaining-tokens: 0\n",
+                           "Location: http://169.254.169.254/\r\n",
+                           "X-Request-Id: a\x01"
+                           "b\r\n",
+                           "no colon\r\n",
+                           "Content-Encoding: identity\r\n",
+                           "\r\n",
+                           NULL};
     struct upstream_head head;
     assert_int_equal(feed_head(&head, lines), 1);
     assert_int_equal(head.status, 429);
@@ -242,9 +265,11 @@ static void a_base_url_is_taken_apart(void **state)
         assert_string_equal(url.responses, wanted);
         provider_url_release(&url);
     }
-    static const char *const bad[] = {"api.openai.com/v1", "ftp://x/", "file:///etc/passwd", "https://",
-                                      "https://user@host/v1", "https://user:pw@host/v1", "http://host/?a=b",
-                                      "http://host/#f", "unix:///run/x", "http://host:99999/"};
+    static const char *const bad[] = {"api.openai.com/v1",    "ftp://x/",
+                                      "file:///etc/passwd",   "https://",
+                                      "https://user@host/v1", "https://user:pw@host/v1",
+                                      "http://host/?a=b",     "http://host/#f",
+                                      "unix:///run/x",        "http://host:99999/"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct provider_url url;
         struct err err;

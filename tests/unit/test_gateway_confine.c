@@ -82,7 +82,8 @@ static int try_unlink(void)
 }
 static int try_executable_memory(void)
 {
-    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? errno : 0;
 }
 static int try_making_memory_executable(void)
@@ -93,6 +94,19 @@ static int try_making_memory_executable(void)
 static int try_kill(void)
 {
     return error_of(kill(getppid(), 0));
+}
+static int try_tgkill(void)
+{
+    return error_of(syscall(SYS_tgkill, getppid(), getppid(), 0));
+}
+static int try_signals_by_descriptor(void)
+{
+    return error_of(fcntl(0, F_SETOWN, getppid()));
+}
+static int try_bind(void)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    return error_of(bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&any, sizeof any));
 }
 static int try_becoming_root(void)
 {
@@ -138,6 +152,9 @@ static void what_is_not_needed_fails(void **state)
         {"executable memory", try_executable_memory},
         {"memory made executable", try_making_memory_executable},
         {"kill", try_kill},
+        {"tgkill", try_tgkill},
+        {"F_SETOWN", try_signals_by_descriptor},
+        {"bind", try_bind},
         {"setresuid", try_becoming_root},
         {"TIOCSTI", try_tty_ioctl},
         {"clone3", try_clone3},
@@ -185,7 +202,8 @@ static int try_process_vm_readv(void)
 static int try_32_bit_call(void)
 {
 #ifdef __x86_64__
-    /* A filter for one architecture must not be walked around through another: getpid as i386 says. */
+    /* A filter for one architecture must not be walked around through another: getpid as i386 says.
+     */
     long result;
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
     return 0;
@@ -238,7 +256,8 @@ static int try_who_it_is(void)
 {
     uid_t real, effective, saved;
     if (getresuid(&real, &effective, &saved) < 0)
-        return geteuid() == CONFINE_UID && getuid() == CONFINE_UID && getegid() == CONFINE_UID ? 0 : 1;
+        return geteuid() == CONFINE_UID && getuid() == CONFINE_UID && getegid() == CONFINE_UID ? 0
+                                                                                               : 1;
     return real == CONFINE_UID && effective == CONFINE_UID && saved == CONFINE_UID ? 0 : 1;
 }
 

@@ -136,7 +136,8 @@ static void characters_are_never_split(void **state)
     output_end(&output);
     json_t *events = events_of(&world), *event;
     size_t i;
-    json_array_foreach (events, i, event) {
+    json_array_foreach(events, i, event)
+    {
         assert_true(strlen(member(event, "text")) <= OUTPUT_TEXT_MAX);
         buf_append_str(&out, member(event, "text"));
     }
@@ -159,7 +160,8 @@ static void malformed_bytes_are_bounded_too(void **state)
     output_end(&output);
     json_t *events = events_of(&world), *event;
     size_t i, total = 0;
-    json_array_foreach (events, i, event) {
+    json_array_foreach(events, i, event)
+    {
         assert_true(strlen(member(event, "text")) <= OUTPUT_TEXT_MAX);
         total += strlen(member(event, "text"));
     }
@@ -181,7 +183,7 @@ static void pieces_end_at_line_ends(void **state)
     output_end(&output);
     json_t *events = events_of(&world), *event;
     size_t i;
-    json_array_foreach (events, i, event)
+    json_array_foreach(events, i, event)
         assert_true(str_ends_with(member(event, "text"), "output\n"));
     assert_true(i >= 3);
     json_decref(events);
@@ -206,7 +208,8 @@ static void of_a_flood_head_and_tail_are_kept(void **state)
     json_t *events = events_of(&world), *event;
     unsigned long long left_out = 0, kept = 0;
     size_t i, limits = 0;
-    json_array_foreach (events, i, event) {
+    json_array_foreach(events, i, event)
+    {
         if (!strcmp(member(event, "type"), "limit.hit")) {
             limits++;
             assert_string_equal(member(event, "limit"), "output");
@@ -316,13 +319,28 @@ static void known_events_are_events(void **state)
 static void everything_else_is_none(void **state)
 {
     static const char *const bad[] = {
-        "", "x", "[]", "null", "\"turn.started\"", "{}", "{\"type\":null}", "{\"type\":\"run.ended\"}",
-        "{\"type\":\"phase.completed\"}", "{\"type\":\"model.usage\",\"usage\":{}}",
-        "{\"type\":\"task.state\"}", "{\"type\":\"item.started\"}", "{\"type\":\"item.started\",\"item\":[]}",
-        "{\"type\":\"error\",\"message\":{}}", "{\"type\":\"turn.started\",\"type\":\"error\"}",
-        "{\"type\":\"turn.started\"} {}", "{\"type\":\"turn.started\"", "{'type':'turn.started'}",
-        "{\"type\":\"turn.started\\u0000\"}", "{\"type\":\"error\",\"message\":\"a\\u0000b\"}",
-        "{\"type\":\"error\",\"message\":\"\xff\"}", "{\"type\":\"error\",\"message\":\"\\ud800\"}",
+        "",
+        "x",
+        "[]",
+        "null",
+        "\"turn.started\"",
+        "{}",
+        "{\"type\":null}",
+        "{\"type\":\"run.ended\"}",
+        "{\"type\":\"phase.completed\"}",
+        "{\"type\":\"model.usage\",\"usage\":{}}",
+        "{\"type\":\"task.state\"}",
+        "{\"type\":\"item.started\"}",
+        "{\"type\":\"item.started\",\"item\":[]}",
+        "{\"type\":\"error\",\"message\":{}}",
+        "{\"type\":\"turn.started\",\"type\":\"error\"}",
+        "{\"type\":\"turn.started\"} {}",
+        "{\"type\":\"turn.started\"",
+        "{'type':'turn.started'}",
+        "{\"type\":\"turn.started\\u0000\"}",
+        "{\"type\":\"error\",\"message\":\"a\\u0000b\"}",
+        "{\"type\":\"error\",\"message\":\"\xff\"}",
+        "{\"type\":\"error\",\"message\":\"\\ud800\"}",
         "{\"type\":\"item.started\",\"item\":{\"n\":1e999}}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -331,7 +349,8 @@ static void everything_else_is_none(void **state)
     assert_string_equal(type_of(nul, sizeof nul - 1), "(none)");
 }
 
-/* Values that are two bytes in the line and hundreds in memory, and nests that a parser recurses into. */
+/* Values that are two bytes in the line and hundreds in memory, and nests that a parser recurses
+ * into. */
 static void what_would_cost_much_memory_is_none(void **state)
 {
     AUTO_BUF struct buf line;
@@ -366,7 +385,8 @@ static json_t *stream_events(const char *bytes, size_t len, size_t step)
     struct streams *streams = streams_new(world.loop, world.events, note_end, &world);
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    assert_int_equal(streams_add(streams, 5, GATEWAY_STREAM_EVENTS, PHASE_WORKING, ends[0], NULL), 0);
+    assert_int_equal(streams_add(streams, 5, GATEWAY_STREAM_EVENTS, PHASE_WORKING, ends[0], NULL),
+                     0);
     for (size_t at = 0; at < len; at += step) {
         size_t n = len - at < step ? len - at : step;
         assert_int_equal(write(ends[1], bytes + at, n), n);
@@ -384,18 +404,20 @@ static json_t *stream_events(const char *bytes, size_t len, size_t step)
 
 static void lines_become_events_at_any_split(void **state)
 {
-    static const char lines[] =
-        "{\"type\":\"turn.started\",\"ts\":\"1970-01-01T00:00:00.000Z\",\"phase\":\"verifying\",\"x\":1}\n"
-        "not an event\n\n"
-        "{\"type\":\"item.completed\",\"item\":{\"id\":\"item_0\",\"n\":1.5,\"t\":\"\xc3\xa9\\n\"},\"seq\":1}\n"
-        "{\"type\":\"error\",\"message\":\"last\"}";
+    static const char lines[] = "{\"type\":\"turn.started\",\"ts\":\"1970-01-01T00:00:00.000Z\","
+                                "\"phase\":\"verifying\",\"x\":1}\n"
+                                "not an event\n\n"
+                                "{\"type\":\"item.completed\",\"item\":{\"id\":\"item_0\",\"n\":1."
+                                "5,\"t\":\"\xc3\xa9\\n\"},\"seq\":1}\n"
+                                "{\"type\":\"error\",\"message\":\"last\"}";
     for (size_t step = 1; step < sizeof lines; step += 3) {
         json_t *events = stream_events(lines, sizeof lines - 1, step), *event;
         const char *types[3] = {"", "", ""};
         AUTO_BUF struct buf text;
         buf_init(&text, 1000);
         size_t i, n = 0;
-        json_array_foreach (events, i, event) {
+        json_array_foreach(events, i, event)
+        {
             if (!strcmp(member(event, "type"), "phase.output"))
                 buf_append_str(&text, member(event, "text"));
             else
@@ -417,11 +439,14 @@ static void a_line_without_end_becomes_output(void **state)
     buf_init(&line, 8 << 20);
     buf_append_str(&line, "{\"type\":\"error\",\"message\":\"");
     while (line.len < AGENT_EVENT_MAX_BYTES + 1000)
-        buf_append_str(&line, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        buf_append_str(
+            &line,
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     buf_append_str(&line, "\"}\n{\"type\":\"turn.started\"}\n");
     json_t *events = stream_events(line.data, line.len, 65536), *event;
     size_t i, started = 0, left_out = 0;
-    json_array_foreach (events, i, event) {
+    json_array_foreach(events, i, event)
+    {
         assert_string_not_equal(member(event, "type"), "error");
         started += !strcmp(member(event, "type"), "turn.started");
         left_out += strstr(member(event, "text"), "bytes left out") != NULL;
@@ -447,7 +472,8 @@ static void of_too_many_events_the_turns_end_is_kept(void **state)
     buf_append_str(&lines, "{\"type\":\"turn.completed\",\"usage\":{}}\n");
     json_t *events = stream_events(lines.data, lines.len, 65536), *event;
     size_t i, limits = 0, turns = 0, notes = 0, items = 0;
-    json_array_foreach (events, i, event) {
+    json_array_foreach(events, i, event)
+    {
         limits += !strcmp(member(event, "type"), "limit.hit");
         turns += !strcmp(member(event, "type"), "turn.completed");
         items += !strcmp(member(event, "type"), "item.completed");
@@ -469,9 +495,11 @@ static void streams_are_counted_and_stopped(void **state)
     struct streams *streams = streams_new(world.loop, world.events, note_end, &world);
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    assert_int_equal(streams_add(streams, 7, GATEWAY_STREAM_OUTPUT, PHASE_WORKING, dup(ends[0]), &err), 0);
-    assert_int_equal(streams_add(streams, 7, GATEWAY_STREAM_OUTPUT, PHASE_WORKING, dup(ends[0]), &err),
-                     ERR_PROTOCOL);
+    assert_int_equal(
+        streams_add(streams, 7, GATEWAY_STREAM_OUTPUT, PHASE_WORKING, dup(ends[0]), &err), 0);
+    assert_int_equal(
+        streams_add(streams, 7, GATEWAY_STREAM_OUTPUT, PHASE_WORKING, dup(ends[0]), &err),
+        ERR_PROTOCOL);
     int file = memfd_create("no stream", MFD_CLOEXEC);
     assert_true(streams_add(streams, 8, GATEWAY_STREAM_OUTPUT, PHASE_WORKING, file, &err) < 0);
     assert_int_equal(write(ends[1], "still there", 11), 11);

@@ -11,17 +11,22 @@
 #include "gateway/replay_file.h"
 #include "http/sse.h"
 
-static const char first[] = "{\"replay\":1,\"recorded\":\"2026-11-20\",\"model\":\"o3\",\"note\":\"n\"}\n";
+static const char first[] =
+    "{\"replay\":1,\"recorded\":\"2026-11-20\",\"model\":\"o3\",\"note\":\"n\"}\n";
 static const char turn[] =
     "{\"output\":["
     "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"one\"},"
     "{\"type\":\"summary_text\",\"text\":\"two\"}],\"encrypted_content\":\"secret\"},"
     "{\"type\":\"reasoning\",\"summary\":[]},"
-    "{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 "
-    "caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9\"}]},"
-    "{\"type\":\"function_call\",\"name\":\"exec_command\",\"arguments\":\"{\\\"cmd\\\":\\\"ls\\\"}\"},"
+    "{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"caf\xc3\xa9 "
+    "caf\xc3\xa9 caf\xc3\xa9 "
+    "caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 "
+    "caf\xc3\xa9\"}]},"
+    "{\"type\":\"function_call\",\"name\":\"exec_command\",\"arguments\":\"{\\\"cmd\\\":\\\"ls\\\"}"
+    "\"},"
     "{\"type\":\"custom_tool_call\",\"name\":\"apply_patch\",\"input\":\"*** Begin Patch\\n\"}],"
-    "\"usage\":{\"input_tokens\":10,\"input_tokens_details\":{\"cached_tokens\":4},\"output_tokens\":3,"
+    "\"usage\":{\"input_tokens\":10,\"input_tokens_details\":{\"cached_tokens\":4},\"output_"
+    "tokens\":3,"
     "\"output_tokens_details\":{\"reasoning_tokens\":1}}}";
 
 static int load(struct replay_file *file, const char *text, struct err *err)
@@ -48,9 +53,11 @@ static void a_recording_is_indexed(void **state)
     assert_int_equal(file.turns_count, 100);
     json_t *line = replay_file_turn(&file, 100, NULL);
     json_t *output = json_object_get(line, "output");
-    static const char *const ids[] = {"rs_r100_1", "rs_r100_2", "msg_r100_3", "fc_r100_4", "ctc_r100_5"};
+    static const char *const ids[] = {"rs_r100_1", "rs_r100_2", "msg_r100_3", "fc_r100_4",
+                                      "ctc_r100_5"};
     for (size_t i = 0; i < 5; i++)
-        assert_string_equal(json_string_value(json_object_get(json_array_get(output, i), "id")), ids[i]);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(output, i), "id")),
+                            ids[i]);
     assert_string_equal(json_string_value(json_object_get(json_array_get(output, 3), "call_id")),
                         "call_r100_4");
     assert_null(json_object_get(json_array_get(output, 2), "call_id"));
@@ -72,7 +79,8 @@ static void bad_recordings_are_told_with_their_line(void **state)
         {"{\"replay\":1}\n\n", "replay file: line 2: "},
         {"{\"replay\":1}\n{\"output\":[],\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}",
          "replay file: line 2: 'output' must be an array of items"},
-        {"{\"replay\":1}\n{\"output\":[{\"type\":\"reasoning\",\"summary\":[]}]}", "line 2: 'usage' must have"},
+        {"{\"replay\":1}\n{\"output\":[{\"type\":\"reasoning\",\"summary\":[]}]}",
+         "line 2: 'usage' must have"},
         {"{\"replay\":1}\n{\"output\":[1],\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}",
          "line 2: an item of 'output' must have the type"},
         {"{\"replay\":1}\n{\"output\":[{\"type\":\"function_call\",\"arguments\":\"{}\"}],"
@@ -109,7 +117,8 @@ static int note_event(void *arg, const struct sse_event *event)
     struct told *told = arg;
     json_t *data = json_loadb(event->data, event->data_len, JSON_REJECT_DUPLICATES, NULL);
     assert_string_equal(json_string_value(json_object_get(data, "type")), event->type);
-    assert_int_equal(json_integer_value(json_object_get(data, "sequence_number")), told->sequence++);
+    assert_int_equal(json_integer_value(json_object_get(data, "sequence_number")),
+                     told->sequence++);
     const char *delta = json_string_value(json_object_get(data, "delta"));
     if (delta) {
         assert_true(strlen(delta) <= REPLAY_DELTA_BYTES);
@@ -157,9 +166,11 @@ static void a_turn_is_told_as_the_api_tells_it(void **state)
         "output_item.added content_part.added output_text.done content_part.done output_item.done "
         "output_item.added function_call_arguments.done output_item.done "
         "output_item.added custom_tool_call_input.done output_item.done completed ");
-    assert_string_equal(told.text.data,
-                        "one|two|caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 "
-                        "caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9|{\"cmd\":\"ls\"}|*** Begin Patch\n|");
+    assert_string_equal(
+        told.text.data,
+        "one|two|caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 "
+        "caf\xc3\xa9 "
+        "caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9 caf\xc3\xa9|{\"cmd\":\"ls\"}|*** Begin Patch\n|");
     json_t *response = json_object_get(told.last, "response");
     assert_true(json_equal(json_object_get(response, "output"), told.items));
     assert_string_equal(json_string_value(json_object_get(response, "status")), "completed");

@@ -16,7 +16,8 @@ static int scan_in_pieces(const char *text, size_t len, size_t step)
     json_scan_init(&scan);
     int status = 0;
     for (size_t at = 0; at < len && status == 0; at += step)
-        status = json_scan_feed(&scan, text + at, len - at < step ? len - at : step, ignore, NULL, NULL);
+        status =
+            json_scan_feed(&scan, text + at, len - at < step ? len - at : step, ignore, NULL, NULL);
     return status < 0 ? status : json_scan_end(&scan, ignore, NULL, NULL);
 }
 
@@ -30,9 +31,21 @@ static void check_all_steps(const char *text, size_t len, int wanted)
 static void json_is_read_at_any_split(void **state)
 {
     static const char *const good[] = {
-        "{}", "[]", " [ ] ", "0", "-0", "1.5e+10", "-12.25E-3", "true", "false", "null", "\"\"",
-        "\"\\u00e9\\n\\\"\\\\\\/\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xed\x9f\xbf\xef\xbf\xbf\"",
-        "{\"a\":[1,2,{\"b\":null}],\"c\":{\"d\":[[],{}]}}", "\t{\r\n\"a\" : 1 , \"b\":\"x\"}\n",
+        "{}",
+        "[]",
+        " [ ] ",
+        "0",
+        "-0",
+        "1.5e+10",
+        "-12.25E-3",
+        "true",
+        "false",
+        "null",
+        "\"\"",
+        "\"\\u00e9\\n\\\"\\\\\\/\"",
+        "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xed\x9f\xbf\xef\xbf\xbf\"",
+        "{\"a\":[1,2,{\"b\":null}],\"c\":{\"d\":[[],{}]}}",
+        "\t{\r\n\"a\" : 1 , \"b\":\"x\"}\n",
         "\"\x7f\"",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -42,12 +55,59 @@ static void json_is_read_at_any_split(void **state)
 static void what_another_parser_could_read_differently_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "{", "[", "\"", "tru", "-", "1.", "1e", "01", "+1", ".5", "1.e1", "NaN", "Infinity", "nul1",
-        "{]", "[}", "]", "}", "[1,]", "{\"a\":1,}", "[,1]", "{,}", "{a:1}", "{'a':1}", "{\"a\"}",
-        "{\"a\" 1}", "{\"a\":}", "{\"a\":1 \"b\":2}", "[1 2]", "{1:2}", "\"\\x\"", "\"\\u12g4\"",
-        "\"\\U0041\"", "\"a\nb\"", "\"\x01\"", "\"\xff\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"",
-        "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "\"\xc3\"", "{}{}", "{} x", "1 2", "\"a\" \"b\"",
-        "\xef\xbb\xbf{}", "/*c*/{}", "{}//c", "{\"a\":1}\x0c", "\x0b{}", "[1]\xc2\xa0", "True", "tRue",
+        "{",
+        "[",
+        "\"",
+        "tru",
+        "-",
+        "1.",
+        "1e",
+        "01",
+        "+1",
+        ".5",
+        "1.e1",
+        "NaN",
+        "Infinity",
+        "nul1",
+        "{]",
+        "[}",
+        "]",
+        "}",
+        "[1,]",
+        "{\"a\":1,}",
+        "[,1]",
+        "{,}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\"}",
+        "{\"a\" 1}",
+        "{\"a\":}",
+        "{\"a\":1 \"b\":2}",
+        "[1 2]",
+        "{1:2}",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\U0041\"",
+        "\"a\nb\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xc0\xaf\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf4\x90\x80\x80\"",
+        "\"\xe2\x82\"",
+        "\"\xc3\"",
+        "{}{}",
+        "{} x",
+        "1 2",
+        "\"a\" \"b\"",
+        "\xef\xbb\xbf{}",
+        "/*c*/{}",
+        "{}//c",
+        "{\"a\":1}\x0c",
+        "\x0b{}",
+        "[1]\xc2\xa0",
+        "True",
+        "tRue",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         check_all_steps(bad[i], strlen(bad[i]), ERR_PROTOCOL);
@@ -164,7 +224,8 @@ static void the_configured_model_passes(void **state)
 {
     expect_request("{\"model\":\"o3\"}", 0);
     expect_request(" { \"input\" : [ { \"model\":\"other\" } ] , \"model\" : \"o3\" } \n", 0);
-    expect_request("{\"model\":\"o3\",\"text\":\"{\\\"model\\\":\\\"x\\\"}\",\"m\":{\"model\":1}}", 0);
+    expect_request("{\"model\":\"o3\",\"text\":\"{\\\"model\\\":\\\"x\\\"}\",\"m\":{\"model\":1}}",
+                   0);
 }
 
 static void every_other_model_is_refused(void **state)
@@ -198,11 +259,19 @@ static void every_other_model_is_refused(void **state)
 static void what_is_no_request_is_refused(void **state)
 {
     static const char *const malformed[] = {
-        "[{\"model\":\"o3\"}]", "\"model\"", "null", "{\"model\":\"o3\"", "{\"model\":\"o3\"}}",
-        "{\"model\":\"o3\"}{\"model\":\"x\"}", "{\"model\":\"o3\"} x",
-        "{\"mode\\u006c\":\"x\",\"model\":\"o3\"}", "{\"m\\u006fdel\":\"o3\"}",
-        "{\"mod\xc3\xa9l\":\"x\",\"model\":\"o3\"}", "{\"\xef\xbd\x8dodel\":\"x\",\"model\":\"o3\"}",
-        "{\"model\":\"o3\",}", "{\"model\":\"o3\" \"a\":1}",
+        "[{\"model\":\"o3\"}]",
+        "\"model\"",
+        "null",
+        "{\"model\":\"o3\"",
+        "{\"model\":\"o3\"}}",
+        "{\"model\":\"o3\"}{\"model\":\"x\"}",
+        "{\"model\":\"o3\"} x",
+        "{\"mode\\u006c\":\"x\",\"model\":\"o3\"}",
+        "{\"m\\u006fdel\":\"o3\"}",
+        "{\"mod\xc3\xa9l\":\"x\",\"model\":\"o3\"}",
+        "{\"\xef\xbd\x8dodel\":\"x\",\"model\":\"o3\"}",
+        "{\"model\":\"o3\",}",
+        "{\"model\":\"o3\" \"a\":1}",
     };
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
         expect_request(malformed[i], ERR_PROTOCOL);
@@ -219,7 +288,8 @@ static void names_are_compared_whole(void **state)
     assert_int_equal(check_request(text, 3), ERR_REFUSED);
 }
 
-/* No prefix of a bad request may be let through whole: the verdict falls at the last byte at the latest. */
+/* No prefix of a bad request may be let through whole: the verdict falls at the last byte at the
+ * latest. */
 static void the_verdict_falls_before_the_last_brace(void **state)
 {
     static const char text[] = "{\"input\":[]}";
@@ -239,16 +309,18 @@ static void the_turn_is_found_in_the_conversation(void **state)
 {
     assert_int_equal(turn_of("[]"), 0);
     assert_int_equal(turn_of("[{\"type\":\"reasoning\",\"id\":\"rs_r1_1\"}]"), 1);
-    assert_int_equal(turn_of("[{\"id\":\"fc_r2_1\",\"call_id\":\"call_r2_1\"},{\"call_id\":\"call_r12_3\"},"
-                             "{\"id\":\"msg_r3_1\"}]"),
-                     12);
+    assert_int_equal(
+        turn_of("[{\"id\":\"fc_r2_1\",\"call_id\":\"call_r2_1\"},{\"call_id\":\"call_r12_3\"},"
+                "{\"id\":\"msg_r3_1\"}]"),
+        12);
     assert_int_equal(turn_of("[{\"id\":\"ctc_r7_1\"}]"), 7);
     /* Not from texts, not from members with another name or place, not from other ids. */
     assert_int_equal(turn_of("[{\"text\":\"rs_r5_1\",\"content\":[{\"id\":\"rs_r6_1\"}]}]"), 0);
     assert_int_equal(turn_of("\"call_r5_1\""), 0);
-    assert_int_equal(turn_of("[{\"id\":\"rs_r5_1x\"},{\"id\":\"rs_r5\"},{\"id\":\"rs_5_1\"},{\"id\":5},"
-                             "{\"id\":\"rs_r-5_1\"},{\"id\":\"rs_r99999999_1\"},{\"id\":\"r\\u0073_r9_1\"}]"),
-                     0);
+    assert_int_equal(
+        turn_of("[{\"id\":\"rs_r5_1x\"},{\"id\":\"rs_r5\"},{\"id\":\"rs_5_1\"},{\"id\":5},"
+                "{\"id\":\"rs_r-5_1\"},{\"id\":\"rs_r99999999_1\"},{\"id\":\"r\\u0073_r9_1\"}]"),
+        0);
 }
 
 static void a_stream_is_wanted_by_true_alone(void **state)
