@@ -124,7 +124,7 @@ size_t str_utf8_length(const char *bytes, size_t len)
     return n;
 }
 
-void str_append_utf8(struct buf *out, const char *bytes, size_t len)
+size_t str_append_utf8(struct buf *out, const char *bytes, size_t len)
 {
     size_t i = 0;
     while (i < len) {
@@ -135,13 +135,26 @@ void str_append_utf8(struct buf *out, const char *bytes, size_t len)
         buf_append(out, bytes + i, run);
         i += run;
         if (i >= len)
-            return;
+            break;
         if (str_utf8_length(bytes + i, len - i)) /* valid, but there is no room */
-            return;
+            break;
         if (buf_append_str(out, "\xef\xbf\xbd") < 0)
-            return;
+            break;
         i++;
     }
+    return i;
+}
+
+size_t str_utf8_unfinished(const char *bytes, size_t len)
+{
+    for (size_t n = 1; n <= 3 && n <= len; n++) {
+        unsigned char c = (unsigned char)bytes[len - n];
+        if ((c & 0xc0) == 0x80)
+            continue;
+        size_t wants = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        return wants > n ? n : 0;
+    }
+    return 0;
 }
 
 /* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E,

@@ -31,8 +31,12 @@ int str_parse_milli(const char *s, uint32_t max, uint32_t *milli);
 size_t str_utf8_length(const char *bytes, size_t len);
 
 /* Append LEN bytes as valid UTF-8: what is malformed becomes U+FFFD, and NUL too.
- * Stops quietly at OUT's maximum, never inside a character. */
-void str_append_utf8(struct buf *out, const char *bytes, size_t len);
+ * Stops quietly at OUT's maximum, never inside a character. Returns how many of BYTES are in OUT. */
+size_t str_append_utf8(struct buf *out, const char *bytes, size_t len);
+
+/* How many bytes (0 to 3) at the end of BYTES begin a UTF-8 character that the next ones may
+ * complete: what a reader of a stream keeps back. */
+size_t str_utf8_unfinished(const char *bytes, size_t len);
 
 /* Append S for a terminal: control characters (also C1 and DEL, not \n and \t) become "\xNN" and
  * Unicode's bidirectional controls "\uNNNN", so that a log can neither move the reader's cursor nor

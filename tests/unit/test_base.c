@@ -105,14 +105,20 @@ static void outside_bytes_become_valid_utf8(void **state)
 {
     struct buf out;
     buf_init(&out, 64);
-    str_append_utf8(&out, "a\xff\xc3\xa9\0\xed\xa0\x80", 8);
+    assert_int_equal(str_append_utf8(&out, "a\xff\xc3\xa9\0\xed\xa0\x80", 8), 8);
     assert_string_equal(out.data,
                         "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     buf_release(&out);
     buf_init(&out, 2);
-    str_append_utf8(&out, "a\xc3\xa9", 3);
+    assert_int_equal(str_append_utf8(&out, "a\xc3\xa9", 3), 1);
     assert_string_equal(out.data, "a");
     buf_release(&out);
+    assert_int_equal(str_utf8_unfinished("a\xc3", 2), 1);
+    assert_int_equal(str_utf8_unfinished("a\xc3\xa9", 3), 0);
+    assert_int_equal(str_utf8_unfinished("\xf0\x9f\x98", 3), 3);
+    assert_int_equal(str_utf8_unfinished("\xf0\x9f\x98\x80", 4), 0);
+    assert_int_equal(str_utf8_unfinished("\x80\x80\x80\x80", 4), 0);
+    assert_int_equal(str_utf8_unfinished("", 0), 0);
 }
 
 static void terminal_escapes_are_made_inert(void **state)
