@@ -37,6 +37,8 @@ struct tool_host {
     bool drop;           /* become uid/gid before acting; false when not started as root (tests) */
     uid_t uid;
     gid_t gid;
+    unsigned session; /* how often the agent was started on this journal before: keeps the ids of
+                         running commands apart, as it does those of events */
 };
 
 /* One call, owned by the turn loop; valid for the tool from `start` until tool_call_finish(). */

@@ -41,6 +41,7 @@ char *buf_reserve(struct buf *buf, size_t len)
         if (!grown)
             abort();
         buf->data = grown;
+        buf->data[buf->len] = '\0'; /* also when nothing is written into the room after all */
         buf->cap = cap;
     }
     return buf->data + buf->len;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t clock_us(clockid_t id)
@@ -35,6 +36,31 @@ void clock_rfc3339(int64_t real_ms, char *out)
     gmtime_r(&seconds, &tm);
     size_t n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%03uZ", (unsigned)(real_ms % 1000) % 1000);
+}
+
+/* The digits after a point, to milliseconds; *REST is what follows them. Negative without a digit. */
+static int parse_fraction(const char *s, const char **rest)
+{
+    int ms = 0, unit = 100;
+    if (!isdigit((unsigned char)*s))
+        return -EINVAL;
+    for (; isdigit((unsigned char)*s); s++, unit /= 10)
+        ms += (*s - '0') * unit;
+    *rest = s;
+    return ms;
+}
+
+int64_t clock_parse_rfc3339(const char *s)
+{
+    struct tm tm = {0};
+    const char *rest = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    int fraction = 0;
+    if (rest && *rest == '.')
+        fraction = parse_fraction(rest + 1, &rest);
+    if (!rest || fraction < 0 || strcmp(rest, "Z"))
+        return -EINVAL;
+    int64_t seconds = timegm(&tm);
+    return seconds < 0 ? -EINVAL : seconds * 1000 + fraction;
 }
 
 int64_t clock_parse_duration_ms(const char *s)

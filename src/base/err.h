@@ -36,4 +36,8 @@ int err_errno(struct err *err, const char *format, ...) __attribute__((format(pr
 /* Put "context: " before the message that ERR already holds; returns ERR's code. */
 int err_context(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Print "WHO: message" to standard error as one line, whatever bytes are in it: control characters
+ * become '?'. For the top of a program that has no log. */
+void err_print(const struct err *err, const char *who);
+
 #endif

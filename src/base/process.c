@@ -53,9 +53,10 @@ static int place_fds(const struct process_options *options, int *report_fd)
 
 static void reset_signals(void)
 {
+    const struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGKILL && sig != SIGSTOP)
-            signal(sig, SIG_DFL);
+            sigaction(sig, &standard, NULL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -84,20 +85,34 @@ static _Noreturn void run_child(const struct process_options *options, int repor
     _exit(127);
 }
 
+/* The child is entered with every signal blocked: a handler of ours must not run in it, least of
+ * all in memory that it shares with us. */
+static pid_t start_child(const struct process_options *options, int report_fd)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = options->share_memory ? vfork() : fork();
+    if (pid == 0)
+        run_child(options, report_fd);
+    int saved = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+    return pid;
+}
+
 pid_t process_spawn(const struct process_options *options, struct err *err)
 {
     int report[2];
     if (pipe2(report, O_CLOEXEC) < 0)
         return err_errno(err, "cannot create a pipe");
-    pid_t pid = fork();
+    pid_t pid = start_child(options, report[1]);
     if (pid < 0) {
         int status = err_errno(err, "cannot fork");
         close(report[0]);
         close(report[1]);
         return status;
     }
-    if (pid == 0)
-        run_child(options, report[1]);
     close(report[1]);
     int status = 0;
     ssize_t n;
@@ -122,7 +137,8 @@ int process_wait(pid_t pid)
     return status;
 }
 
-/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never blocks. */
+/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never blocks.
+ */
 static void drain(int fd, struct buf *out)
 {
     char chunk[8192];

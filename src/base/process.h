@@ -23,6 +23,10 @@ struct process_options {
     size_t fds_count;
     const char *cwd; /* NULL: ours */
     bool new_session;
+    /* The child borrows our memory until exec (vfork), and we wait for that: spares the copy of the
+     * page tables, which grows with the program. `prepare` must then not wait for us, and write to
+     * no memory but its own stack and what its argument points to; we see the latter. */
+    bool share_memory;
     /* Called in the child after the descriptors are in place, before exec; may be NULL. Returns 0
      * or -errno. Between fork and exec: async-signal-safe calls only. */
     int (*prepare)(void *arg);

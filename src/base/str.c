@@ -52,9 +52,10 @@ int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
-/* Length of the valid UTF-8 character at P (LEN bytes left), or 0: Unicode 15, table 3-7. */
-static size_t utf8_length(const unsigned char *p, size_t len)
+/* By Unicode 15, table 3-7. */
+size_t str_utf8_length(const char *bytes, size_t len)
 {
+    const unsigned char *p = (const unsigned char *)bytes;
     if (p[0] < 0x80)
         return p[0] ? 1 : 0;
     size_t n = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
@@ -82,18 +83,17 @@ static size_t utf8_length(const unsigned char *p, size_t len)
 
 void str_append_utf8(struct buf *out, const char *bytes, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)bytes;
     size_t i = 0;
     while (i < len) {
         size_t run = 0, n;
-        while (i + run < len && (n = utf8_length(p + i + run, len - i - run)) &&
+        while (i + run < len && (n = str_utf8_length(bytes + i + run, len - i - run)) &&
                run + n <= out->max - out->len)
             run += n;
         buf_append(out, bytes + i, run);
         i += run;
         if (i >= len)
             return;
-        if (utf8_length(p + i, len - i)) /* valid, but there is no room */
+        if (str_utf8_length(bytes + i, len - i)) /* valid, but there is no room */
             return;
         if (buf_append_str(out, "\xef\xbf\xbd") < 0)
             return;
@@ -101,9 +101,29 @@ void str_append_utf8(struct buf *out, const char *bytes, size_t len)
     }
 }
 
+/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E, U+200F,
+ * U+202A to U+202E, U+2066 to U+2069. */
+static unsigned bidi_control(const unsigned char *p)
+{
+    if (p[0] == 0xd8 && p[1] == 0x9c)
+        return 0x061c;
+    if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81))
+        return 0;
+    unsigned c = 0x2000U + (p[1] - 0x80U) * 64 + (p[2] & 0x3fU);
+    bool control = c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
+                   (c >= 0x2066 && c <= 0x2069);
+    return control ? c : 0;
+}
+
 void str_append_terminal_safe(struct buf *out, const char *s)
 {
     for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
+        unsigned bidi = bidi_control(p);
+        if (bidi) {
+            buf_appendf(out, "\\u%04x", bidi);
+            p += bidi < 0x800 ? 1 : 2;
+            continue;
+        }
         bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
         if (c1)
             p++;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "agent/init.h"
+#include "agent/tools/patch_main.h"
+#include "workspace/steps.h"
 
 static const struct {
     const char *name;
@@ -13,6 +15,11 @@ static const struct {
     const char *what;
 } parts[] = {
     {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+    {"apply-patch", patch_main, "apply a patch from standard input or its argument, here"},
+    {"checkout", checkout_main, "make the workspace"},
+    {"test", test_main, "run the repository's tests"},
+    {"commit", commit_main, "make a commit and a bundle of the work"},
+    {"archive", archive_main, "write the workspace as a .tar.zst"},
 };
 
 static int usage(void)

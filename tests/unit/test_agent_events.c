@@ -54,8 +54,11 @@ static void shapes_are_those_of_exec_json(void **state)
     char id[EVENTS_ID_SIZE];
     events_item_id(events, id);
     events_command(events, EVENT_COMPLETED, id,
-                   &(struct event_command){.command = "ls \"x\"", .output = "a\n", .output_len = 2,
-                                           .ended = true, .status = "completed"});
+                   &(struct event_command){.command = "ls \"x\"",
+                                           .output = "a\n",
+                                           .output_len = 2,
+                                           .ended = true,
+                                           .status = "completed"});
     json_decref(read_event(fds));
     assert_string_equal(line, "{\"type\":\"item.completed\",\"item\":{\"id\":\"item_0\","
                               "\"type\":\"command_execution\",\"command\":\"ls \\\"x\\\"\","
@@ -76,8 +79,10 @@ static void hostile_output_is_one_valid_line(void **state)
     events_item_id(events, id);
     assert_string_equal(id, "item_2_0");
     events_command(events, EVENT_UPDATED, id,
-                   &(struct event_command){.command = "\xff\n", .output = output,
-                                           .output_len = sizeof output, .status = "in_progress"});
+                   &(struct event_command){.command = "\xff\n",
+                                           .output = output,
+                                           .output_len = sizeof output,
+                                           .status = "in_progress"});
     json_t *event = read_event(fds);
     assert_string_equal(item_string(event, "command"), "\xef\xbf\xbd\n");
     json_decref(event);

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -12,6 +15,7 @@
 #include "base/io.h"
 #include "base/json_text.h"
 #include "base/process.h"
+#include "base/refname.h"
 #include "base/str.h"
 
 static void buf_grows_to_its_maximum_and_no_further(void **state)
@@ -31,12 +35,24 @@ static void buf_grows_to_its_maximum_and_no_further(void **state)
     buf_release(&buf);
 }
 
+static void buf_is_a_string_also_when_reserved_room_is_not_used(void **state)
+{
+    struct buf buf;
+    buf_init(&buf, 2000);
+    mallopt(M_PERTURB, 0x55); /* new memory is not zero */
+    assert_non_null(buf_reserve(&buf, 1000));
+    mallopt(M_PERTURB, 0);
+    assert_string_equal(buf.data, "");
+    buf_release(&buf);
+}
+
 static void durations_are_read_strictly(void **state)
 {
     assert_int_equal(clock_parse_duration_ms("90"), 90000);
     assert_int_equal(clock_parse_duration_ms("15m"), 900000);
     assert_int_equal(clock_parse_duration_ms("8h"), 28800000);
-    const char *bad[] = {"", "0", "-1", "1.5h", "h", "8hours", "1h2", "99999999999999999999", "31d"};
+    const char *bad[] = {"",   "0", "-1", "1.5h", "h", "8hours", "1h2", "99999999999999999999",
+                         "31d"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_true(clock_parse_duration_ms(bad[i]) < 0);
 }
@@ -46,6 +62,14 @@ static void times_are_rfc3339_in_utc(void **state)
     char when[CLOCK_RFC3339_SIZE];
     clock_rfc3339(1763920740123, when);
     assert_string_equal(when, "2025-11-23T17:59:00.123Z");
+    assert_int_equal(clock_parse_rfc3339(when), 1763920740123);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00Z"), 1763920740000);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.5Z"), 1763920740500);
+    assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.123456789Z"), 1763920740123);
+    const char *bad[] = {"", "2025-11-23", "2025-11-23T17:59:00", "2025-11-23T17:59:00.Z",
+                         "2025-11-23T17:59:00+01:00", "2025-13-23T17:59:00Z", "2025-11-23T17:59:00Zx"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_true(clock_parse_rfc3339(bad[i]) < 0);
 }
 
 static void outside_bytes_become_valid_utf8(void **state)
@@ -53,7 +77,8 @@ static void outside_bytes_become_valid_utf8(void **state)
     struct buf out;
     buf_init(&out, 64);
     str_append_utf8(&out, "a\xff\xc3\xa9\0\xed\xa0\x80", 8);
-    assert_string_equal(out.data, "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_string_equal(out.data,
+                        "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     buf_release(&out);
     buf_init(&out, 2);
     str_append_utf8(&out, "a\xc3\xa9", 3);
@@ -67,6 +92,9 @@ static void terminal_escapes_are_made_inert(void **state)
     buf_init(&out, 64);
     str_append_terminal_safe(&out, "a\x1b[2J\n\xc2\x9b\x7f\xc3\xa9");
     assert_string_equal(out.data, "a\\x1b[2J\n\\x9b\\x7f\xc3\xa9");
+    buf_clear(&out);
+    str_append_terminal_safe(&out, "\u202e\u2066\u061c\u200f|\u2026\u200d");
+    assert_string_equal(out.data, "\\u202e\\u2066\\u061c\\u200f|\u2026\u200d");
     buf_release(&out);
 }
 
@@ -141,8 +169,62 @@ static void programs_run_with_only_the_named_descriptors(void **state)
     close(leak);
     const char *missing[] = {"/nonexistent/program", NULL};
     assert_int_equal(process_run(missing, -1, NULL, &err), -ENOENT);
-    assert_string_equal(err.message, "cannot run '/nonexistent/program': No such file or directory");
+    assert_string_equal(err.message,
+                        "cannot run '/nonexistent/program': No such file or directory");
     buf_release(&out);
+}
+
+static void ignore_signal(int signal)
+{
+}
+
+static int refuse(void *arg)
+{
+    return -EDOM;
+}
+
+static void a_child_that_shares_memory_until_exec(void **state)
+{
+    struct err err;
+    struct sigaction before, handler = {.sa_handler = ignore_signal};
+    sigaction(SIGUSR1, &handler, &before);
+    const char *argv[] = {"sh", "-c", "kill -USR1 $$; exit 3", NULL};
+    struct process_options options = {.argv = argv, .share_memory = true};
+    pid_t pid = process_spawn(&options, &err);
+    assert_true(pid > 0);
+    int status = process_wait(pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+    sigaction(SIGUSR1, &before, NULL);
+
+    options.prepare = refuse;
+    assert_int_equal(process_spawn(&options, &err), -EDOM);
+    const char *missing[] = {"/nonexistent/program", NULL};
+    options = (struct process_options){.argv = missing, .share_memory = true};
+    assert_int_equal(process_spawn(&options, &err), -ENOENT);
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    assert_false(sigismember(&mask, SIGTERM));
+}
+
+static void branch_names_are_those_of_git(void **state)
+{
+    static const char *const good[] = {"x",    "feat/add-pagination", "a.b", "ü", "a@b", "lock",
+                                       "a/b.c"};
+    static const char *const bad[] = {"",     "-x",   "a b",    "a..b",     "a//b", "/a", "a/",
+                                      ".a",   "a/.b", "a.lock", "a.lock/b", "a.",   "a~", "a^",
+                                      "a:b",  "a?",   "a*",     "a[",       "a\\b", "@",  "a@{b",
+                                      "HEAD", "a\tb", "a\x7f",  "a\nb"};
+    struct err err;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(refname_check_branch(good[i], &err), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(refname_check_branch(bad[i], &err), ERR_USAGE);
+    char longest[REFNAME_MAX_BYTES + 2];
+    memset(longest, 'a', sizeof longest);
+    longest[REFNAME_MAX_BYTES + 1] = '\0';
+    assert_int_equal(refname_check_branch(longest, &err), ERR_USAGE);
+    longest[REFNAME_MAX_BYTES] = '\0';
+    assert_int_equal(refname_check_branch(longest, &err), 0);
 }
 
 static void assert_member(const char *object, const char *name, const char *expected)
@@ -207,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
+        cmocka_unit_test(buf_is_a_string_also_when_reserved_room_is_not_used),
         cmocka_unit_test(durations_are_read_strictly),
         cmocka_unit_test(times_are_rfc3339_in_utc),
         cmocka_unit_test(outside_bytes_become_valid_utf8),
@@ -214,6 +297,8 @@ int main(void)
         cmocka_unit_test(a_tree_is_removed_without_following_links),
         cmocka_unit_test(descriptors_pass_through_a_socket),
         cmocka_unit_test(programs_run_with_only_the_named_descriptors),
+        cmocka_unit_test(a_child_that_shares_memory_until_exec),
+        cmocka_unit_test(branch_names_are_those_of_git),
         cmocka_unit_test(raw_members_are_found_in_json),
         cmocka_unit_test(raw_elements_are_walked),
         cmocka_unit_test(text_that_is_not_json_stays_within_its_bytes),

@@ -55,3 +55,10 @@ class Repository:
 
     def branches(self):
         return set(self.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split())
+
+    def pack(self, commit, base=None):
+        """The pack of what COMMIT has and BASE has not, as bytes."""
+        revisions = f"{commit}\n" + (f"^{base}\n" if base else "")
+        return subprocess.run(["git", "-C", str(self.path), "pack-objects", "--quiet", "--revs", "--thin",
+                               "--stdout"], env=ENVIRONMENT, check=True, input=revisions.encode(),
+                              capture_output=True).stdout

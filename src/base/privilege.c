@@ -1,0 +1,104 @@
+#include "base/privilege.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/process.h"
+
+/* Where the runner puts the agent in every sandbox. */
+static const char agent_place[] = "/run/codex/codex-agent";
+
+/* System calls by number: the C library's setresuid() signals other threads, which a child between
+ * fork and exec must not do. */
+static int change_ids(uid_t uid, gid_t gid)
+{
+    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+        syscall(SYS_setresuid, uid, uid, uid) < 0)
+        return -errno;
+    return 0;
+}
+
+int privilege_renounce(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    struct __user_cap_data_struct left[_LINUX_CAPABILITY_U32S_3];
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        syscall(SYS_capset, &header, none) < 0 || syscall(SYS_capget, &header, left) < 0)
+        return -errno;
+    for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        if (left[i].effective || left[i].permitted || left[i].inheritable)
+            return -EPERM;
+    return 0;
+}
+
+int privilege_drop(uid_t uid, gid_t gid)
+{
+    if (uid == 0 || gid == 0)
+        return -EINVAL;
+    int status = change_ids(uid, gid);
+    if (status == 0)
+        status = privilege_renounce();
+    if (status == 0 && (syscall(SYS_setresuid, -1, 0, -1) == 0 ||
+                        syscall(SYS_setresgid, -1, 0, -1) == 0))
+        status = -EPERM;
+    return status;
+}
+
+/* The machine's own user namespace maps everything onto itself. */
+static bool in_user_namespace(void)
+{
+    char map[128] = "";
+    int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, map, sizeof map - 1);
+    close(fd);
+    unsigned long inside, outside, count;
+    char *end = map;
+    if (n <= 0)
+        return false;
+    inside = strtoul(end, &end, 10);
+    outside = strtoul(end, &end, 10);
+    count = strtoul(end, &end, 10);
+    return !(inside == 0 && outside == 0 && count == 4294967295UL);
+}
+
+bool privilege_in_sandbox(void)
+{
+    char program[sizeof agent_place + 1];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+    return n == (ssize_t)sizeof agent_place - 1 && !memcmp(program, agent_place, (size_t)n) &&
+           in_user_namespace();
+}
+
+int privilege_kill_all(uid_t uid, gid_t gid)
+{
+    if (!privilege_in_sandbox())
+        return 0;
+    /* One call is enough: the kernel lets no process fork past a SIGKILL that it sends to all. What
+     * kill() returns says nothing: it is 0 as long as anybody else's process exists. */
+    if (geteuid() != 0) {
+        kill(-1, SIGKILL);
+        return 0;
+    }
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        /* As uid 0 it would end the platform's own processes too. */
+        if (privilege_drop(uid, gid) < 0)
+            _exit(1);
+        kill(-1, SIGKILL);
+        _exit(0);
+    }
+    return process_wait(pid) == 0 ? 0 : -EPERM;
+}

@@ -1,0 +1,27 @@
+/*
+ * Giving up privileges for good. Before the first thread: the calls change the calling thread only.
+ */
+#ifndef CODEX_BASE_PRIVILEGE_H
+#define CODEX_BASE_PRIVILEGE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Become UID and GID with no other group and no capability, unable to gain any by exec, and check
+ * that there is no way back. Async-signal-safe. Returns 0 or -errno. */
+int privilege_drop(uid_t uid, gid_t gid);
+
+/* Keep the user and give up every capability, now and after any exec (also as uid 0).
+ * Async-signal-safe. Returns 0 or -errno. */
+int privilege_renounce(void);
+
+/* Whether this process runs in a sandbox of ours: codex-agent at its place there, in a user
+ * namespace that is not the machine's. Only then is "every process of the user" the task's own. */
+bool privilege_in_sandbox(void);
+
+/* SIGKILL every process of UID, whatever its session or group; the caller survives, and as uid 0 so
+ * do the platform's other processes. Only inside a sandbox: elsewhere it does nothing, because there
+ * UID may be anybody. Returns 0 or -errno. */
+int privilege_kill_all(uid_t uid, gid_t gid);
+
+#endif

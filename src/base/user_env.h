@@ -1,0 +1,15 @@
+/*
+ * The environment that a task's commands start with: the user's own, and what keeps programs from
+ * paging, colouring and asking. Nothing of ours but PATH is passed on.
+ */
+#ifndef CODEX_BASE_USER_ENV_H
+#define CODEX_BASE_USER_ENV_H
+
+#include <sys/types.h>
+
+/* HOME is the directory of UID in /etc/passwd if it is there, else FALLBACK_HOME. EXTRA: more
+ * "NAME=value" strings (copied), ending with NULL. The result ends with NULL; user_env_free() it. */
+char **user_env_new(uid_t uid, const char *fallback_home, const char *const *extra);
+void user_env_free(char **env);
+
+#endif

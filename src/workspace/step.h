@@ -1,0 +1,67 @@
+/*
+ * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they share.
+ * Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
+ *
+ * A step may be started as the container's root or as the task's user. Git and the task's own
+ * commands always run as the user; a step started as anybody else keeps that uid.
+ */
+#ifndef CODEX_WORKSPACE_STEP_H
+#define CODEX_WORKSPACE_STEP_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum step_exit {
+    STEP_EXIT_DONE = 0,      /* test: passed */
+    STEP_EXIT_FAILED = 1,    /* test: the tests failed. Others: could not be done */
+    STEP_EXIT_USAGE = 2,     /* called wrongly. test: the step itself could not be done */
+    STEP_EXIT_NOTHING = 3,   /* test: no tests found. commit: nothing has changed */
+    STEP_EXIT_TIMED_OUT = 4, /* test */
+};
+
+enum step_fd {
+    STEP_FD_TASK = 0,
+    STEP_FD_RESULT = 3,
+    STEP_FD_BASE = 4, /* base bundle */
+    STEP_FD_DATA = 5, /* work bundle (in or out), archive (out) */
+    STEP_FD_LAST = 6,
+};
+
+enum { STEP_UID = 1000, STEP_GID = 1000, STEP_RESULT_MAX = 65536 };
+
+struct step {
+    json_t *json; /* owned: the strings below are its */
+    const char *workdir;
+    const char *base, *base_commit;
+    const char *prompt;
+    const char *test_command; /* NULL: find it */
+    const char *author_name, *author_email;
+    int64_t test_timeout_ms;
+    int64_t commit_time; /* seconds since the epoch */
+    bool given[STEP_FD_LAST + 1]; /* which descriptors the step was started with */
+};
+
+/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones are occupied, so that nothing
+ * that is opened later can be taken for them. Release it also after a failure. */
+int step_begin(struct step *step, struct err *err);
+void step_release(struct step *step);
+
+/* Become the task's user for good, if started as root. */
+int step_drop(struct err *err);
+
+/* RESULT as the step's result. */
+int step_write_result(const struct buf *result, struct err *err);
+
+/* The directory that the workdir is in; the caller frees it. */
+char *step_parent(const struct step *step);
+
+/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or negative,
+ * which is printed and becomes FAILURE. */
+int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *err), int failure);
+
+#endif

@@ -1,0 +1,142 @@
+#include "workspace/worktree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "workspace/nested.h"
+
+enum { STAGE_TIMEOUT_MS = 900000 };
+
+static const off_t index_max = 1LL << 30; /* bytes of an index that is copied */
+
+static const char index_name[] = "index";
+static const char excludes_name[] = "excludes";
+
+/* gitignore(5); below everything that the repository says itself. */
+static const char excludes[] = "__pycache__/\n*.pyc\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n"
+                               ".tox/\n.venv/\nnode_modules/\n.DS_Store\n";
+
+void worktree_command_init(struct worktree_command *command, const struct worktree *worktree,
+                           const char *dir, const char *name)
+{
+    git_command_init(&command->git, worktree->git_dir, dir);
+    git_setting(&command->git, "core.fsync=none");
+    git_setting(&command->git, "core.safecrlf=false");
+    git_setting(&command->git, "core.quotePath=false");
+    git_setting(&command->git, "submodule.recurse=false");
+    git_setting(&command->git, "advice.addEmbeddedRepo=false");
+    snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch, name);
+    git_env(&command->git, command->index);
+    snprintf(command->excludes, sizeof command->excludes, "core.excludesFile=%s/%s", worktree->scratch,
+             excludes_name);
+    git_setting(&command->git, command->excludes);
+    command->git.dir = dir;
+    command->git.timeout_ms = STAGE_TIMEOUT_MS;
+}
+
+int worktree_stage(const struct worktree *worktree, const char *dir, const char *name, struct err *err)
+{
+    struct worktree_command add;
+    worktree_command_init(&add, worktree, dir, name);
+    git_args(&add.git, "add", "--all", "--ignore-errors", NULL);
+    int code = git_run(&add.git, err);
+    return code > 1 ? -EIO : code;
+}
+
+int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree, struct err *err)
+{
+    AUTO_BUF struct buf answer;
+    buf_init(&answer, 256);
+    struct worktree_command write;
+    worktree_command_init(&write, worktree, worktree->dir, name);
+    git_args(&write.git, "write-tree", NULL);
+    write.git.out = &answer;
+    int status = git_must(&write.git, err);
+    if (status < 0)
+        return status;
+    answer.data[strcspn(answer.data, "\n")] = '\0';
+    if (!object_id_valid(answer.data))
+        return err_set(err, ERR_PROTOCOL, "git write-tree: an answer that makes no sense");
+    memcpy(tree, answer.data, OBJECT_ID_SIZE);
+    return 0;
+}
+
+/* With the time of the original: git compares files' times with it to know which it must look at
+ * again ("racy git"). */
+static bool copy_index(const char *from, const char *to)
+{
+    struct stat st;
+    AUTO_FD int in = open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (in < 0 || fstat(in, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > index_max)
+        return false;
+    AUTO_FD int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    off_t done = 0;
+    while (out >= 0 && done < st.st_size)
+        if (sendfile(out, in, &done, (size_t)(st.st_size - done)) <= 0)
+            return false;
+    const struct timespec times[] = {st.st_atim, st.st_mtim};
+    return out >= 0 && futimens(out, times) == 0;
+}
+
+static int start_from(const struct worktree *worktree, const char *start, struct err *err)
+{
+    struct worktree_command read;
+    worktree_command_init(&read, worktree, worktree->dir, index_name);
+    git_args(&read.git, "read-tree", start, NULL);
+    return git_must(&read.git, err);
+}
+
+/* Stage everything, from the agent's index if that can be used. Returns as worktree_stage(). */
+static int stage_all(const struct worktree *worktree, const char *index, const char *start,
+                     struct err *err)
+{
+    AUTO_FREE char *ours = str_format("%s/%s", worktree->scratch, index_name);
+    int status = -ENOENT;
+    if (index && copy_index(index, ours))
+        status = worktree_stage(worktree, worktree->dir, index_name, err);
+    if (status >= 0)
+        return status;
+    unlink(ours);
+    status = start_from(worktree, start, err);
+    return status < 0 ? status : worktree_stage(worktree, worktree->dir, index_name, err);
+}
+
+static int write_excludes(const struct worktree *worktree, struct err *err)
+{
+    AUTO_FREE char *path = str_format("%s/%s", worktree->scratch, excludes_name);
+    AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, "cannot create '%s'", path);
+    return io_write_all(fd, excludes, sizeof excludes - 1, err);
+}
+
+/* What has to be left out is said, and is no reason to lose the rest. */
+static void complain(const struct err *err)
+{
+    struct err line = *err;
+    err_context(&line, "not everything could be added");
+    err_print(&line, "codex-agent commit");
+}
+
+int worktree_write(const struct worktree *worktree, const char *index, const char *start,
+                   const char *base, char *tree, struct err *err)
+{
+    int incomplete = write_excludes(worktree, err);
+    if (incomplete == 0)
+        incomplete = stage_all(worktree, index, start, err);
+    if (incomplete < 0)
+        return incomplete;
+    if (incomplete)
+        complain(err);
+    if (nested_include(worktree, index_name, base, incomplete, err) < 0)
+        complain(err);
+    return worktree_write_tree(worktree, index_name, tree, err);
+}
