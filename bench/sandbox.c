@@ -2,7 +2,7 @@
  * How long a sandbox takes to come up, run a command and go, beside bare crun with the same bundle.
  * Both in turn, in one run, so that the machine is the same for both.
  *
- *     sandbox-bench --images DIR [--rounds N] [--agent PROGRAM]
+ *     bench-sandbox --images DIR [--rounds N] [--agent PROGRAM]
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
     }
     struct err err;
     if (!host.images || measure(&host, rounds, &err) < 0) {
-        fprintf(stderr, "sandbox-bench: %s\n",
+        fprintf(stderr, "bench-sandbox: %s\n",
                 host.images ? err.message : "--images DIR is missing");
         return 1;
     }
