@@ -1,6 +1,6 @@
 /*
  * Starting programs: by argv, never through a shell; only the descriptors that are named reach the
- * child. (The spawner and the sandbox, which change user and namespaces, use fork themselves.)
+ * child. Users and namespaces are changed by `prepare` and `namespaces`.
  */
 #ifndef CODEX_BASE_PROCESS_H
 #define CODEX_BASE_PROCESS_H
