@@ -17,15 +17,8 @@ int user_become(const struct tool_host *host);
 void user_enter_files(const struct tool_host *host);
 void user_leave_files(const struct tool_host *host);
 
-/* The environment of commands: HOME (the user's in /etc/passwd if that is a directory, else the
- * workdir's parent), PATH (ours, or the usual one), and what keeps programs from paging, colouring
- * and asking. NULL-terminated; environment_free() frees it. */
+/* The environment of commands (base/user_env.h); HOME falls back to the workdir's parent.
+ * user_env_free() frees it. */
 char **user_environment(const struct tool_host *host);
-
-/* Free the strings and the array; NULL is fine. */
-void environment_free(char **strings);
-
-/* The value of NAME in ENVIRONMENT, or NULL. */
-const char *environment_get(char *const *environment, const char *name);
 
 #endif

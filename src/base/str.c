@@ -52,6 +52,49 @@ int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
+int str_parse_size(const char *s, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t len = strspn(s, "0123456789");
+    int64_t number;
+    if (len == 0 || len >= sizeof digits)
+        return -EINVAL;
+    memcpy(digits, s, len);
+    digits[len] = '\0';
+    if (str_parse_int(digits, 1, INT64_MAX, &number) < 0)
+        return -EINVAL;
+    unsigned shift = 0;
+    if (s[len]) {
+        const char *unit = strchr(units, s[len] & ~0x20);
+        if (!unit || s[len + 1])
+            return -EINVAL;
+        shift = 10 * (unsigned)(unit - units + 1);
+    }
+    if (number > INT64_MAX >> shift)
+        return -EINVAL;
+    *bytes = (uint64_t)number << shift;
+    return 0;
+}
+
+int str_parse_milli(const char *s, uint32_t max, uint32_t *milli)
+{
+    uint64_t value = 0;
+    size_t whole = strspn(s, "0123456789");
+    size_t fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    size_t len = whole + (s[whole] == '.' ? 1 + fraction : 0);
+    if (whole == 0 || whole > 9 || fraction > 3 || (s[whole] == '.' && !fraction) || s[len])
+        return -EINVAL;
+    for (size_t i = 0; i < whole; i++)
+        value = value * 10 + (uint64_t)(s[i] - '0');
+    for (size_t i = 0; i < 3; i++)
+        value = value * 10 + (i < fraction ? (uint64_t)(s[whole + 1 + i] - '0') : 0);
+    if (value == 0 || value > max)
+        return -EINVAL;
+    *milli = (uint32_t)value;
+    return 0;
+}
+
 /* By Unicode 15, table 3-7. */
 size_t str_utf8_length(const char *bytes, size_t len)
 {
@@ -81,7 +124,7 @@ size_t str_utf8_length(const char *bytes, size_t len)
     return n;
 }
 
-void str_append_utf8(struct buf *out, const char *bytes, size_t len)
+size_t str_append_utf8(struct buf *out, const char *bytes, size_t len)
 {
     size_t i = 0;
     while (i < len) {
@@ -92,17 +135,30 @@ void str_append_utf8(struct buf *out, const char *bytes, size_t len)
         buf_append(out, bytes + i, run);
         i += run;
         if (i >= len)
-            return;
+            break;
         if (str_utf8_length(bytes + i, len - i)) /* valid, but there is no room */
-            return;
+            break;
         if (buf_append_str(out, "\xef\xbf\xbd") < 0)
-            return;
+            break;
         i++;
     }
+    return i;
 }
 
-/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E, U+200F,
- * U+202A to U+202E, U+2066 to U+2069. */
+size_t str_utf8_unfinished(const char *bytes, size_t len)
+{
+    for (size_t n = 1; n <= 3 && n <= len; n++) {
+        unsigned char c = (unsigned char)bytes[len - n];
+        if ((c & 0xc0) == 0x80)
+            continue;
+        size_t wants = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        return wants > n ? n : 0;
+    }
+    return 0;
+}
+
+/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E,
+ * U+200F, U+202A to U+202E, U+2066 to U+2069. */
 static unsigned bidi_control(const unsigned char *p)
 {
     if (p[0] == 0xd8 && p[1] == 0x9c)
@@ -110,8 +166,8 @@ static unsigned bidi_control(const unsigned char *p)
     if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81))
         return 0;
     unsigned c = 0x2000U + (p[1] - 0x80U) * 64 + (p[2] & 0x3fU);
-    bool control = c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-                   (c >= 0x2066 && c <= 0x2069);
+    bool control =
+        c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
     return control ? c : 0;
 }
 

@@ -20,13 +20,23 @@ char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The whole of S as a decimal number in [MIN, MAX]. Returns 0 or -EINVAL. */
 int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out);
 
-/* Length in bytes of the valid UTF-8 character at BYTES (LEN > 0 are left); 0 when it is malformed, or
- * NUL. */
+/* "4096", "512M", "4G", "1T" (also lower case, powers of 1024) to bytes in [1, INT64_MAX]; else
+ * -EINVAL. */
+int str_parse_size(const char *s, uint64_t *bytes);
+
+/* "2", "1.5", "0.25" to thousandths in [1, MAX]; else -EINVAL. */
+int str_parse_milli(const char *s, uint32_t max, uint32_t *milli);
+/* Length in bytes of the valid UTF-8 character at BYTES (LEN > 0 are left); 0 when it is malformed,
+ * or NUL. */
 size_t str_utf8_length(const char *bytes, size_t len);
 
 /* Append LEN bytes as valid UTF-8: what is malformed becomes U+FFFD, and NUL too.
- * Stops quietly at OUT's maximum, never inside a character. */
-void str_append_utf8(struct buf *out, const char *bytes, size_t len);
+ * Stops quietly at OUT's maximum, never inside a character. Returns how many of BYTES are in OUT. */
+size_t str_append_utf8(struct buf *out, const char *bytes, size_t len);
+
+/* How many bytes (0 to 3) at the end of BYTES begin a UTF-8 character that the next ones may
+ * complete: what a reader of a stream keeps back. */
+size_t str_utf8_unfinished(const char *bytes, size_t len);
 
 /* Append S for a terminal: control characters (also C1 and DEL, not \n and \t) become "\xNN" and
  * Unicode's bidirectional controls "\uNNNN", so that a log can neither move the reader's cursor nor

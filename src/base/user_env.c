@@ -68,3 +68,12 @@ void user_env_free(char **env)
         free(env[i]);
     free(env);
 }
+
+const char *user_env_get(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+    for (; *env; env++)
+        if (!strncmp(*env, name, len) && (*env)[len] == '=')
+            return *env + len + 1;
+    return NULL;
+}

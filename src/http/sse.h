@@ -1,6 +1,7 @@
 /*
  * Server-sent events, read as the HTML standard says (section 9.2.6, "Interpreting an event
- * stream"): from bytes that come in pieces of any size, to whole events.
+ * stream"): from bytes that come in pieces of any size, to whole events or, for a reader that must
+ * not hold them, to pieces of their data.
  */
 #ifndef CODEX_HTTP_SSE_H
 #define CODEX_HTTP_SSE_H
@@ -21,14 +22,25 @@ struct sse_event {
 /* Valid during the call only. A negative return stops the feeding and is returned by it. */
 typedef int sse_event_fn(void *arg, const struct sse_event *event);
 
+/* The next bytes of the current event's data; BYTES NULL: the event has ended. As above. */
+typedef int sse_piece_fn(void *arg, const char *bytes, size_t len);
+
+enum { SSE_NAME_SIZE = 8 };
+
 struct sse {
-    struct buf line, type, data, id;
+    struct buf type, data, id;
+    /* private: the line that is being read */
+    struct buf value;         /* of `event` and `id` */
+    char name[SSE_NAME_SIZE]; /* cut: longer than any that counts */
+    size_t name_len;
+    int state, field;
+    bool unusable; /* its value: a NUL in it, or too long */
     bool has_data;
     bool after_cr; /* a \n that follows belongs to the line end */
     bool started;  /* the byte order mark can no longer come */
 };
 
-/* MAX bounds one line and one event's data, in bytes. */
+/* MAX bounds one event's data, in bytes. */
 void sse_init(struct sse *sse, size_t max);
 void sse_release(struct sse *sse);
 
@@ -36,5 +48,8 @@ void sse_release(struct sse *sse);
  * that the stream's end cuts off is never delivered. */
 int sse_feed(struct sse *sse, const char *bytes, size_t len, sse_event_fn *fn, void *arg,
              struct err *err);
+
+/* The same without holding any data, and so without a maximum. One stream is read one way only. */
+int sse_feed_pieces(struct sse *sse, const char *bytes, size_t len, sse_piece_fn *fn, void *arg);
 
 #endif

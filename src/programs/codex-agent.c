@@ -1,11 +1,12 @@
 /*
- * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so that
- * it runs in any image. Its first argument names the part.
+ * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so
+ * that it runs in any image. Its first argument names the part.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/init.h"
+#include "agent/run.h"
 #include "agent/tools/patch_main.h"
 #include "workspace/steps.h"
 
@@ -15,6 +16,7 @@ static const struct {
     const char *what;
 } parts[] = {
     {"init", agent_init_main, "process 1 of a sandbox: reaps, and waits"},
+    {"run", agent_run_main, "the agent: works on a task with a model"},
     {"apply-patch", patch_main, "apply a patch from standard input or its argument, here"},
     {"checkout", checkout_main, "make the workspace"},
     {"test", test_main, "run the repository's tests"},

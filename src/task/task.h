@@ -12,11 +12,8 @@
 #include "task/id.h"
 #include "task/phase.h"
 #include "task/state.h"
+#include "task/usage.h"
 #include "task/verdict.h"
-
-struct token_usage {
-    int64_t input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens;
-};
 
 struct fault {
     enum fault_kind kind; /* FAULT_NONE: no fault */

@@ -150,6 +150,47 @@ static void an_event_has_a_maximum(void **state)
     sse_release(&sse);
 }
 
+static int note_piece(void *arg, const char *bytes, size_t len)
+{
+    return bytes ? buf_append(arg, bytes, len) : buf_append_char(arg, '|');
+}
+
+static void data_is_read_in_pieces_without_a_maximum(void **state)
+{
+    static const char text[] = "\xef\xbb\xbf" "data: a\r\ndata:b\rdata\n\nevent: x\nid: 7\n: long comment\n"
+                               "data:  c\n\nevent: nothing\n\ndata\n\ndatum: e\ndata : e\ndata: cut";
+    for (size_t step = 1; step < sizeof text; step++) {
+        struct sse sse;
+        AUTO_BUF struct buf seen;
+        buf_init(&seen, 1000);
+        sse_init(&sse, 0);
+        for (size_t at = 0; at < sizeof text - 1; at += step) {
+            size_t n = sizeof text - 1 - at < step ? sizeof text - 1 - at : step;
+            assert_int_equal(sse_feed_pieces(&sse, text + at, n, note_piece, &seen), 0);
+        }
+        assert_string_equal(seen.data, "a\nb\n| c||cut");
+        sse_release(&sse);
+    }
+}
+
+static void names_that_are_too_long_are_ignored(void **state)
+{
+    struct sse sse;
+    struct err err;
+    sse_init(&sse, 20);
+    AUTO_BUF struct buf seen, text;
+    buf_init(&seen, 1000);
+    buf_init(&text, 10000);
+    buf_append_str(&text, "id: 1\nid: a\nid:\nevent: x\nid: 7\nid: nul");
+    buf_append(&text, "\0\nevent: ", 9);
+    for (int i = 0; i < 1000; i++)
+        buf_append_char(&text, 'e');
+    buf_append_str(&text, "\ndata: d\n\n");
+    assert_int_equal(sse_feed(&sse, text.data, text.len, note_event, &seen, &err), 0);
+    assert_string_equal(seen.data, "[x|d|7]");
+    sse_release(&sse);
+}
+
 static void peers_are_numeric(void **state)
 {
     struct http_peer peer;
@@ -299,6 +340,8 @@ int main(void)
         cmocka_unit_test(chunks_are_read_at_any_split),
         cmocka_unit_test(events_are_read_at_any_split),
         cmocka_unit_test(an_event_has_a_maximum),
+        cmocka_unit_test(data_is_read_in_pieces_without_a_maximum),
+        cmocka_unit_test(names_that_are_too_long_are_ignored),
         cmocka_unit_test(peers_are_numeric),
         cmocka_unit_test(answers_are_streamed_and_checked),
         cmocka_unit_test(a_peer_that_is_not_there_is_told),

@@ -13,6 +13,7 @@
 #include "agent/user.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/user_env.h"
 
 enum {
     JOBS_MAX = 64,
@@ -212,7 +213,7 @@ static void free_exec(void *state)
         remove_job(exec, exec->jobs);
     sinks_release(&exec->sinks);
     login_free(exec->login);
-    environment_free(exec->environment);
+    user_env_free(exec->environment);
     free(exec);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/user.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/user_env.h"
 
 enum {
     REFRESHES_MAX = 20, /* a home that changes all the time is not worth asking again */
@@ -54,7 +55,7 @@ struct login {
 
 static void take_stamps(const struct login *login, struct stamp stamps[WATCHED_COUNT])
 {
-    const char *home = environment_get(login->base, "HOME");
+    const char *home = user_env_get(login->base, "HOME");
     memset(stamps, 0, sizeof(struct stamp) * WATCHED_COUNT);
     user_enter_files(login->host);
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
@@ -82,7 +83,7 @@ static bool still_holds(const struct login *login)
 /* Bash runs ~/.bash_logout when a login shell exits, which a plain one would not. */
 static bool has_logout(const struct login *login)
 {
-    AUTO_FREE char *path = str_format("%s/.bash_logout", environment_get(login->base, "HOME"));
+    AUTO_FREE char *path = str_format("%s/.bash_logout", user_env_get(login->base, "HOME"));
     struct stat status;
     user_enter_files(login->host);
     bool there = stat(path, &status) == 0 || errno != ENOENT;
@@ -114,13 +115,13 @@ static char **parse_environment(const struct buf *answer)
     }
     if (p < end && *p == '\0' && count)
         return variables;
-    environment_free(variables);
+    user_env_free(variables);
     return NULL;
 }
 
 static void forget(struct login *login, enum login_state state)
 {
-    environment_free(login->environment);
+    user_env_free(login->environment);
     login->environment = NULL;
     buf_release(&login->answer);
     login->state = state;

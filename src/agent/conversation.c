@@ -1,0 +1,344 @@
+#include "agent/conversation_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { RECORD_MAX_BYTES = CONVERSATION_MAX_BYTES + (1 << 20) };
+
+struct json_span conversation_text(const struct conversation *c)
+{
+    return (struct json_span){c->text.data, c->text.len};
+}
+
+bool conversation_is_empty(const struct conversation *c)
+{
+    return c->text.len == 0;
+}
+
+bool conversation_has_ended(const struct conversation *c)
+{
+    return c->ended;
+}
+
+unsigned conversation_session(const struct conversation *c)
+{
+    return c->sessions - 1;
+}
+
+const struct response *conversation_last(const struct conversation *c)
+{
+    return &c->last;
+}
+
+const struct usage *conversation_usage(const struct conversation *c)
+{
+    return &c->usage;
+}
+
+size_t conversation_calls(const struct conversation *c)
+{
+    return c->calls_count;
+}
+
+const struct item *conversation_call(const struct conversation *c, size_t i)
+{
+    return c->calls[i].item;
+}
+
+static int check_room(const struct conversation *c, size_t len, struct err *err)
+{
+    if (len < c->text.max - c->text.len)
+        return 0;
+    return err_set(err, ERR_LIMIT, "the conversation would be larger than %d MiB",
+                   CONVERSATION_MAX_BYTES >> 20);
+}
+
+/* One item, or several that are divided by commas already. */
+static int append(struct conversation *c, struct json_span item, struct err *err)
+{
+    int status = check_room(c, item.len + 1, err);
+    if (status < 0)
+        return status;
+    if (c->text.len)
+        buf_append_char(&c->text, ',');
+    buf_append(&c->text, item.at, item.len);
+    return 0;
+}
+
+/* Some spans are owned: made here, and released here. */
+static void free_span(struct json_span span)
+{
+    free((char *)span.at);
+}
+
+static struct json_span copy_span(struct json_span span)
+{
+    char *copy = malloc(span.len + 1);
+    if (!copy)
+        abort();
+    memcpy(copy, span.at, span.len);
+    copy[span.len] = '\0';
+    return (struct json_span){copy, span.len};
+}
+
+static void forget_calls(struct conversation *c)
+{
+    for (size_t i = 0; i < c->calls_count; i++)
+        free_span(c->calls[i].output);
+    free(c->calls);
+    c->calls = NULL;
+    c->calls_count = c->calls_open = 0;
+    response_release(&c->last);
+}
+
+static void add_usage(struct usage *sum, const struct usage *usage)
+{
+    sum->input_tokens += usage->input_tokens;
+    sum->cached_input_tokens += usage->cached_input_tokens;
+    sum->output_tokens += usage->output_tokens;
+    sum->reasoning_output_tokens += usage->reasoning_output_tokens;
+}
+
+static size_t items_len(const struct response *response)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < response->count; i++)
+        len += response->items[i].json_len + 1;
+    return len;
+}
+
+int conversation_take_response(struct conversation *c, struct response *response, struct err *err)
+{
+    int status = check_room(c, items_len(response), err);
+    if (status < 0)
+        return status;
+    forget_calls(c);
+    c->last = *response;
+    *response = (struct response){0};
+    c->calls = calloc(c->last.count ? c->last.count : 1, sizeof *c->calls);
+    if (!c->calls)
+        abort();
+    for (size_t i = 0; i < c->last.count; i++) {
+        const struct item *item = &c->last.items[i];
+        append(c, (struct json_span){item->json, item->json_len}, NULL);
+        if (item->kind == ITEM_CALL)
+            c->calls[c->calls_count++].item = item;
+    }
+    c->calls_open = c->calls_count;
+    c->ended = c->last.count && !c->calls_count;
+    add_usage(&c->usage, &c->last.usage);
+    return 0;
+}
+
+int conversation_take_output(struct conversation *c, size_t i, struct json_span item,
+                             struct err *err)
+{
+    c->calls[i].output = copy_span(item);
+    if (--c->calls_open)
+        return 0;
+    int status = 0;
+    for (size_t n = 0; n < c->calls_count && status == 0; n++)
+        status = append(c, c->calls[n].output, err);
+    forget_calls(c);
+    return status;
+}
+
+int conversation_take_user(struct conversation *c, struct json_span items, struct err *err)
+{
+    c->ended = false;
+    return append(c, items, err);
+}
+
+void conversation_take_round(struct conversation *c, struct json_span item)
+{
+    free_span(c->round_item);
+    c->round_item = copy_span(item);
+    c->rounds++;
+    c->usage = (struct usage){0};
+}
+
+static int write_record(struct conversation *c, struct err *err)
+{
+    if (buf_append_str(&c->record, "}\n") < 0)
+        return err_set(err, ERR_LIMIT, "a record of the journal would be too large");
+    int status = journal_append(c->journal, c->record.data, c->record.len, err);
+    c->records++;
+    /* Its memory is kept only while it is small: the agent waits for most of its life. */
+    if (c->record.cap > 16384)
+        buf_release(&c->record);
+    return status;
+}
+
+static struct buf *begin_record(struct conversation *c, const char *name)
+{
+    buf_clear(&c->record);
+    buf_appendf(&c->record, "{\"%s\":", name);
+    return &c->record;
+}
+
+static int write_start(struct conversation *c, const char *task, struct err *err)
+{
+    int status = 0;
+    if (!c->records) {
+        buf_append_str(begin_record(c, "journal"), "1,\"task\":");
+        json_text_cstring(&c->record, task);
+        status = write_record(c, err);
+    }
+    char now[CLOCK_RFC3339_SIZE];
+    clock_rfc3339(clock_real_ms(), now);
+    buf_appendf(begin_record(c, "session"), "%u,\"time\":\"%s\"", c->sessions++, now);
+    return status < 0 ? status : write_record(c, err);
+}
+
+struct conversation *conversation_open(const struct provider *provider, int state_dir_fd,
+                                       const char *task, struct err *err)
+{
+    struct conversation *c = calloc(1, sizeof *c);
+    if (!c)
+        abort();
+    c->provider = provider;
+    buf_init(&c->text, CONVERSATION_MAX_BYTES);
+    buf_init(&c->record, RECORD_MAX_BYTES);
+    if (conversation_restore(c, state_dir_fd, task, err) == 0 && write_start(c, task, err) == 0)
+        return c;
+    conversation_free(c);
+    return NULL;
+}
+
+void conversation_free(struct conversation *c)
+{
+    if (!c)
+        return;
+    forget_calls(c);
+    journal_free(c->journal);
+    buf_release(&c->text);
+    buf_release(&c->record);
+    free_span(c->round_item);
+    free(c);
+}
+
+/* Messages of ours as a list that ends the record; *ITEMS is what stands between its brackets. */
+static int put_messages(struct conversation *c, const struct message *messages, size_t count,
+                        struct json_span *items, struct err *err)
+{
+    buf_append_char(&c->record, '[');
+    size_t start = c->record.len;
+    for (size_t i = 0; i < count; i++)
+        if ((i && buf_append_char(&c->record, ',') < 0) ||
+            c->provider->user_message(&c->record, messages[i].text, messages[i].len) < 0)
+            return err_set(err, ERR_LIMIT, "a message to the model is too large");
+    size_t len = c->record.len - start;
+    if (buf_append_char(&c->record, ']') < 0)
+        return err_set(err, ERR_LIMIT, "a message to the model is too large");
+    *items = (struct json_span){c->record.data + start, len};
+    return check_room(c, len + 1, err);
+}
+
+/* Write the record that ends with ITEMS, and put those into the conversation. */
+static int write_and_append(struct conversation *c, struct json_span items, bool begins_round,
+                            struct err *err)
+{
+    struct json_span copy = copy_span(items); /* writing the record may drop its memory */
+    int status = write_record(c, err);
+    if (status == 0 && begins_round)
+        conversation_take_round(c, copy);
+    if (status == 0)
+        status = conversation_take_user(c, copy, err);
+    free_span(copy);
+    return status;
+}
+
+int conversation_add_user(struct conversation *c, const struct message *messages, size_t count,
+                          struct err *err)
+{
+    struct json_span items;
+    begin_record(c, "user");
+    int status = put_messages(c, messages, count, &items, err);
+    return status < 0 ? status : write_and_append(c, items, false, err);
+}
+
+int conversation_begin_round(struct conversation *c, struct message message, struct err *err)
+{
+    struct json_span items;
+    buf_appendf(begin_record(c, "round"), "%u,\"user\":", c->rounds + 2);
+    int status = put_messages(c, &message, 1, &items, err);
+    if (status < 0)
+        return status;
+    if (!c->ended && c->round_item.len == items.len &&
+        !memcmp(c->round_item.at, items.at, items.len))
+        return 0;
+    return write_and_append(c, items, true, err);
+}
+
+int conversation_add_response(struct conversation *c, struct response *response, struct err *err)
+{
+    int status = check_room(c, items_len(response), err);
+    if (status < 0)
+        return status;
+    const struct usage *usage = &response->usage;
+    buf_appendf(begin_record(c, "response"), "{\"usage\":[%lld,%lld,%lld,%lld],\"items\":[",
+                (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
+                (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens);
+    for (size_t i = 0; i < response->count; i++) {
+        if (i)
+            buf_append_char(&c->record, ',');
+        buf_append(&c->record, response->items[i].json, response->items[i].json_len);
+    }
+    buf_append_str(&c->record, "]}");
+    status = write_record(c, err);
+    return status < 0 ? status : conversation_take_response(c, response, err);
+}
+
+int conversation_end(struct conversation *c, struct err *err)
+{
+    buf_append_str(begin_record(c, "ended"), "true");
+    c->ended = true;
+    return write_record(c, err);
+}
+
+int conversation_call_started(struct conversation *c, size_t i, struct err *err)
+{
+    c->calls[i].started = true;
+    json_text_cstring(begin_record(c, "started"), c->calls[i].item->call_id);
+    return write_record(c, err);
+}
+
+int conversation_call_output(struct conversation *c, size_t i, const char *text, size_t len,
+                             struct err *err)
+{
+    struct buf *record = begin_record(c, "output");
+    size_t start = record->len;
+    if (c->provider->call_output(record, c->calls[i].item, text, len) < 0)
+        return err_set(err, ERR_LIMIT, "the output of a call is too large");
+    struct json_span item =
+        copy_span((struct json_span){record->data + start, record->len - start});
+    int status = write_record(c, err);
+    if (status == 0)
+        status = conversation_take_output(c, i, item, err);
+    free_span(item);
+    return status;
+}
+
+int conversation_interrupt_calls(struct conversation *c, struct err *err)
+{
+    static const char interrupted[] =
+        "Interrupted: the agent was stopped while this call was running, and it was not run again. "
+        "It may have taken effect in part: look before you repeat it.";
+    static const char not_begun[] =
+        "Not run: the agent was stopped before this call was begun. Call again if it is still "
+        "wanted.";
+    int status = 0;
+    for (size_t i = 0; c->calls_open && status == 0; i++)
+        if (!c->calls[i].output.at) {
+            const char *text = c->calls[i].started ? interrupted : not_begun;
+            status = conversation_call_output(c, i, text, strlen(text), err);
+        }
+    return status;
+}
+
+int conversation_sync(struct conversation *c, struct err *err)
+{
+    return journal_sync(c->journal, err);
+}

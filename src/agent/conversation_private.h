@@ -1,0 +1,40 @@
+/* Between the files of the conversation: what it is, and the steps in memory, which are the same
+ * whether they are taken now (conversation.c) or read from the journal (conversation_restore.c). */
+#ifndef CODEX_AGENT_CONVERSATION_PRIVATE_H
+#define CODEX_AGENT_CONVERSATION_PRIVATE_H
+
+#include "agent/conversation.h"
+#include "agent/journal.h"
+
+struct call {
+    const struct item *item; /* of `last` */
+    bool started;
+    struct json_span output; /* the item, owned, until it enters the conversation; NULL: open */
+};
+
+struct conversation {
+    const struct provider *provider;
+    struct journal *journal;
+    struct buf text;
+    struct buf record; /* the record being written */
+    struct response last;
+    struct call *calls;
+    size_t calls_count, calls_open;
+    unsigned records, sessions, rounds;
+    bool ended;
+    struct json_span round_item; /* owned: what began the last round, after the first */
+    struct usage usage;
+};
+
+/* Items divided by commas, as a list has them between its brackets. */
+int conversation_take_user(struct conversation *c, struct json_span items, struct err *err);
+int conversation_take_response(struct conversation *c, struct response *response, struct err *err);
+int conversation_take_output(struct conversation *c, size_t i, struct json_span item,
+                             struct err *err);
+void conversation_take_round(struct conversation *c, struct json_span item);
+
+/* Open the journal and take the steps that are in it. */
+int conversation_restore(struct conversation *c, int state_dir_fd, const char *task,
+                         struct err *err);
+
+#endif

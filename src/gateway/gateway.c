@@ -1,0 +1,191 @@
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "gateway/budget.h"
+#include "gateway/control.h"
+#include "gateway/event_file.h"
+#include "gateway/model.h"
+#include "gateway/replay.h"
+#include "gateway/run_events.h"
+#include "gateway/stream.h"
+#include "gateway/upstream.h"
+
+struct gateway {
+    struct loop *loop;
+    struct gateway_options options;
+    struct event_file *events;
+    struct streams *streams;
+    struct budget budget;
+    struct model *model;
+    struct loop_source *control;
+    struct control_message message; /* the one that is being taken */
+    struct err err;                 /* why it ends, when that is no good reason */
+    int status;                     /* enum gateway_exit */
+    bool ended;
+};
+
+/* ---- the end */
+
+static void end(struct gateway *gateway, enum gateway_exit status)
+{
+    gateway->ended = true;
+    if (gateway->status == GATEWAY_EXIT_DONE) /* the first trouble counts */
+        gateway->status = status;
+    loop_stop(gateway->loop, gateway->status);
+}
+
+static void on_events_failed(void *arg, const struct err *err)
+{
+    struct gateway *gateway = arg;
+    gateway->err = *err;
+    bool full = err->code == -ENOSPC || err->code == -EDQUOT || err->code == -EFBIG;
+    end(gateway, full ? GATEWAY_EXIT_DISK_FULL : GATEWAY_EXIT_EVENTS);
+}
+
+void gateway_stop(struct gateway *gateway)
+{
+    end(gateway, GATEWAY_EXIT_DONE);
+}
+
+/* ---- the runner's messages */
+
+static int answer(struct gateway *gateway, enum gateway_control_type type, uint32_t stream)
+{
+    return control_send(gateway->options.control_fd, type, stream, &gateway->err);
+}
+
+static void on_stream_ended(void *arg, uint32_t stream)
+{
+    struct gateway *gateway = arg;
+    if (answer(gateway, GATEWAY_STREAM_ENDED, stream) < 0)
+        end(gateway, GATEWAY_EXIT_CONTROL);
+}
+
+static int take_run_ended(struct gateway *gateway)
+{
+    run_event_ended(gateway->events, &gateway->message);
+    if (event_file_sync(gateway->events) < 0)
+        return 0; /* on_events_failed has ended it */
+    return answer(gateway, GATEWAY_WRITTEN, 0);
+}
+
+/* Returns 0, or negative with gateway->err. */
+static int take_message(struct gateway *gateway)
+{
+    const struct control_message *message = &gateway->message;
+    const struct gateway_control *head = &message->head;
+    switch (head->type) {
+    case GATEWAY_LISTEN:
+        return model_listen(gateway->model, message->fd, &gateway->err);
+    case GATEWAY_PHASE_STARTED:
+        gateway->budget.phase = head->phase;
+        run_event_phase_started(gateway->events, message);
+        return 0;
+    case GATEWAY_PHASE_COMPLETED:
+        run_event_phase_completed(gateway->events, message);
+        return 0;
+    case GATEWAY_STREAM:
+        return streams_add(gateway->streams, head->stream, (enum gateway_stream_kind)head->kind,
+                           head->phase, message->fd, &gateway->err);
+    case GATEWAY_STREAM_STOP:
+        streams_stop(gateway->streams, head->stream);
+        return 0;
+    case GATEWAY_LIMIT_HIT:
+        run_event_limit_hit(gateway->events, message);
+        return 0;
+    case GATEWAY_NOTE:
+        run_event_note(gateway->events, message);
+        return 0;
+    case GATEWAY_RUN_ENDED:
+        return take_run_ended(gateway);
+    default: /* control_receive() lets no other pass */
+        abort();
+    }
+}
+
+static void on_control(void *arg, uint32_t events)
+{
+    struct gateway *gateway = arg;
+    int n = control_receive(gateway->options.control_fd, &gateway->message, &gateway->err);
+    if (n == 0) {
+        end(gateway, GATEWAY_EXIT_DONE);
+        return;
+    }
+    if (n < 0 || take_message(gateway) < 0) {
+        err_context(&gateway->err, "the control socket");
+        end(gateway, GATEWAY_EXIT_CONTROL);
+    }
+}
+
+/* ---- putting it together */
+
+static int open_provider(struct gateway *gateway, struct provider *provider, struct err *err)
+{
+    const struct gateway_options *options = &gateway->options;
+    if (options->config->wire == GATEWAY_WIRE_RESPONSES)
+        return upstream_open(gateway->loop, options->config, provider, err);
+    if (options->replay_fd < 0)
+        return err_set(err, ERR_USAGE, "wire_api is replay, but no replay file was handed over");
+    replay_open(gateway->loop, options->config, options->replay_fd, provider);
+    return 0;
+}
+
+static int open_parts(struct gateway *gateway, struct err *err)
+{
+    const struct gateway_options *options = &gateway->options;
+    gateway->events = event_file_new(options->events_fd, on_events_failed, gateway, err);
+    if (!gateway->events)
+        return err->code;
+    gateway->streams = streams_new(gateway->loop, gateway->events, on_stream_ended, gateway);
+    budget_init(&gateway->budget, options->config, gateway->events);
+    struct provider provider;
+    int status = open_provider(gateway, &provider, err);
+    if (status < 0)
+        return status;
+    gateway->model = model_new(gateway->loop, options->config, &gateway->budget, &provider,
+                               options->trouble, options->arg);
+    gateway->control =
+        loop_add_fd(gateway->loop, options->control_fd, EPOLLIN, on_control, gateway, err);
+    return gateway->control ? 0 : err_context(err, "the control socket");
+}
+
+struct gateway *gateway_new(struct loop *loop, const struct gateway_options *options,
+                            struct err *err)
+{
+    struct gateway *gateway = calloc(1, sizeof *gateway);
+    if (!gateway)
+        abort();
+    gateway->loop = loop;
+    gateway->options = *options;
+    if (open_parts(gateway, err) == 0)
+        return gateway;
+    gateway_free(gateway);
+    return NULL;
+}
+
+int gateway_run(struct gateway *gateway, struct err *err)
+{
+    int status = gateway->ended ? gateway->status : loop_run(gateway->loop, &gateway->err);
+    if (status < 0)
+        status = GATEWAY_EXIT_INTERNAL;
+    if (status == GATEWAY_EXIT_DONE) {
+        streams_stop_all(gateway->streams);
+        status = gateway->status; /* the event file may have failed only now */
+    }
+    *err = gateway->err;
+    return status;
+}
+
+void gateway_free(struct gateway *gateway)
+{
+    if (!gateway)
+        return;
+    loop_remove(gateway->control);
+    model_free(gateway->model);
+    streams_free(gateway->streams);
+    event_file_free(gateway->events);
+    free(gateway);
+}

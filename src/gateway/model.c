@@ -1,0 +1,109 @@
+#include "gateway/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gateway/call.h"
+
+struct model {
+    struct http_server *server;
+    struct provider provider;
+    struct call_context calls;
+};
+
+/* Takes the same time wherever the two differ, so that a key cannot be found byte by byte. */
+static bool same_secret(const char *a, const char *b)
+{
+    size_t len = strlen(a);
+    if (len != strlen(b))
+        return false;
+    unsigned char difference = 0;
+    for (size_t i = 0; i < len; i++)
+        difference |= (unsigned char)(a[i] ^ b[i]);
+    return !difference;
+}
+
+/* The request's key is this run's. */
+static bool has_key(const struct http_head *head, const char *key)
+{
+    static const char scheme[] = "Bearer ";
+    const char *value = NULL;
+    for (size_t i = 0; i < head->headers_count; i++) {
+        if (strcasecmp(head->headers[i].name, "authorization"))
+            continue;
+        if (value) /* two of them: which one counts? */
+            return false;
+        value = head->headers[i].value;
+    }
+    return value && !strncasecmp(value, scheme, sizeof scheme - 1) &&
+           same_secret(value + sizeof scheme - 1, key);
+}
+
+static void on_request(void *arg, struct http_exchange *exchange, const struct http_head *head)
+{
+    struct model *model = arg;
+    const char *coding = http_head_get(head, "content-encoding");
+    if (!has_key(head, model->calls.config->sandbox_key))
+        call_refuse(exchange, API_WRONG_KEY, 0, "the key is not the one of this run");
+    else if (strcmp(head->target, "/v1/responses"))
+        call_refuse(exchange, API_NOT_FOUND, 0, "only /v1/responses is here");
+    else if (strcmp(head->method, "POST"))
+        call_refuse(exchange, API_BAD_REQUEST, 405, "only POST is possible here");
+    else if (coding && strcasecmp(coding, "identity"))
+        call_refuse(exchange, API_BAD_REQUEST, 415,
+                    "the body must come without a content encoding");
+    else if (!budget_allows(model->calls.budget))
+        call_refuse(exchange, API_BUDGET_EXCEEDED, 0, "the token budget of this task is used up");
+    else if (model->calls.open >= MODEL_CALLS_MAX)
+        call_refuse(exchange, API_TOO_MANY, 0, "too many requests at once");
+    else
+        call_open(&model->calls, exchange, head);
+}
+
+static void on_refused(void *arg, struct http_exchange *exchange, int status, const struct err *err)
+{
+    call_refuse(exchange, status == 413 ? API_TOO_LARGE : API_BAD_REQUEST, status, err->message);
+}
+
+struct model *model_new(struct loop *loop, const struct gateway_config *config,
+                        struct budget *budget, const struct provider *provider,
+                        void (*trouble)(void *arg, const char *message), void *arg)
+{
+    static const struct http_server_limits limits = {
+        .connections = MODEL_CONNECTIONS_MAX,
+        .body_bytes = MODEL_BODY_MAX,
+        .head_timeout_ms = MODEL_HEAD_TIMEOUT_MS,
+        .body_timeout_ms = MODEL_BODY_TIMEOUT_MS,
+        .write_timeout_ms = MODEL_WRITE_TIMEOUT_MS,
+        .linger_timeout_ms = MODEL_LINGER_TIMEOUT_MS,
+    };
+    static const struct http_server_handlers handlers = {on_request, on_refused, call_on_body,
+                                                         call_on_writable, call_on_gone};
+    struct model *model = calloc(1, sizeof *model);
+    if (!model)
+        abort();
+    model->provider = *provider;
+    model->calls = (struct call_context){.loop = loop,
+                                         .config = config,
+                                         .budget = budget,
+                                         .provider = &model->provider,
+                                         .trouble = trouble,
+                                         .arg = arg};
+    model->server = http_server_new(loop, &limits, &handlers, model);
+    return model;
+}
+
+void model_free(struct model *model)
+{
+    if (!model)
+        return;
+    http_server_free(model->server);
+    model->provider.free(model->provider.state);
+    free(model);
+}
+
+int model_listen(struct model *model, int fd, struct err *err)
+{
+    return http_server_listen(model->server, fd, err);
+}

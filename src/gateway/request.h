@@ -1,0 +1,43 @@
+/*
+ * What the gateway reads out of a Responses request while its body passes: that it asks for the one
+ * model that it may ask for, whether it wants a stream, and which recorded turn comes next.
+ *
+ * The check must hold against whoever wrote the request. So nothing is accepted that another parser
+ * could read differently: the scan is strict, the names of the outermost members are plain ASCII
+ * without escapes, `model` occurs once and in no other spelling (some parsers ignore case), and its
+ * value is written without escapes. The verdict falls before the body's last byte is let through.
+ */
+#ifndef CODEX_GATEWAY_REQUEST_H
+#define CODEX_GATEWAY_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "gateway/json_scan.h"
+
+enum { REQUEST_TURN_MAX = 1000000 };
+
+struct request_check {
+    const char *model; /* the only one allowed; not owned */
+    bool wants_stream;
+    int highest_turn; /* of the replay's items in `input`; 0: none */
+
+    /* private */
+    struct json_scan scan;
+    int member; /* the outermost member that is being read */
+    bool model_seen;
+    bool names_item; /* the value that comes next is an item's id or call_id */
+    struct err *err;
+};
+
+void request_check_init(struct request_check *check, const char *model);
+
+/* The next LEN bytes of the body. Returns 0; ERR_PROTOCOL: it cannot be read; ERR_REFUSED: another
+ * model. After a negative return none of these bytes may be passed on. */
+int request_check_feed(struct request_check *check, const char *bytes, size_t len, struct err *err);
+
+/* The body has ended. Codes as above. */
+int request_check_end(struct request_check *check, struct err *err);
+
+#endif

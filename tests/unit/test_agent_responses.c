@@ -1,0 +1,489 @@
+/* The Responses API: what a request says, and what is read from an answer, however it arrives. */
+#include "test.h"
+
+#include <jansson.h>
+
+#include "agent/provider.h"
+#include "base/cleanup.h"
+
+/* ---- requests */
+
+static void never_started(void *state, struct tool_call *call)
+{
+    fail();
+}
+
+static const struct tool tools[] = {
+    {.name = "exec_command",
+     .kind = TOOL_FUNCTION,
+     .description = "Runs \"a\" command.",
+     .schema = "{\"type\":\"object\"}",
+     .start = never_started},
+    {.name = "apply_patch",
+     .kind = TOOL_CUSTOM,
+     .description = "Patches.",
+     .schema = "start: \"x\"\n",
+     .argument = "input",
+     .start = never_started},
+};
+static const struct tool_group group = {.tools = tools, .count = 2};
+
+static json_t *request(const char *model, const char *effort, unsigned left_out)
+{
+    const struct request_settings settings = {.model = model,
+                                              .effort = effort,
+                                              .cache_key = "task-abc123",
+                                              .instructions = "Work.\n",
+                                              .groups = &group,
+                                              .groups_count = 1};
+    struct buf head, tail;
+    buf_init(&head, 1 << 20);
+    buf_init(&tail, 1 << 20);
+    provider_responses.frame(&settings, left_out, &head, &tail);
+    assert_int_equal(provider_responses.user_message(&head, "hi\xff", 3), 0);
+    buf_append(&head, tail.data, tail.len);
+    json_t *json = json_loadb(head.data, head.len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    buf_release(&head);
+    buf_release(&tail);
+    return json;
+}
+
+static const char *string_at(const json_t *json, const char *name)
+{
+    return json_string_value(json_object_get(json, name));
+}
+
+static void a_request_has_every_member(void **state)
+{
+    json_t *json = request("gpt-5-codex", "high", 0);
+    assert_string_equal(string_at(json, "model"), "gpt-5-codex");
+    assert_string_equal(string_at(json, "instructions"), "Work.\n");
+    assert_string_equal(string_at(json, "tool_choice"), "auto");
+    assert_string_equal(string_at(json, "prompt_cache_key"), "task-abc123");
+    assert_true(json_is_false(json_object_get(json, "store")));
+    assert_true(json_is_true(json_object_get(json, "stream")));
+    assert_true(json_is_true(json_object_get(json, "parallel_tool_calls")));
+    const json_t *reasoning = json_object_get(json, "reasoning");
+    assert_string_equal(string_at(reasoning, "effort"), "high");
+    assert_string_equal(string_at(reasoning, "summary"), "auto");
+    const json_t *include = json_object_get(json, "include");
+    assert_string_equal(json_string_value(json_array_get(include, 0)),
+                        "reasoning.encrypted_content");
+    const json_t *message = json_array_get(json_object_get(json, "input"), 0);
+    assert_string_equal(string_at(message, "role"), "user");
+    const json_t *part = json_array_get(json_object_get(message, "content"), 0);
+    assert_string_equal(string_at(part, "type"), "input_text");
+    assert_string_equal(string_at(part, "text"), "hi\xef\xbf\xbd");
+    assert_null(json_object_get(json, "previous_response_id"));
+    json_decref(json);
+}
+
+static void freeform_tools_are_offered_to_models_that_take_them(void **state)
+{
+    static const struct {
+        const char *model;
+        bool custom;
+    } models[] = {{"gpt-5", true},        {"gpt-5.1-codex", true}, {"codex-mini-latest", true},
+                  {"openai/gpt-5", true}, {"gpt-10", true},        {"o3", false},
+                  {"gpt-4.1", false},     {"gpt-oss-120b", false}, {"qwen3-coder", false}};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        json_t *json = request(models[i].model, "low", 0);
+        const json_t *list = json_object_get(json, "tools");
+        assert_int_equal(json_array_size(list), 2);
+        assert_string_equal(string_at(json_array_get(list, 0), "type"), "function");
+        const json_t *patch = json_array_get(list, 1);
+        assert_string_equal(string_at(patch, "name"), "apply_patch");
+        if (models[i].custom) {
+            assert_string_equal(string_at(patch, "type"), "custom");
+            const json_t *format = json_object_get(patch, "format");
+            assert_string_equal(string_at(format, "syntax"), "lark");
+            assert_string_equal(string_at(format, "definition"), "start: \"x\"\n");
+        } else {
+            assert_string_equal(string_at(patch, "type"), "function");
+            const json_t *parameters = json_object_get(patch, "parameters");
+            const json_t *required = json_object_get(parameters, "required");
+            assert_string_equal(json_string_value(json_array_get(required, 0)), "input");
+            assert_non_null(strstr(string_at(patch, "description"), "start: \"x\""));
+        }
+        json_decref(json);
+    }
+}
+
+static void what_a_server_refuses_is_left_out(void **state)
+{
+    static const struct {
+        const char *param;
+        const char *member, *inner;
+    } params[] = {{"reasoning.summary", "reasoning", "summary"},
+                  {"text.verbosity", "text", NULL},
+                  {"prompt_cache_key", "prompt_cache_key", NULL},
+                  {"parallel_tool_calls", "parallel_tool_calls", NULL},
+                  {"include", "include", NULL}};
+    for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
+        unsigned bit = provider_responses.optional(params[i].param);
+        assert_int_not_equal(bit, 0);
+        json_t *json = request("o3", "low", bit);
+        const json_t *value = json_object_get(json, params[i].member);
+        assert_null(params[i].inner ? json_object_get(value, params[i].inner) : value);
+        json_decref(json);
+    }
+    assert_int_equal(provider_responses.optional("model"), 0);
+    assert_int_equal(provider_responses.optional(""), 0);
+
+    json_t *plain = request("gpt-4.1", NULL, 0); /* without reasoning, nothing of it */
+    assert_null(json_object_get(plain, "reasoning"));
+    assert_null(json_object_get(plain, "include"));
+    json_decref(plain);
+}
+
+/* ---- answers */
+
+static const char reasoning[] = "{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[{\"type\":"
+                                "\"summary_text\",\"text\":\"hm\"},"
+                                "{\"type\":\"summary_text\",\"text\":\"ha\"}],\"encrypted_"
+                                "content\":\"gAAAA\\u00e9==\",\"x\":1.50e1}";
+static const char message[] =
+    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":["
+    "{\"type\":\"output_text\",\"text\":\"a\\u0000b\",\"annotations\":[]},{\"type\":\"refusal\","
+    "\"refusal\":\"no\"}]}";
+static const char function_call[] = "{ \"type\":\"function_call\", "
+                                    "\"id\":\"fc_1\",\"call_id\":\"call_1\",\"name\":\"f\","
+                                    "\"arguments\":\"{}\",\"status\":\"completed\" }";
+static const char custom_call[] =
+    "{\"type\":\"custom_tool_call\",\"call_id\":\"call_2\",\"name\":\"p\",\"input\":\"*** x\\n\"}";
+static const char unknown_item[] =
+    "{\"type\":\"web_search_call\",\"id\":\"ws_1\",\"action\":{\"a\":[1,2]}}";
+
+static const char completed[] =
+    "{\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":10,"
+    "\"input_tokens_details\":{\"cached_tokens\":4},\"output_tokens\":7,"
+    "\"output_tokens_details\":{\"reasoning_tokens\":3},\"total_tokens\":17}}}";
+
+struct stream {
+    struct buf text;
+};
+
+static void add_event(struct stream *stream, const char *data)
+{
+    buf_appendf(&stream->text, "data: %s\n\n", data);
+}
+
+static void add_item(struct stream *stream, const char *item)
+{
+    buf_appendf(&stream->text,
+                "event: response.output_item.done\r\ndata: {\"type\":\"response.output_item.done\","
+                "\"output_index\":0,\"item\":%s,\"sequence_number\":3}\r\n\r\n",
+                item);
+}
+
+static struct stream new_stream(void)
+{
+    struct stream stream;
+    buf_init(&stream.text, 1 << 20);
+    return stream;
+}
+
+/* A whole answer with every kind of item and with what is to be ignored. */
+static struct stream usual_stream(void)
+{
+    struct stream stream = new_stream();
+    buf_append_str(&stream.text, ": hello\n\n");
+    add_event(&stream, "{\"type\":\"response.created\",\"response\":{}}");
+    add_item(&stream, reasoning);
+    buf_append_str(&stream.text, "event: response.output_text.delta\ndata: {broken\n\n");
+    add_item(&stream, message);
+    add_event(&stream, "{\"type\":\"response.future\",\"item\":{\"type\":\"function_call\"}}");
+    add_item(&stream, function_call);
+    add_item(&stream, custom_call);
+    add_item(&stream, unknown_item);
+    add_event(&stream, completed);
+    return stream;
+}
+
+/* Read STREAM in pieces of STEP bytes, the first of FIRST. */
+static struct answer *read_stream(const struct stream *stream, size_t first, size_t step)
+{
+    struct answer *answer = provider_responses.answer_new();
+    for (size_t at = 0, n = first; at < stream->text.len; at += n, n = step) {
+        if (n > stream->text.len - at)
+            n = stream->text.len - at;
+        if (n) {
+            /* Exactly the piece, in memory of its own: the sanitizers see every byte too many. */
+            AUTO_FREE char *piece = malloc(n);
+            memcpy(piece, stream->text.data + at, n);
+            provider_responses.answer_feed(answer, piece, n);
+        }
+    }
+    provider_responses.answer_end(answer);
+    return answer;
+}
+
+static void assert_raw(const struct item *item, const char *raw)
+{
+    assert_int_equal(item->json_len, strlen(raw));
+    assert_string_equal(item->json, raw);
+}
+
+static void assert_usual(const struct answer *answer)
+{
+    assert_int_equal(answer->state, ANSWER_WHOLE);
+    const struct response *response = &answer->response;
+    assert_int_equal(response->count, 5);
+    assert_int_equal(response->items[0].kind, ITEM_REASONING);
+    assert_raw(&response->items[0], reasoning);
+    assert_string_equal(response->items[0].text, "hm\n\nha");
+    assert_int_equal(response->items[1].kind, ITEM_MESSAGE);
+    assert_raw(&response->items[1], message);
+    assert_string_equal(response->items[1].text, "a\xef\xbf\xbd"
+                                                 "b\n\nno");
+    assert_int_equal(response->items[2].kind, ITEM_CALL);
+    assert_raw(&response->items[2], function_call);
+    assert_string_equal(response->items[2].call_id, "call_1");
+    assert_string_equal(response->items[2].arguments, "{}");
+    assert_false(response->items[2].custom);
+    assert_int_equal(response->items[3].kind, ITEM_CALL);
+    assert_true(response->items[3].custom);
+    assert_string_equal(response->items[3].arguments, "*** x\n");
+    assert_int_equal(response->items[4].kind, ITEM_OTHER);
+    assert_raw(&response->items[4], unknown_item);
+    assert_int_equal(response->usage.input_tokens, 10);
+    assert_int_equal(response->usage.cached_input_tokens, 4);
+    assert_int_equal(response->usage.output_tokens, 7);
+    assert_int_equal(response->usage.reasoning_output_tokens, 3);
+}
+
+static void an_answer_is_read_however_it_is_split(void **state)
+{
+    struct stream stream = usual_stream();
+    for (size_t first = 0; first < stream.text.len; first++) {
+        struct answer *answer = read_stream(&stream, first, stream.text.len);
+        assert_usual(answer);
+        provider_responses.answer_free(answer);
+    }
+    for (size_t step = 1; step < 20; step++) {
+        struct answer *answer = read_stream(&stream, step, step);
+        assert_usual(answer);
+        provider_responses.answer_free(answer);
+    }
+    buf_release(&stream.text);
+}
+
+static void an_answer_that_is_cut_anywhere_is_broken(void **state)
+{
+    struct stream stream = usual_stream();
+    size_t whole = stream.text.len;
+    for (size_t len = 0; len < whole; len++) {
+        stream.text.len = len;
+        struct answer *answer = read_stream(&stream, len, 1);
+        assert_int_equal(answer->state, ANSWER_FAILED);
+        assert_int_equal(answer->failure.kind, FAILURE_BROKEN_STREAM);
+        provider_responses.answer_free(answer);
+    }
+    buf_release(&stream.text);
+}
+
+static struct answer *read_and_release(struct stream *stream)
+{
+    struct answer *answer = read_stream(stream, stream->text.len, 1);
+    buf_release(&stream->text);
+    return answer;
+}
+
+static void a_final_list_stands_in_for_items_that_were_not_sent(void **state)
+{
+    struct stream stream = new_stream();
+    char event[4096];
+    snprintf(event, sizeof event,
+             "{\"type\":\"response.completed\",\"response\":{\"output\":[%s ,\n%s]}}", reasoning,
+             function_call);
+    add_event(&stream, "{\"type\":\"response.output_item.added\",\"item\":{}}");
+    /* A line end within the JSON: as two data lines. */
+    char *end = strchr(event, '\n');
+    *end = '\0';
+    buf_appendf(&stream.text, "data: %s\ndata: %s\n\n", event, end + 1);
+    struct answer *answer = read_and_release(&stream);
+    assert_int_equal(answer->state, ANSWER_WHOLE);
+    assert_int_equal(answer->response.count, 2);
+    assert_raw(&answer->response.items[0], reasoning);
+    assert_string_equal(answer->response.items[1].call_id, "call_1");
+    provider_responses.answer_free(answer);
+}
+
+static void a_lost_item_is_found_in_the_final_list_or_missed(void **state)
+{
+    for (int with_list = 0; with_list < 2; with_list++) {
+        struct stream stream = new_stream();
+        add_item(&stream, message);
+        add_event(&stream, "{\"type\":\"response.output_item.done\",\"item\":{\"type\":");
+        char event[4096];
+        snprintf(event, sizeof event, "{\"type\":\"response.completed\",\"response\":{%s%s,%s%s}}",
+                 with_list ? "\"output\":[" : "\"a\":[", message, function_call, "]");
+        add_event(&stream, event);
+        struct answer *answer = read_and_release(&stream);
+        assert_int_equal(answer->state, with_list ? ANSWER_WHOLE : ANSWER_FAILED);
+        assert_int_equal(answer->response.count, with_list ? 2 : 1);
+        provider_responses.answer_free(answer);
+    }
+}
+
+/* Whatever a call needs: without it, the answer is not used. */
+static void calls_that_lack_something_are_noticed(void **state)
+{
+    static const char *const bad[] = {
+        "{\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\"}",
+        "{\"type\":\"function_call\",\"name\":\"f\",\"arguments\":\"{}\"}",
+        "{\"type\":\"function_call\",\"call_id\":\"\",\"name\":\"f\",\"arguments\":\"{}\"}",
+        "{\"type\":\"function_call\",\"call_id\":\"c\",\"arguments\":\"{}\"}",
+        "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\"}",
+        "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":{}}",
+        "{\"type\":\"custom_tool_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"\"}",
+        "{\"type\":\"custom_tool_call\",\"name\":\"f\",\"input\":\"\"}",
+        "{\"type\":7}",
+        "[]",
+        "null",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct stream stream = new_stream();
+        add_item(&stream, bad[i]);
+        add_event(&stream, completed);
+        struct answer *answer = read_and_release(&stream);
+        assert_int_equal(answer->state, ANSWER_FAILED);
+        assert_int_equal(answer->failure.kind, FAILURE_BROKEN_STREAM);
+        provider_responses.answer_free(answer);
+    }
+}
+
+static void two_calls_with_one_id_are_refused(void **state)
+{
+    struct stream stream = new_stream();
+    add_item(&stream, function_call);
+    add_item(&stream, function_call);
+    add_event(&stream, completed);
+    struct answer *answer = read_and_release(&stream);
+    assert_int_equal(answer->state, ANSWER_FAILED);
+    provider_responses.answer_free(answer);
+}
+
+static void nothing_counts_behind_the_terminal_event(void **state)
+{
+    struct stream stream = new_stream();
+    add_item(&stream, message);
+    add_event(&stream, completed);
+    add_item(&stream, function_call);
+    add_event(&stream, "{\"type\":\"response.failed\"}");
+    struct answer *answer = read_and_release(&stream);
+    assert_int_equal(answer->state, ANSWER_WHOLE);
+    assert_int_equal(answer->response.count, 1);
+    provider_responses.answer_free(answer);
+}
+
+static void errors_in_the_stream_are_told_apart(void **state)
+{
+    static const struct {
+        const char *event;
+        enum failure_kind kind;
+        int64_t wait_ms;
+    } cases[] = {
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"rate_limit_exceeded\","
+         "\"message\":\"Please try again in 1.5s.\"}}}",
+         FAILURE_RATE_LIMIT, 1500},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_is_overloaded\"}"
+         "}}",
+         FAILURE_OVERLOADED, -1},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"insufficient_quota\"}}"
+         "}",
+         FAILURE_QUOTA, -1},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"context_length_"
+         "exceeded\"}}}",
+         FAILURE_CONTEXT, -1},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"invalid_prompt\"}}}",
+         FAILURE_REJECTED, -1},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"something_new\"}}}",
+         FAILURE_SERVER, -1},
+        {"{\"type\":\"response.failed\",\"response\":{\"error\":null}}", FAILURE_SERVER, -1},
+        {"{\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}",
+         FAILURE_RATE_LIMIT, -1},
+        {"{\"type\":\"error\",\"error\":{\"code\":\"context_length_exceeded\",\"message\":\"x\"}}",
+         FAILURE_CONTEXT, -1},
+        {"{\"type\":\"response.incomplete\",\"response\":{\"incomplete_details\":{\"reason\":"
+         "\"content_filter\"}}}",
+         FAILURE_FILTERED, -1},
+        {"{\"type\":\"response.incomplete\",\"response\":{}}", FAILURE_BROKEN_STREAM, -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stream stream = new_stream();
+        add_item(&stream, function_call);
+        add_event(&stream, cases[i].event);
+        struct answer *answer = read_and_release(&stream);
+        assert_int_equal(answer->state, ANSWER_FAILED);
+        assert_int_equal(answer->failure.kind, cases[i].kind);
+        assert_int_equal(answer->failure.wait_ms, cases[i].wait_ms);
+        provider_responses.answer_free(answer);
+    }
+}
+
+static void an_answer_at_the_output_limit_keeps_only_its_usage(void **state)
+{
+    struct stream stream = new_stream();
+    add_item(&stream, function_call);
+    add_event(&stream, "{\"type\":\"response.incomplete\",\"response\":{\"incomplete_details\":{"
+                       "\"reason\":\"max_output_tokens\"},\"usage\":{\"output_tokens\":9}}}");
+    struct answer *answer = read_and_release(&stream);
+    assert_int_equal(answer->state, ANSWER_CUT_SHORT);
+    assert_int_equal(answer->response.count, 0);
+    assert_int_equal(answer->response.usage.output_tokens, 9);
+    provider_responses.answer_free(answer);
+}
+
+static void an_endless_event_is_an_end(void **state)
+{
+    struct answer *answer = provider_responses.answer_new();
+    char chunk[65536];
+    memset(chunk, 'x', sizeof chunk);
+    provider_responses.answer_feed(answer, "data: ", 6);
+    for (size_t i = 0; i <= ANSWER_MAX_BYTES / sizeof chunk; i++)
+        provider_responses.answer_feed(answer, chunk, sizeof chunk);
+    assert_int_equal(answer->state, ANSWER_FAILED);
+    provider_responses.answer_free(answer);
+}
+
+static void outputs_answer_in_the_shape_of_their_call(void **state)
+{
+    struct item function = {.call_id = (char *)"c\"1"},
+                custom = {.call_id = (char *)"c2", .custom = true};
+    struct buf out;
+    buf_init(&out, 200);
+    assert_int_equal(provider_responses.call_output(&out, &function, "a\n", 2), 0);
+    assert_string_equal(out.data, "{\"type\":\"function_call_output\",\"call_id\":\"c\\\"1\","
+                                  "\"output\":\"a\\n\"}");
+    buf_clear(&out);
+    assert_int_equal(provider_responses.call_output(&out, &custom, "", 0), 0);
+    assert_string_equal(
+        out.data, "{\"type\":\"custom_tool_call_output\",\"call_id\":\"c2\",\"output\":\"\"}");
+    buf_clear(&out);
+    char large[300] = "";
+    assert_true(provider_responses.call_output(&out, &custom, large, sizeof large) < 0);
+    buf_release(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_has_every_member),
+        cmocka_unit_test(freeform_tools_are_offered_to_models_that_take_them),
+        cmocka_unit_test(what_a_server_refuses_is_left_out),
+        cmocka_unit_test(an_answer_is_read_however_it_is_split),
+        cmocka_unit_test(an_answer_that_is_cut_anywhere_is_broken),
+        cmocka_unit_test(a_final_list_stands_in_for_items_that_were_not_sent),
+        cmocka_unit_test(a_lost_item_is_found_in_the_final_list_or_missed),
+        cmocka_unit_test(calls_that_lack_something_are_noticed),
+        cmocka_unit_test(two_calls_with_one_id_are_refused),
+        cmocka_unit_test(nothing_counts_behind_the_terminal_event),
+        cmocka_unit_test(errors_in_the_stream_are_told_apart),
+        cmocka_unit_test(an_answer_at_the_output_limit_keeps_only_its_usage),
+        cmocka_unit_test(an_endless_event_is_an_end),
+        cmocka_unit_test(outputs_answer_in_the_shape_of_their_call),
+    };
+    return cmocka_run_group_tests_name("agent_responses", tests, NULL, NULL);
+}
