@@ -2,7 +2,9 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 int agent_init_main(int argc, char **argv)
 {
@@ -10,6 +12,15 @@ int agent_init_main(int argc, char **argv)
         fprintf(stderr, "usage: codex-agent init\n");
         return 2;
     }
+    /* Whoever started the sandbox supervises it: with him it ends, even when he is killed. (He runs
+     * outside the pid namespace, so there is no parent's pid to compare in case he is dead already;
+     * then the spawner cleans up.) */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Container root, which may be a task's set-up, cannot trace it either. */
+    prctl(PR_SET_DUMPABLE, 0);
+    /* Who waits for us sees the end of his pipe; and nothing that we were given can be taken from
+     * us. */
+    close_range(0, ~0U, 0);
     /* Blocked signals wait for sigwaitinfo(): none is lost between the reaping and the waiting. */
     sigset_t all;
     sigfillset(&all);

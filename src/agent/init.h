@@ -1,8 +1,9 @@
 /*
- * `codex-agent init`: process 1 of a sandbox. It reaps what is orphaned, and waits.
+ * `codex-agent init`: process 1 of a sandbox. It reaps what is orphaned, and waits. That it runs it
+ * tells by closing its descriptors.
  *
- * It ends when the runner ends it: SIGKILL, or SIGTERM from outside the sandbox, which takes the
- * whole tree with it. Signals from within the sandbox do nothing.
+ * It ends when the runner ends it (SIGKILL, or SIGTERM from outside the sandbox) or dies itself,
+ * and takes the whole tree with it. Signals from within the sandbox do nothing.
  */
 #ifndef CODEX_AGENT_INIT_H
 #define CODEX_AGENT_INIT_H

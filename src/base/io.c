@@ -124,6 +124,21 @@ int io_make_dirs(const char *path, mode_t mode, struct err *err)
     return 0;
 }
 
+int io_open_private_dir(const char *path, struct err *err)
+{
+    int status = io_make_dirs(path, 0700, err);
+    if (status < 0)
+        return status;
+    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(err, "cannot open '%s'", path);
+    if (st.st_uid != geteuid() || (st.st_mode & 077))
+        return err_set(err, ERR_REFUSED, "'%s' must belong to %s with mode 0700", path,
+                       geteuid() == 0 ? "root" : "you");
+    return steal_fd(&fd);
+}
+
 /*
  * Directories deeper than the one being emptied are first moved up beside it, so that no depth
  * needs more than one open directory and no path grows past PATH_MAX.

@@ -16,7 +16,8 @@ int io_write_all(int fd, const void *bytes, size_t len, struct err *err);
 /* Read until the end of file; -ERANGE ("too large") when that would pass OUT's maximum. */
 int io_read_all(int fd, struct buf *out, struct err *err);
 
-/* The whole file PATH, relative to DIRFD (AT_FDCWD allowed), into OUT. Symbolic links are followed. */
+/* The whole file PATH, relative to DIRFD (AT_FDCWD allowed), into OUT. Symbolic links are followed.
+ */
 int io_read_file_at(int dirfd, const char *path, struct buf *out, struct err *err);
 int io_read_file(const char *path, struct buf *out, struct err *err);
 
@@ -28,8 +29,13 @@ int io_replace_file_at(int dirfd, const char *path, const void *bytes, size_t le
 /* mkdir -p. Existing directories are left as they are. */
 int io_make_dirs(const char *path, mode_t mode, struct err *err);
 
+/* Open the directory PATH, made with mode 0700 when it is not there. ERR_REFUSED when it is not
+ * ours alone: what lies in it may be somebody's real files, setuid ones among them. */
+int io_open_private_dir(const char *path, struct err *err);
+
 /* Remove PATH (below DIRFD) and everything in it, never following a symbolic link and never
- * recursing, so that neither a hostile link nor a hostile depth can do harm. A missing PATH is fine. */
+ * recursing, so that neither a hostile link nor a hostile depth can do harm. A missing PATH is
+ * fine. */
 int io_remove_tree_at(int dirfd, const char *path, struct err *err);
 
 int io_set_nonblocking(int fd, bool on);

@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 
-enum { OBJECT_ID_LEN = 40, /* SHA-1, in hexadecimal */
-       OBJECT_ID_SIZE = 41 /* with its NUL */ };
+enum {
+    OBJECT_ID_LEN = 40, /* SHA-1, in hexadecimal */
+    OBJECT_ID_SIZE = 41 /* with its NUL */
+};
 
 /* Exactly 40 lowercase hexadecimal digits. */
 bool object_id_valid(const char *id);

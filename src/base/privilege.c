@@ -47,8 +47,8 @@ int privilege_drop(uid_t uid, gid_t gid)
     int status = change_ids(uid, gid);
     if (status == 0)
         status = privilege_renounce();
-    if (status == 0 && (syscall(SYS_setresuid, -1, 0, -1) == 0 ||
-                        syscall(SYS_setresgid, -1, 0, -1) == 0))
+    if (status == 0 &&
+        (syscall(SYS_setresuid, -1, 0, -1) == 0 || syscall(SYS_setresgid, -1, 0, -1) == 0))
         status = -EPERM;
     return status;
 }

@@ -20,8 +20,8 @@ int privilege_renounce(void);
 bool privilege_in_sandbox(void);
 
 /* SIGKILL every process of UID, whatever its session or group; the caller survives, and as uid 0 so
- * do the platform's other processes. Only inside a sandbox: elsewhere it does nothing, because there
- * UID may be anybody. Returns 0 or -errno. */
+ * do the platform's other processes. Only inside a sandbox: elsewhere it does nothing, because
+ * there UID may be anybody. Returns 0 or -errno. */
 int privilege_kill_all(uid_t uid, gid_t gid);
 
 #endif

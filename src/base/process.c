@@ -62,24 +62,31 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Only returns when the program cannot be run: -errno. */
+static int execute(const struct process_options *options, int program_fd)
+{
+    char *const *argv = (char *const *)options->argv;
+    char *const *envp = options->envp ? (char *const *)options->envp : environ;
+    execvpe(options->program ? options->program : argv[0], argv, envp);
+    if (errno == EACCES && program_fd >= 0)
+        syscall(SYS_execveat, program_fd, "", argv, envp, AT_EMPTY_PATH);
+    return -errno;
+}
+
 static _Noreturn void run_child(const struct process_options *options, int report_fd)
 {
     reset_signals();
     if (options->new_session)
         setsid();
+    int program_fd =
+        options->program_fd > 0 ? fcntl(options->program_fd, F_DUPFD_CLOEXEC, MAX_CHILD_FD) : -1;
     int status = place_fds(options, &report_fd);
     if (status == 0 && options->cwd && chdir(options->cwd) < 0)
         status = -errno;
     if (status == 0 && options->prepare)
         status = options->prepare(options->prepare_arg);
-    if (status == 0) {
-        char *const *argv = (char *const *)options->argv;
-        if (options->envp)
-            execvpe(argv[0], argv, (char *const *)options->envp);
-        else
-            execvp(argv[0], argv);
-        status = -errno;
-    }
+    if (status == 0)
+        status = execute(options, program_fd);
     ssize_t ignored = write(report_fd, &status, sizeof status);
     (void)ignored;
     _exit(127);
@@ -92,7 +99,12 @@ static pid_t start_child(const struct process_options *options, int report_fd)
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = options->share_memory ? vfork() : fork();
+    /* With no stack of its own the child goes on with a copy of ours: a fork() that makes
+     * namespaces. */
+    pid_t pid = options->namespaces
+                    ? (pid_t)syscall(SYS_clone, options->namespaces | SIGCHLD, 0, 0, 0, 0)
+                : options->share_memory ? vfork()
+                                        : fork();
     if (pid == 0)
         run_child(options, report_fd);
     int saved = errno;
@@ -123,7 +135,8 @@ pid_t process_spawn(const struct process_options *options, struct err *err)
     if (n == (ssize_t)sizeof status && status < 0) {
         process_wait(pid);
         errno = -status;
-        return err_errno(err, "cannot run '%s'", options->argv[0]);
+        return err_errno(err, "cannot run '%s'",
+                         options->program ? options->program : options->argv[0]);
     }
     return pid;
 }

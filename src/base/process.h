@@ -1,6 +1,6 @@
 /*
  * Starting programs: by argv, never through a shell; only the descriptors that are named reach the
- * child. (The spawner and the sandbox, which change user and namespaces, use fork themselves.)
+ * child. Users and namespaces are changed by `prepare` and `namespaces`.
  */
 #ifndef CODEX_BASE_PROCESS_H
 #define CODEX_BASE_PROCESS_H
@@ -17,12 +17,16 @@ struct process_fd {
 };
 
 struct process_options {
-    const char *const *argv;      /* argv[0] is looked up in PATH unless it has a slash */
+    const char *const *argv; /* argv[0] is looked up in PATH unless it has a slash */
+    const char *program;     /* run this under the name argv[0]; NULL: argv[0] */
+    int program_fd; /* the same file, open: run this when the child's user may not reach it by
+                       its path (a script cannot be run so); 0: none */
     const char *const *envp;      /* NULL: ours */
     const struct process_fd *fds; /* 0, 1 and 2 that are not named become /dev/null */
     size_t fds_count;
     const char *cwd; /* NULL: ours */
     bool new_session;
+    int namespaces; /* CLONE_NEW… flags: the child is born in new ones */
     /* The child borrows our memory until exec (vfork), and we wait for that: spares the copy of the
      * page tables, which grows with the program. `prepare` must then not wait for us, and write to
      * no memory but its own stack and what its argument points to; we see the latter. */
@@ -41,8 +45,9 @@ pid_t process_spawn(const struct process_options *options, struct err *err);
 int process_wait(pid_t pid);
 
 /* Run to the end with standard input INPUT (or /dev/null when -1). Standard output and standard
- * error go to OUT together when it is given (cut at its maximum, the rest read and dropped), else to
- * /dev/null. Returns the exit code, 128 + signal, or negative. For short-lived helpers only: blocks. */
+ * error go to OUT together when it is given (cut at its maximum, the rest read and dropped), else
+ * to /dev/null. Returns the exit code, 128 + signal, or negative. For short-lived helpers only:
+ * blocks. */
 int process_run(const char *const *argv, int input, struct buf *out, struct err *err);
 
 /* The directory of the running executable, where our other programs are ("" when unknown). */

@@ -52,6 +52,49 @@ int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
+int str_parse_size(const char *s, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t len = strspn(s, "0123456789");
+    int64_t number;
+    if (len == 0 || len >= sizeof digits)
+        return -EINVAL;
+    memcpy(digits, s, len);
+    digits[len] = '\0';
+    if (str_parse_int(digits, 1, INT64_MAX, &number) < 0)
+        return -EINVAL;
+    unsigned shift = 0;
+    if (s[len]) {
+        const char *unit = strchr(units, s[len] & ~0x20);
+        if (!unit || s[len + 1])
+            return -EINVAL;
+        shift = 10 * (unsigned)(unit - units + 1);
+    }
+    if (number > INT64_MAX >> shift)
+        return -EINVAL;
+    *bytes = (uint64_t)number << shift;
+    return 0;
+}
+
+int str_parse_milli(const char *s, uint32_t max, uint32_t *milli)
+{
+    uint64_t value = 0;
+    size_t whole = strspn(s, "0123456789");
+    size_t fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    size_t len = whole + (s[whole] == '.' ? 1 + fraction : 0);
+    if (whole == 0 || whole > 9 || fraction > 3 || (s[whole] == '.' && !fraction) || s[len])
+        return -EINVAL;
+    for (size_t i = 0; i < whole; i++)
+        value = value * 10 + (uint64_t)(s[i] - '0');
+    for (size_t i = 0; i < 3; i++)
+        value = value * 10 + (i < fraction ? (uint64_t)(s[whole + 1 + i] - '0') : 0);
+    if (value == 0 || value > max)
+        return -EINVAL;
+    *milli = (uint32_t)value;
+    return 0;
+}
+
 /* By Unicode 15, table 3-7. */
 size_t str_utf8_length(const char *bytes, size_t len)
 {
@@ -114,8 +157,8 @@ size_t str_utf8_unfinished(const char *bytes, size_t len)
     return 0;
 }
 
-/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E, U+200F,
- * U+202A to U+202E, U+2066 to U+2069. */
+/* The bidirectional control at P, or 0: the Bidi_Control property of Unicode, U+061C, U+200E,
+ * U+200F, U+202A to U+202E, U+2066 to U+2069. */
 static unsigned bidi_control(const unsigned char *p)
 {
     if (p[0] == 0xd8 && p[1] == 0x9c)
@@ -123,8 +166,8 @@ static unsigned bidi_control(const unsigned char *p)
     if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81))
         return 0;
     unsigned c = 0x2000U + (p[1] - 0x80U) * 64 + (p[2] & 0x3fU);
-    bool control = c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-                   (c >= 0x2066 && c <= 0x2069);
+    bool control =
+        c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
     return control ? c : 0;
 }
 

@@ -20,8 +20,14 @@ char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The whole of S as a decimal number in [MIN, MAX]. Returns 0 or -EINVAL. */
 int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out);
 
-/* Length in bytes of the valid UTF-8 character at BYTES (LEN > 0 are left); 0 when it is malformed, or
- * NUL. */
+/* "4096", "512M", "4G", "1T" (also lower case, powers of 1024) to bytes in [1, INT64_MAX]; else
+ * -EINVAL. */
+int str_parse_size(const char *s, uint64_t *bytes);
+
+/* "2", "1.5", "0.25" to thousandths in [1, MAX]; else -EINVAL. */
+int str_parse_milli(const char *s, uint32_t max, uint32_t *milli);
+/* Length in bytes of the valid UTF-8 character at BYTES (LEN > 0 are left); 0 when it is malformed,
+ * or NUL. */
 size_t str_utf8_length(const char *bytes, size_t len);
 
 /* Append LEN bytes as valid UTF-8: what is malformed becomes U+FFFD, and NUL too.

@@ -172,7 +172,7 @@ static void limit_hit(struct render *render, const json_t *event, struct buf *ou
 static void run_ended(struct render *render, const json_t *event, struct buf *out)
 {
     const char *message = field_text(event, "fault.message");
-    if (message)
+    if (message && !render->brief) /* when that was the task's end, too, the next event says it */
         lines_add(render, event, STYLE_RED, "the run ended: ", message, out);
 }
 

@@ -74,7 +74,7 @@ static void headline(const struct report *report)
         append_line(report->out, waiting, SIZE_MAX);
     } else if (is_without_change(task)) {
         buf_append_str(report->out, ": no change was needed");
-    } else if (verdict && state_is_final(state)) {
+    } else if (verdict && !strcmp(state, "completed")) {
         buf_append_str(report->out, ": ");
         AUTO_FREE char *text = text_clean(verdict_text(verdict));
         style_append(report->out, report->color, verdict_style(verdict), text);

@@ -29,12 +29,12 @@ enum {
 static int probe(const struct session *session)
 {
     const struct http_peer *peer = &session->api.peer;
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)&peer->address, peer->address_len) < 0)
-        return -errno;
-    return 0;
+    if (connect(fd, (const struct sockaddr *)&peer->address, peer->address_len) == 0)
+        return 0;
+    return errno == EAGAIN ? 0 : -errno; /* EAGAIN: it listens, and is busy */
 }
 
 /* The directory of what codexd keeps to itself. It would refuse one that is not its user's. */
@@ -140,19 +140,27 @@ static int wait_for_answer(struct session *session, pid_t pid, bool *ended, stru
     return err_set(err, ERR_NO_SERVER, "no answer");
 }
 
-static int start(struct session *session, struct err *err)
+/* One `codex` at a time starts a server: two of them would get in each other's way while they make
+ * the state directory. The lock is ours alone (the child that inherits the log has none) and ends
+ * with us. */
+static int take_turn(int log, struct err *err)
 {
-    AUTO_FREE char *log_path = NULL;
-    AUTO_FD int log = open_log(session, &log_path, err);
-    if (log < 0)
-        return err_context(err, "cannot start codexd");
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    while (fcntl(log, F_SETLKW, &lock) < 0)
+        if (errno != EINTR)
+            return err_errno(err, "cannot lock the log");
+    return 0;
+}
+
+static int start_and_wait(struct session *session, int log, const char *log_path, struct err *err)
+{
     off_t offset = lseek(log, 0, SEEK_END);
     pid_t pid = spawn(session, log, err);
     if (pid < 0)
         return pid;
     bool ended;
     if (wait_for_answer(session, pid, &ended, err) == 0) {
-        if (!ended)
+        if (session_server_pid(session) == pid) /* else another one was faster, and ours ends */
             fprintf(stderr, "started codexd (process %d, log '%s')\n", (int)pid, log_path);
         return 0;
     }
@@ -164,10 +172,21 @@ static int start(struct session *session, struct err *err)
                    START_MS / 1000, log_path, words);
 }
 
+static int start(struct session *session, struct err *err)
+{
+    AUTO_FREE char *log_path = NULL;
+    AUTO_FD int log = open_log(session, &log_path, err);
+    if (log < 0 || take_turn(log, err) < 0)
+        return err_context(err, "cannot start codexd");
+    return probe(session) == 0 ? 0 : start_and_wait(session, log, log_path, err);
+}
+
 int session_ensure_server(struct session *session, struct err *err)
 {
     int status = probe(session);
-    if ((status != -ENOENT && status != -ECONNREFUSED) || session_is_configured(session)) {
+    bool absent = status == -ENOENT || status == -ECONNREFUSED;
+    bool elsewhere = geteuid() != 0 && api_machine_has_server(session->paths.socket);
+    if (!absent || elsewhere || session_is_configured(session)) {
         err_set(err, status, "%s", strerror(-status));
         return status == 0 ? 0 : api_unreachable(session->paths.socket, status, err);
     }

@@ -75,36 +75,20 @@ static int parse_duration(const char *value, int64_t min, int64_t max, void *fie
 /* "512M", "4G": bytes. */
 static int parse_size(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
-    char digits[24];
-    size_t len = strlen(value);
-    int64_t unit = 0, n;
-    if (len > 1 && len < sizeof digits)
-        unit = value[len - 1] == 'M' ? 1 << 20 : value[len - 1] == 'G' ? 1 << 30 : 0;
-    if (unit) {
-        memcpy(digits, value, len - 1);
-        digits[len - 1] = '\0';
-    }
-    if (!unit || str_parse_int(digits, 1, max / unit, &n) < 0 || n * unit < min)
+    uint64_t bytes;
+    if (str_parse_size(value, &bytes) < 0 || bytes < (uint64_t)min || bytes > (uint64_t)max)
         return err_set(err, ERR_USAGE, "'%s' is not a size like 512M or 4G (from %lldM to %lldG)",
                        value, (long long)(min >> 20), (long long)(max >> 30));
-    *(int64_t *)field = n * unit;
+    *(int64_t *)field = (int64_t)bytes;
     return 0;
 }
 
 /* "2", "1.5": thousandths of a core; "0" for no limit. */
 static int parse_cpus(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
-    int64_t milli = 0;
-    const char *p = value;
-    int digits = 0, decimals = 0;
-    for (; isdigit((unsigned char)*p) && digits < 5; p++, digits++)
-        milli = milli * 10 + (*p - '0');
-    milli *= 1000;
-    if (digits && *p == '.')
-        for (int64_t unit = 100; isdigit((unsigned char)*++p) && unit; unit /= 10, decimals++)
-            milli += (*p - '0') * unit;
-    bool complete = digits && !*p && (p[-1] != '.' || decimals);
-    if (!complete || milli > max || (milli && milli < min))
+    uint32_t milli = 0;
+    if (strcmp(value, "0") != 0 &&
+        (str_parse_milli(value, (uint32_t)max, &milli) < 0 || milli < (uint32_t)min))
         return err_set(err, ERR_USAGE, "'%s' is not a number of cores like 2 or 1.5 (0: no limit)",
                        value);
     *(int64_t *)field = milli;

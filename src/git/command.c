@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/object_id.h"
 #include "base/process.h"
 #include "base/str.h"
 
@@ -43,20 +44,16 @@ static const char *const clean_environment[] = {
     "GIT_OPTIONAL_LOCKS=0",
     "GIT_NO_REPLACE_OBJECTS=1",
     "GIT_GRAFT_FILE=/nonexistent/grafts",
+    /* None: what the repository's own is (a FIFO, say) is no matter. Who needs one names it. */
+    "GIT_INDEX_FILE=/nonexistent/index",
     /* No transport at all: also none that a partial clone would fetch a missing object with. */
     "GIT_ALLOW_PROTOCOL=",
 };
 
 static const char *const clean_settings[] = {
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.alternateRefsPrefixes=refs/none",
-    "credential.helper=",
-    "protocol.allow=never",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "advice.detachedHead=false",
-    "i18n.commitEncoding=UTF-8",
+    "core.hooksPath=/dev/null", "core.fsmonitor=false",      "core.alternateRefsPrefixes=refs/none",
+    "credential.helper=",       "protocol.allow=never",      "gc.auto=0",
+    "maintenance.auto=false",   "advice.detachedHead=false", "i18n.commitEncoding=UTF-8",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -165,9 +162,10 @@ static pid_t spawn(struct git_command *command, const struct process_fd *fds, si
                    struct err *err)
 {
     const char *envp[COUNT(clean_environment) + GIT_ENV_MAX + 1];
-    memcpy(envp, clean_environment, sizeof clean_environment);
-    memcpy(envp + COUNT(clean_environment), command->env, command->env_count * sizeof envp[0]);
-    envp[COUNT(clean_environment) + command->env_count] = NULL;
+    /* Of two with the same name, the first counts. */
+    memcpy(envp, command->env, command->env_count * sizeof envp[0]);
+    memcpy(envp + command->env_count, clean_environment, sizeof clean_environment);
+    envp[command->env_count + COUNT(clean_environment)] = NULL;
     command->argv[command->argc] = NULL;
     struct process_options options = {.argv = command->argv,
                                       .envp = envp,
@@ -243,8 +241,8 @@ static int feed(struct session *session, struct err *err)
     return 0;
 }
 
-/* Read what there is from *FD into OUT; *FD is closed at its end. TAIL: of more than fits the end is
- * kept, else it is an error. Returns 1 when it read something. */
+/* Read what there is from *FD into OUT; *FD is closed at its end. TAIL: of more than fits the end
+ * is kept, else it is an error. Returns 1 when it read something. */
 static int take(int *fd, struct buf *out, bool tail, struct err *err)
 {
     char chunk[CHUNK];
@@ -326,7 +324,8 @@ static void last_words(struct buf *said, char *out, size_t size)
 }
 
 /* The result out of the wait status. */
-static int outcome(const struct session *session, int wait_status, struct buf *said, struct err *err)
+static int outcome(const struct session *session, int wait_status, struct buf *said,
+                   struct err *err)
 {
     const char *name = session->command->argv[session->command->name];
     if (wait_status < 0)
@@ -363,7 +362,8 @@ int git_run(struct git_command *command, struct err *err)
         status = converse(&session, deadline_ms, err);
     int wait_status = session_end(&session);
     if (status < 0)
-        status = session.pid < 0 ? status : err_context(err, "git %s", command->argv[command->name]);
+        status =
+            session.pid < 0 ? status : err_context(err, "git %s", command->argv[command->name]);
     else
         status = outcome(&session, wait_status, &session.said, err);
     buf_release(&session.said);
@@ -374,4 +374,20 @@ int git_must(struct git_command *command, struct err *err)
 {
     int status = git_run(command, err);
     return status > 0 ? -EIO : status;
+}
+
+int git_read_id(struct git_command *command, char *id, struct err *err)
+{
+    AUTO_BUF struct buf answer;
+    buf_init(&answer, 256);
+    command->out = &answer;
+    int status = git_must(command, err);
+    if (status < 0)
+        return status;
+    answer.data[strcspn(answer.data, "\n")] = '\0';
+    if (!object_id_valid(answer.data))
+        return err_set(err, ERR_PROTOCOL, "git %s: it printed no object id",
+                       command->argv[command->name]);
+    memcpy(id, answer.data, OBJECT_ID_SIZE);
+    return 0;
 }

@@ -57,16 +57,21 @@ void git_setting(struct git_command *command, const char *setting);
 /* The subcommand and its arguments; can be called again for more. Ends with NULL. */
 void git_args(struct git_command *command, ...) __attribute__((sentinel));
 
-/* "NAME=value" for the command's environment. */
+/* "NAME=value" for the command's environment, in place of what that would have. GIT_INDEX_FILE is
+ * one that a command which uses an index must have. */
 void git_env(struct git_command *command, const char *entry);
 
 /*
- * Run it to its end. Returns its exit code; unless that is 0, ERR holds what git said last. Negative
- * when it could not be run, was killed (a deadline or a limit among the reasons), or printed too much.
+ * Run it to its end. Returns its exit code; unless that is 0, ERR holds what git said last.
+ * Negative when it could not be run, was killed (a deadline or a limit among the reasons), or
+ * printed too much.
  */
 int git_run(struct git_command *command, struct err *err);
 
 /* The same for a command that must succeed: any other exit code becomes -EIO. */
 int git_must(struct git_command *command, struct err *err);
+
+/* The same for a command that prints one object id, into ID. */
+int git_read_id(struct git_command *command, char id[/* OBJECT_ID_SIZE */], struct err *err);
 
 #endif

@@ -83,7 +83,7 @@ static int fetch_from(const struct repository *repository, const char *commit, s
     return status;
 }
 
-int git_fetch(const struct git_request *request, struct err *err)
+int git_fetch(const struct verb_request *request, struct err *err)
 {
     struct repository repository;
     int status = repository_open(request->repo, &repository, err);

@@ -1,7 +1,7 @@
 /*
  * `codex-git import`: the only place outside a sandbox where a sandbox's bytes meet git. It runs as
- * nobody, without network or state, in a scratch directory, and nothing that it reads is trusted: git
- * checks every object, we check what they say, and what leaves is written anew.
+ * nobody, without network or state, in a scratch directory, and nothing that it reads is trusted:
+ * git checks every object, we check what they say, and what leaves is written anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ enum { IMPORT_TIMEOUT_MS = 1800000, WORK_OBJECTS_MAX = 1000000, WORK_COMMITS_MAX
 
 static const uint64_t work_size_max = 2ULL << 30;   /* bytes of the work bundle */
 static const uint64_t work_memory_max = 4ULL << 30; /* address space of the git that unpacks it */
-static const uint64_t diff_max = 128ULL << 20;      /* bytes of the diff */
+static const uint64_t diff_max = 32ULL << 20;       /* bytes of the diff */
 
 static const char scratch_repository[] = "import.git";
 static const char scratch_diff[] = "import.diff";
@@ -43,9 +43,9 @@ static int make_repository(struct err *err)
     return git_must(&git, err);
 }
 
-/* What the submitter's repository had: trusted as far as the submitter trusts it, so its old mistakes
- * are no reason to refuse the work. */
-static int take_base(const struct git_request *request, struct err *err)
+/* What the submitter's repository had: trusted as far as the submitter trusts it, so its old
+ * mistakes are no reason to refuse the work. */
+static int take_base(const struct verb_request *request, struct err *err)
 {
     struct bundle bundle;
     const struct bundle_options options = {.timeout_ms = IMPORT_TIMEOUT_MS};
@@ -71,7 +71,7 @@ static int check_work_size(const struct bundle *bundle, struct err *err)
     return 0;
 }
 
-static int take_work(const struct git_request *request, struct err *err)
+static int take_work(const struct verb_request *request, struct err *err)
 {
     struct bundle bundle;
     const struct bundle_options options = {.strict = true,
@@ -91,7 +91,7 @@ static int take_work(const struct git_request *request, struct err *err)
     return status < 0 ? err_context(err, "work bundle") : 0;
 }
 
-static int check_commit_count(const struct git_request *request, struct err *err)
+static int check_commit_count(const struct verb_request *request, struct err *err)
 {
     AUTO_BUF struct buf answer;
     buf_init(&answer, 64);
@@ -114,18 +114,20 @@ static int check_commit_count(const struct git_request *request, struct err *err
 }
 
 /* The commit is what it was said to be, builds on the base, and is all there. */
-static int check_history(const struct git_request *request, struct err *err)
+static int check_history(const struct verb_request *request, struct err *err)
 {
     struct repository_name names[] = {{.name = request->commit}, {.name = request->base_commit}};
     int status = repository_look_up(scratch_repository, names, 2, err);
     if (status < 0)
         return status;
-    if (strcmp(names[0].sha, request->commit) != 0 || strcmp(names[1].sha, request->base_commit) != 0)
+    if (strcmp(names[0].sha, request->commit) != 0 ||
+        strcmp(names[1].sha, request->base_commit) != 0)
         return err_set(err, ERR_PROTOCOL, "the bundles lack a commit that they name");
     status = repository_contains(scratch_repository, request->commit, request->base_commit, err);
     if (status <= 0)
-        return status < 0 ? status : err_set(err, ERR_REFUSED, "%s does not build on %s",
-                                             request->commit, request->base_commit);
+        return status < 0 ? status
+                          : err_set(err, ERR_REFUSED, "%s does not build on %s", request->commit,
+                                    request->base_commit);
     status = check_commit_count(request, err);
     if (status == 0)
         status = repository_check_complete(scratch_repository, request->commit,
@@ -135,7 +137,7 @@ static int check_history(const struct git_request *request, struct err *err)
     return status;
 }
 
-static int write_clean_bundle(const struct git_request *request, struct err *err)
+static int write_clean_bundle(const struct verb_request *request, struct err *err)
 {
     struct bundle bundle = {0};
     memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
@@ -145,7 +147,7 @@ static int write_clean_bundle(const struct git_request *request, struct err *err
 }
 
 /* The difference between the two commits as git diff-tree prints it in FORM, into FD. */
-static int print_diff(const struct git_request *request, const char *form, int fd, struct err *err)
+static int print_diff(const struct verb_request *request, const char *form, int fd, struct err *err)
 {
     struct git_command git;
     git_command_init(&git, scratch_repository, NULL);
@@ -172,14 +174,14 @@ static int copy_out(int from, int to, struct err *err)
 }
 
 /* The diff goes to a scratch file first, whose size the kernel bounds. */
-static int write_diff(const struct git_request *request, struct err *err)
+static int write_diff(const struct verb_request *request, struct err *err)
 {
     AUTO_FD int fd = open(scratch_diff, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || unlink(scratch_diff) < 0)
         return err_errno(err, "cannot create '%s'", scratch_diff);
     int status = print_diff(request, "--binary", fd, err);
     if (status == ERR_LIMIT) {
-        static const char note[] = "# The diff is larger than 128 MiB. In its place, a summary:\n";
+        static const char note[] = "# The diff is larger than 32 MiB. In its place, a summary:\n";
         if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
             return err_errno(err, "cannot rewrite the diff");
         status = io_write_all(fd, note, sizeof note - 1, err);
@@ -189,7 +191,7 @@ static int write_diff(const struct git_request *request, struct err *err)
     return status < 0 ? status : copy_out(fd, IMPORT_FD_DIFF, err);
 }
 
-int git_import(const struct git_request *request, struct err *err)
+int git_import(const struct verb_request *request, struct err *err)
 {
     int status = make_repository(err);
     if (status == 0)

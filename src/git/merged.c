@@ -4,7 +4,7 @@
 #include "git/repository.h"
 #include "git/verbs.h"
 
-static int merged_in(const char *git_dir, const struct git_request *request, struct err *err)
+static int merged_in(const char *git_dir, const struct verb_request *request, struct err *err)
 {
     AUTO_FREE char *name = NULL;
     char base[OBJECT_ID_SIZE];
@@ -12,12 +12,13 @@ static int merged_in(const char *git_dir, const struct git_request *request, str
     int status = git_resolve_base(git_dir, request->base, &name, base, err);
     if (status == 0)
         status = repository_look_up(git_dir, &commit, 1, err);
-    if (status < 0 || !*commit.sha) /* what the repository does not have, its base does not contain */
+    if (status < 0 ||
+        !*commit.sha) /* what the repository does not have, its base does not contain */
         return status;
     return repository_contains(git_dir, base, commit.sha, err);
 }
 
-int git_merged(const struct git_request *request, struct err *err)
+int git_merged(const struct verb_request *request, struct err *err)
 {
     struct repository repository;
     int status = repository_open(request->repo, &repository, err);

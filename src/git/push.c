@@ -10,7 +10,7 @@
 enum { PUSH_FD_BUNDLE = 3, PUSH_TIMEOUT_MS = 600000 };
 
 /* 1: the branch is there already, with this commit; 0: it can be created. */
-static int look_at_branch(const char *git_dir, const struct git_request *request, struct err *err)
+static int look_at_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
     char sha[OBJECT_ID_SIZE];
     int status = repository_find_branch(git_dir, request->branch, sha, err);
@@ -31,15 +31,15 @@ static int take_objects(const char *git_dir, const struct bundle *bundle, struct
     if (!*base.sha)
         return err_set(err, ERR_REFUSED, "the repository no longer has the base commit %s",
                        bundle->base);
-    const struct bundle_options options = {.strict = true, .durable = true,
-                                           .timeout_ms = PUSH_TIMEOUT_MS};
+    const struct bundle_options options = {
+        .strict = true, .durable = true, .timeout_ms = PUSH_TIMEOUT_MS};
     status = bundle_unpack(bundle, PUSH_FD_BUNDLE, git_dir, &options, err);
     return status < 0 ? status
                       : repository_check_complete(git_dir, bundle->commit, bundle->base, err);
 }
 
 /* Only if it does not exist: git checks that under its lock. */
-static int create_branch(const char *git_dir, const struct git_request *request, struct err *err)
+static int create_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
     static const char nothing[] = "0000000000000000000000000000000000000000";
     AUTO_FREE char *ref = str_format(REPOSITORY_HEADS "%s", request->branch);
@@ -60,7 +60,7 @@ static int create_branch(const char *git_dir, const struct git_request *request,
     return there > 0 ? 0 : there < 0 ? there : status;
 }
 
-static int push_to(const char *git_dir, const struct git_request *request, struct err *err)
+static int push_to(const char *git_dir, const struct verb_request *request, struct err *err)
 {
     int status = look_at_branch(git_dir, request, err);
     if (status != 0)
@@ -68,15 +68,15 @@ static int push_to(const char *git_dir, const struct git_request *request, struc
     struct bundle bundle;
     status = bundle_read(PUSH_FD_BUNDLE, BUNDLE_REF_WORK, &bundle, err);
     if (status == 0 && (strcmp(bundle.commit, request->commit) != 0 || !*bundle.base))
-        status = err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s",
-                         request->commit);
+        status =
+            err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s", request->commit);
     if (status == 0)
         status = take_objects(git_dir, &bundle, err);
     bundle_release(&bundle);
     return status < 0 ? status : create_branch(git_dir, request, err);
 }
 
-int git_push(const struct git_request *request, struct err *err)
+int git_push(const struct verb_request *request, struct err *err)
 {
     struct repository repository;
     int status = repository_open(request->repo, &repository, err);

@@ -127,7 +127,8 @@ int repository_look_up(const char *git_dir, struct repository_name *names, size_
     buf_init(&questions, ANSWER_MAX);
     buf_init(&answer, ANSWER_MAX);
     for (size_t i = 0; i < count; i++)
-        if (strchr(names[i].name, '\n') || buf_appendf(&questions, "%s^{commit}\n", names[i].name) < 0)
+        if (strchr(names[i].name, '\n') ||
+            buf_appendf(&questions, "%s^{commit}\n", names[i].name) < 0)
             return err_set(err, ERR_USAGE, "a name that cannot be looked up");
     struct git_command git;
     git_command_init(&git, git_dir, NULL);
@@ -154,9 +155,9 @@ static int check_parents(const char *git_dir, const char *ref, struct err *err)
     int status = count ? repository_look_up(git_dir, parents, count, err) : 0;
     for (size_t i = 0; i < count; i++) {
         if (status == 0 && *parents[i].sha)
-            status = err_set(err, ERR_REFUSED, "branch '%s' is in the way of '%s'",
-                             parents[i].name + strlen(REPOSITORY_HEADS),
-                             ref + strlen(REPOSITORY_HEADS));
+            status =
+                err_set(err, ERR_REFUSED, "branch '%s' is in the way of '%s'",
+                        parents[i].name + strlen(REPOSITORY_HEADS), ref + strlen(REPOSITORY_HEADS));
         free(copies[i]);
     }
     return status;

@@ -1,6 +1,6 @@
 /*
- * A person's own repository, read and written as that person. Its configuration is not ours: nothing
- * here runs a program that it names.
+ * A person's own repository, read and written as that person. Its configuration is not ours:
+ * nothing here runs a program that it names.
  */
 #ifndef CODEX_GIT_REPOSITORY_H
 #define CODEX_GIT_REPOSITORY_H
@@ -39,8 +39,8 @@ enum { REPOSITORY_NAMES_MAX = 64 };
 int repository_look_up(const char *git_dir, struct repository_name *names, size_t count,
                        struct err *err);
 
-/* The commit of the branch BRANCH (a valid name) into SHA, "" when there is none. ERR_REFUSED when it
- * cannot be created either: git keeps refs as files, so "a" and "a/b" exclude each other. */
+/* The commit of the branch BRANCH (a valid name) into SHA, "" when there is none. ERR_REFUSED when
+ * it cannot be created either: git keeps refs as files, so "a" and "a/b" exclude each other. */
 int repository_find_branch(const char *git_dir, const char *branch, char sha[/* OBJECT_ID_SIZE */],
                            struct err *err);
 

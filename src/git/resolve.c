@@ -11,8 +11,10 @@
 #include "git/repository.h"
 #include "git/verbs.h"
 
-enum { BASE_MAX = 255, /* bytes of a base as a person writes it */
-       ANSWER_MAX = 65536 };
+enum {
+    BASE_MAX = 255, /* bytes of a base as a person writes it */
+    ANSWER_MAX = 65536
+};
 
 /* The full name of the ref that HEAD is; "" when it is a commit (detached). The caller frees it. */
 static int read_head(const char *git_dir, char **ref, struct err *err)
@@ -49,7 +51,8 @@ static int resolve_head(const char *git_dir, char **name, char *sha, struct err 
         return status;
     if (!*head.sha)
         return err_set(err, ERR_REFUSED, "there is no commit on '%s' yet: make one first",
-                       str_starts_with(ref, REPOSITORY_HEADS) ? ref + strlen(REPOSITORY_HEADS) : "HEAD");
+                       str_starts_with(ref, REPOSITORY_HEADS) ? ref + strlen(REPOSITORY_HEADS)
+                                                              : "HEAD");
     memcpy(sha, head.sha, OBJECT_ID_SIZE);
     *name = *ref ? public_name(ref) : str_dup(head.sha);
     return 0;
@@ -69,7 +72,8 @@ static bool base_sane(const char *base)
 
 int git_resolve_base(const char *git_dir, const char *base, char **name, char *sha, struct err *err)
 {
-    static const char *const prefixes[] = {REPOSITORY_HEADS, "refs/tags/", "refs/remotes/", "refs/", ""};
+    static const char *const prefixes[] = {REPOSITORY_HEADS, "refs/tags/", "refs/remotes/", "refs/",
+                                           ""};
     enum { PREFIXES = sizeof prefixes / sizeof prefixes[0] };
     if (!base || !strcmp(base, "HEAD") || !strcmp(base, "@"))
         return resolve_head(git_dir, name, sha, err);
@@ -104,8 +108,9 @@ static int refuse_partial_clone(const char *git_dir, struct err *err)
              NULL);
     int code = git_run(&git, err);
     if (code == 0)
-        return err_set(err, ERR_REFUSED, "a partial clone cannot be used: make a full one, or run "
-                                         "'git fetch --refetch --no-filter' and unset its promisor");
+        return err_set(err, ERR_REFUSED,
+                       "a partial clone cannot be used: make a full one, or run "
+                       "'git fetch --refetch --no-filter' and unset its promisor");
     return code == 1 ? 0 : code < 0 ? code : -EIO;
 }
 
@@ -118,7 +123,7 @@ static int print_branch(const char *git_dir, const char *branch, struct buf *out
     return status;
 }
 
-static int resolve_in(const struct repository *repository, const struct git_request *request,
+static int resolve_in(const struct repository *repository, const struct verb_request *request,
                       struct err *err)
 {
     AUTO_FREE char *name = NULL;
@@ -136,7 +141,7 @@ static int resolve_in(const struct repository *repository, const struct git_requ
     return status < 0 ? status : io_write_all(STDOUT_FILENO, out.data, out.len, err);
 }
 
-int git_resolve(const struct git_request *request, struct err *err)
+int git_resolve(const struct verb_request *request, struct err *err)
 {
     struct repository repository;
     int status = repository_open(request->repo ? request->repo : ".", &repository, err);

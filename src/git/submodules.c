@@ -12,8 +12,8 @@
 
 enum { SETTINGS_MAX = 1 << 20 };
 
-/* The url and update settings of COMMIT's .gitmodules, as "key\nvalue\0" each; none when there is no
- * such file. */
+/* The url and update settings of COMMIT's .gitmodules, as "key\nvalue\0" each; none when there is
+ * no such file. */
 static int read_settings(const char *git_dir, const char *commit, struct buf *out, struct err *err)
 {
     AUTO_FREE char *blob = str_format("%s:.gitmodules", commit);

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-struct git_request {
+struct verb_request {
     const char *repo;        /* path; NULL: the current directory */
     const char *base;        /* a ref as a person wrote it; NULL: HEAD's branch */
     const char *branch;      /* to create */
@@ -17,22 +17,22 @@ struct git_request {
 
 /*
  * Each returns 0, or a negative code with its line in ERR:
- * ERR_USAGE, ERR_NOT_FOUND (repository, ref or commit), ERR_CONFLICT (push: the branch exists and is
- * another commit), everything else: refused or failed.
+ * ERR_USAGE, ERR_NOT_FOUND (repository, ref or commit), ERR_CONFLICT (push: the branch exists and
+ * is another commit), everything else: refused or failed.
  */
-int git_resolve(const struct git_request *request, struct err *err);
-int git_fetch(const struct git_request *request, struct err *err);
-int git_import(const struct git_request *request, struct err *err);
-int git_push(const struct git_request *request, struct err *err);
+int git_resolve(const struct verb_request *request, struct err *err);
+int git_fetch(const struct verb_request *request, struct err *err);
+int git_import(const struct verb_request *request, struct err *err);
+int git_push(const struct verb_request *request, struct err *err);
 
 /* 1 when the base contains the commit, 0 when not, negative as above. */
-int git_merged(const struct git_request *request, struct err *err);
+int git_merged(const struct verb_request *request, struct err *err);
 
 /*
  * What a person means by BASE in the repository GIT_DIR: a branch first, then a tag, a remote's
- * branch, any other ref, and last an expression such as HEAD~2. NAME (the caller frees it): a branch's
- * short name; another ref's full name; an expression's commit. So whatever starts with "refs/" or is
- * an object id is no branch.
+ * branch, any other ref, and last an expression such as HEAD~2. NAME (the caller frees it): a
+ * branch's short name; another ref's full name; an expression's commit. So whatever starts with
+ * "refs/" or is an object id is no branch.
  */
 int git_resolve_base(const char *git_dir, const char *base, char **name,
                      char sha[/* OBJECT_ID_SIZE */], struct err *err);

@@ -203,6 +203,38 @@ static void deliver_child(struct loop_source *source)
     source->fn.child(source->arg, source->pid, status);
 }
 
+static struct loop_source *find_child(struct loop *loop, pid_t pid)
+{
+    struct loop_source *source = loop->sources;
+    while (source && (source->kind != SOURCE_CHILD || source->pid != pid))
+        source = source->next;
+    return source;
+}
+
+/* waitpid(-1) may well return a child that somebody waits for: then this is its end. */
+void loop_reap_now(struct loop *loop)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct loop_source *source = find_child(loop, pid);
+        if (!source)
+            continue;
+        loop_remove(source);
+        source->fn.child(source->arg, pid, status);
+    }
+}
+
+static void reap_all(void *arg, int signal)
+{
+    loop_reap_now(arg);
+}
+
+int loop_reap_orphans(struct loop *loop, struct err *err)
+{
+    return loop_add_signal(loop, SIGCHLD, reap_all, loop, err);
+}
+
 static void deliver(struct loop_source *source, uint32_t events)
 {
     if (source->dead)

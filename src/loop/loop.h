@@ -38,6 +38,14 @@ int loop_add_signal(struct loop *loop, int signal, loop_signal_fn *fn, void *arg
 struct loop_source *loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
                                    struct err *err);
 
+/* Reap every child that ends from now on, also those that nobody added: what a subreaper inherits.
+ */
+int loop_reap_orphans(struct loop *loop, struct err *err);
+
+/* The same once, now: for who has to wait for an end outside of the loop. Callbacks of children are
+ * called. */
+void loop_reap_now(struct loop *loop);
+
 /* Stop watching. NULL is fine. A child removed this way is no longer reaped by the loop. */
 void loop_remove(struct loop_source *source);
 

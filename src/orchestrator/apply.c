@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/object_id.h"
 #include "base/str.h"
 #include "orchestrator/internal.h"
 #include "orchestrator/run_event.h"
@@ -120,7 +121,7 @@ static int work_done(struct job *job, const struct run_event *event, struct err 
     };
     if (!work.commit)
         return 0; /* the step that ran the agent, or nothing changed */
-    if (!commit_id_valid(work.commit)) {
+    if (!object_id_valid(work.commit)) {
         log_warn(job->id, "the work's commit is not the name of a commit");
         return 0;
     }

@@ -164,9 +164,14 @@ static void on_report(void *arg, enum spawn_type type, const struct spawn_report
     if (!job)
         return; /* dropped in the meantime */
     if (type == SPAWN_FAILED) {
+        /* As root's submission is handled by the repository's owner, the spawner looks at it first.
+         */
+        int status =
+            report->wait_status == -ENOENT || report->wait_status == -ENOTDIR ? GIT_NOT_FOUND : -1;
         char message[600];
-        snprintf(message, sizeof message, "git could not be started: %s", report->message);
-        finish(job, -1, message);
+        snprintf(message, sizeof message, "%s%s", status < 0 ? "git could not be started: " : "",
+                 report->message);
+        finish(job, status, message);
     } else if (WIFEXITED(report->wait_status)) {
         finish(job, WEXITSTATUS(report->wait_status), "");
     } else {

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/object_id.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
 
@@ -159,7 +160,7 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
         }
     }
     if (task->repo[0] != '/' || !task->base || !*task->base || !task->base_commit ||
-        !commit_id_valid(task->base_commit))
+        !object_id_valid(task->base_commit))
         return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
     return 0;
 }

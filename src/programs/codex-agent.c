@@ -1,6 +1,6 @@
 /*
- * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so that
- * it runs in any image. Its first argument names the part.
+ * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so
+ * that it runs in any image. Its first argument names the part.
  */
 #include <stdio.h>
 #include <string.h>

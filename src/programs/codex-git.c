@@ -2,6 +2,7 @@
  * codex-git: git work outside the sandbox. One verb a process, started by the spawner with the
  * privileges of that verb; see docs/protocols.md.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,19 +17,21 @@ enum option { OPT_REPO = 1, OPT_BASE = 2, OPT_BRANCH = 4, OPT_COMMIT = 8, OPT_BA
 
 static const struct verb {
     const char *name;
-    int (*run)(const struct git_request *request, struct err *err);
+    int (*run)(const struct verb_request *request, struct err *err);
     unsigned allowed;
     unsigned required;
+    int last_fd; /* from 3 on, all must be open */
     const char *usage;
 } verbs[] = {
-    {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0,
+    {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
      "[--repo PATH] [--base REF] [--branch NAME]"},
-    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, "--repo PATH --commit SHA"},
-    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT,
+    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
+     "--repo PATH --commit SHA"},
+    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
      "--commit SHA --base-commit SHA"},
-    {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH,
+    {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH, 3,
      "--repo PATH --commit SHA --branch NAME"},
-    {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT,
+    {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT, 2,
      "--repo PATH --base REF --commit SHA"},
 };
 
@@ -43,7 +46,7 @@ static int usage(void)
 }
 
 /* Where the value of the option NAME goes; its bit into *BIT. NULL: no such option. */
-static const char **option_place(struct git_request *request, const char *name, unsigned *bit)
+static const char **option_place(struct verb_request *request, const char *name, unsigned *bit)
 {
     const struct {
         const char *name;
@@ -64,7 +67,8 @@ static const char **option_place(struct git_request *request, const char *name, 
     return NULL;
 }
 
-static int parse(const struct verb *verb, char **argv, struct git_request *request, struct err *err)
+static int parse(const struct verb *verb, char **argv, struct verb_request *request,
+                 struct err *err)
 {
     unsigned given = 0, bit = 0;
     for (; *argv; argv += 2) {
@@ -80,6 +84,17 @@ static int parse(const struct verb *verb, char **argv, struct git_request *reque
         (request->base_commit && !object_id_valid(request->base_commit)))
         return err_set(err, ERR_USAGE, "a commit is 40 hexadecimal digits");
     return request->branch ? refname_check_branch(request->branch, err) : 0;
+}
+
+/* A descriptor that is missing would be the number of the next file that is opened. */
+static int check_descriptors(const struct verb *verb, struct err *err)
+{
+    for (int fd = 3; fd <= verb->last_fd; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            return err_set(err, ERR_USAGE, "descriptor %d is not open", fd);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    return 0;
 }
 
 static int exit_code(int status)
@@ -107,7 +122,7 @@ int main(int argc, char **argv)
     if (!verb)
         return usage();
     signal(SIGPIPE, SIG_IGN);
-    struct git_request request = {0};
+    struct verb_request request = {0};
     struct err err;
     int status = privilege_renounce();
     if (status < 0)
@@ -115,12 +130,11 @@ int main(int argc, char **argv)
     else
         status = parse(verb, argv + 2, &request, &err);
     if (status == 0)
+        status = check_descriptors(verb, &err);
+    if (status == 0)
         status = verb->run(&request, &err);
-    if (status < 0) {
-        char who[32];
-        snprintf(who, sizeof who, "codex-git %s", verb->name);
-        err_print(&err, who);
-    }
+    if (status < 0)
+        err_print(&err, "codex-git");
     /* A verb that answers a question says 1 for yes: to a shell, success. */
     if (verb->run == git_merged && status >= 0)
         return status == 1 ? 0 : 1;

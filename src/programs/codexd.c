@@ -215,13 +215,13 @@ int main(int argc, char **argv)
     struct server server = {.lock_fd = -1, .socket_fd = -1, .spawner_fd = -1};
     struct err err = {0};
     if (set_up(&server, config_file, &err) < 0) {
-        fprintf(stderr, "codexd: %s\n", err.message);
+        err_print(&err, "codexd");
         return 1;
     }
     umask(077);
     int status = serve(&server, &err);
     if (status < 0)
-        fprintf(stderr, "codexd: %s\n", err.message);
+        err_print(&err, "codexd");
     shut_down(&server);
     return status == 0 ? 0 : 1;
 }

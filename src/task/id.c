@@ -21,9 +21,3 @@ bool task_id_valid(const char *s)
     size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789");
     return len >= MIN_LEN && len <= MAX_LEN && !s[len];
 }
-
-bool commit_id_valid(const char *s)
-{
-    size_t len = strspn(s, "0123456789abcdef");
-    return (len == 40 || len == 64) && !s[len];
-}

@@ -1,5 +1,4 @@
-/* Names: of a task, "task-" and 6 to 16 of [a-z0-9], which is a file name and a cgroup name, too; and
- * of a commit. */
+/* A task's id: "task-" and 6 to 16 of [a-z0-9]. It is a file name and a cgroup name, too. */
 #ifndef CODEX_TASK_ID_H
 #define CODEX_TASK_ID_H
 
@@ -12,8 +11,5 @@ void task_id_new(char out[TASK_ID_SIZE]);
 
 /* Whether S, from anywhere, is one. */
 bool task_id_valid(const char *s);
-
-/* Whether S is the full name of a commit: 40 (SHA-1) or 64 lower-case hexadecimal digits. */
-bool commit_id_valid(const char *s);
 
 #endif

@@ -93,7 +93,8 @@ struct spawn_report {
     struct run_name name; /* of runs */
     uint32_t id;          /* of git */
     int32_t pid;
-    int32_t wait_status; /* as from waitpid */
+    int32_t wait_status; /* as from waitpid; -1 for a runner that another spawner started;
+                            SPAWN_FAILED: a negative code, -errno where it is one */
     char message[512];   /* SPAWN_FAILED: why */
 };
 

@@ -33,7 +33,7 @@ static int read_source(const struct step *step, struct source *source, struct er
     if (status < 0)
         return err_context(err, "base bundle");
     source->commit = source->base.commit;
-    if (!step->given[STEP_FD_DATA])
+    if (!step_has_input(step, STEP_FD_DATA))
         return 0;
     status = bundle_read(STEP_FD_DATA, BUNDLE_REF_WORK, &source->work, err);
     if (status == 0 && strcmp(source->work.base, step->base_commit) != 0)
@@ -44,7 +44,8 @@ static int read_source(const struct step *step, struct source *source, struct er
     return 0;
 }
 
-/* 1 when the workspace is there: a directory with something in it. It appears whole, by a rename. */
+/* 1 when the workspace is there: a directory with something in it. It appears whole, by a rename.
+ */
 static int is_there(const struct step *step, struct err *err)
 {
     AUTO_DIR DIR *dir = opendir(step->workdir);
@@ -59,7 +60,8 @@ static int is_there(const struct step *step, struct err *err)
     return 0;
 }
 
-/* `codex-git resolve` gives branches by their short names; all else starts with refs/ or is an id. */
+/* `codex-git resolve` gives branches by their short names; all else starts with refs/ or is an id.
+ */
 static bool base_is_branch(const char *base)
 {
     struct err ignored;
@@ -69,8 +71,8 @@ static bool base_is_branch(const char *base)
 
 static int make_repository(const struct step *step, const char *dir, struct err *err)
 {
-    AUTO_FREE char *branch = str_format("--initial-branch=%s",
-                                        base_is_branch(step->base) ? step->base : "main");
+    AUTO_FREE char *branch =
+        str_format("--initial-branch=%s", base_is_branch(step->base) ? step->base : "main");
     struct git_command git;
     git_command_init(&git, NULL, NULL);
     git_args(&git, "init", "--quiet", "--object-format=sha1", branch, dir, NULL);
@@ -105,8 +107,10 @@ static int set_head(const struct step *step, const struct source *source, const 
 
 static int write_files(const char *dir, const char *git_dir, struct err *err)
 {
+    AUTO_FREE char *index = str_format("GIT_INDEX_FILE=%s/index", git_dir);
     struct git_command git;
     git_command_init(&git, git_dir, dir);
+    git_env(&git, index);
     git_setting(&git, "core.fsync=none");
     git_args(&git, "read-tree", "--reset", "-u", "HEAD", NULL);
     git.timeout_ms = CHECKOUT_TIMEOUT_MS;
@@ -143,7 +147,8 @@ static int write_identity(const struct step *step, const char *git_dir, struct e
 }
 
 /* Everything in DIR, which then takes its place. */
-static int build(const struct step *step, const struct source *source, const char *dir, struct err *err)
+static int build(const struct step *step, const struct source *source, const char *dir,
+                 struct err *err)
 {
     AUTO_FREE char *git_dir = str_format("%s/.git", dir);
     int status = make_repository(step, dir, err);

@@ -1,8 +1,8 @@
 /*
- * `codex-agent commit`. What the agent has committed itself stays, if it builds on the base; what it
- * has left in the work tree goes into one commit more. The workspace's branch and index are not
- * touched, so a later round finds them as the agent left them, and the commit made then replaces the
- * one made now. The same files, commits and task make the same commit, to the bit.
+ * `codex-agent commit`. What the agent has committed itself stays, if it builds on the base; what
+ * it has left in the work tree goes into one commit more. The workspace's branch and index are not
+ * touched, so a later round finds them as the agent left them, and the commit made then replaces
+ * the one made now. The same files, commits and task make the same commit, to the bit.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 #include "workspace/steps.h"
 #include "workspace/worktree.h"
 
-enum { BUNDLE_TIMEOUT_MS = 900000, PROBE_TIMEOUT_MS = 30000 };
+enum { BUNDLE_TIMEOUT_MS = 900000 };
 
 static const char *state_dir = "/var/lib/codex";
 
@@ -42,33 +42,40 @@ struct work {
     int64_t files, insertions, deletions;
 };
 
-/* The agent took the workspace's repository apart: its files can still become a commit on the base. */
+static int make_repository(const char *git_dir, struct err *err)
+{
+    struct git_command git;
+    git_command_init(&git, NULL, NULL);
+    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", git_dir,
+             NULL);
+    return git_must(&git, err);
+}
+
+/* The agent took the workspace's repository apart: its files can still become a commit on the base,
+ * in a repository of ours. */
 static int rebuild_repository(struct work *work, struct err *err)
 {
     const struct bundle_options options = {.timeout_ms = BUNDLE_TIMEOUT_MS};
     struct bundle bundle;
-    if (!work->step->given[STEP_FD_BASE])
+    if (!step_has_input(work->step, STEP_FD_BASE))
         return err_set(err, ERR_NOT_FOUND, "the workspace's repository lost the base commit %s",
                        work->step->base_commit);
-    int status = bundle_read(STEP_FD_BASE, BUNDLE_REF_BASE, &bundle, err);
-    if (status == 0 && strcmp(bundle.commit, work->step->base_commit) != 0)
-        status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", work->step->base_commit);
     free(work->git_dir);
     work->git_dir = str_format("%s/repository.git", work->scratch);
     work->rebuilt = true;
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", work->git_dir, NULL);
+    int status = bundle_read(STEP_FD_BASE, BUNDLE_REF_BASE, &bundle, err);
+    if (status == 0 && strcmp(bundle.commit, work->step->base_commit) != 0)
+        status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", work->step->base_commit);
     if (status == 0)
-        status = git_must(&git, err);
+        status = make_repository(work->git_dir, err);
     if (status == 0)
         status = bundle_unpack(&bundle, STEP_FD_BASE, work->git_dir, &options, err);
     bundle_release(&bundle);
     return status < 0 ? err_context(err, "base bundle") : 0;
 }
 
-/* Find out which repository to work in, and what the new commit is to build on: the agent's own last
- * commit, if that is based on the base and all there, else the base. */
+/* Find out which repository to work in, and what the new commit is to build on: the agent's own
+ * last commit, if that is based on the base and all there, else the base. */
 static int choose_parent(struct work *work, struct err *err)
 {
     const char *base = work->step->base_commit;
@@ -79,7 +86,8 @@ static int choose_parent(struct work *work, struct err *err)
     if (status < 0 || strcmp(names[0].sha, base) != 0)
         return rebuild_repository(work, err);
     struct err ignored;
-    if (*names[1].sha && repository_contains(work->git_dir, names[1].sha, base, &ignored) == 1 &&
+    if (*names[1].sha && strcmp(names[1].sha, base) != 0 &&
+        repository_contains(work->git_dir, names[1].sha, base, &ignored) == 1 &&
         repository_check_complete(work->git_dir, names[1].sha, base, &ignored) == 0)
         memcpy(work->parent, names[1].sha, OBJECT_ID_SIZE);
     return 0;
@@ -93,25 +101,13 @@ static int write_tree(struct work *work, struct err *err)
                           work->step->base_commit, work->tree, err);
 }
 
-/* The trees of the base and of the parent. */
-static int read_trees(const struct work *work, char trees[2][OBJECT_ID_SIZE], struct err *err)
+static int read_tree_of(const struct work *work, const char *commit, char *tree, struct err *err)
 {
-    AUTO_FREE char *base = str_format("%s^{tree}", work->step->base_commit);
-    AUTO_FREE char *parent = str_format("%s^{tree}", work->parent);
-    AUTO_BUF struct buf answer;
-    buf_init(&answer, 256);
+    AUTO_FREE char *name = str_format("%s^{tree}", commit);
     struct git_command git;
     git_command_init(&git, work->git_dir, NULL);
-    git_args(&git, "rev-parse", base, parent, NULL);
-    git.out = &answer;
-    int status = git_must(&git, err);
-    if (status == 0 && answer.len != 2 * OBJECT_ID_SIZE)
-        status = err_set(err, ERR_PROTOCOL, "git rev-parse: an answer that makes no sense");
-    for (size_t i = 0; status == 0 && i < 2; i++) {
-        memcpy(trees[i], answer.data + i * OBJECT_ID_SIZE, OBJECT_ID_LEN);
-        trees[i][OBJECT_ID_LEN] = '\0';
-    }
-    return status;
+    git_args(&git, "rev-parse", name, NULL);
+    return git_read_id(&git, tree, err);
 }
 
 static int commit_tree(struct work *work, const struct message *message, struct err *err)
@@ -119,16 +115,16 @@ static int commit_tree(struct work *work, const struct message *message, struct 
     const struct step *step = work->step;
     AUTO_FREE char *author_name = str_format("GIT_AUTHOR_NAME=%s", step->author_name);
     AUTO_FREE char *author_email = str_format("GIT_AUTHOR_EMAIL=%s", step->author_email);
-    AUTO_FREE char *author_date = str_format("GIT_AUTHOR_DATE=%lld +0000", (long long)step->commit_time);
+    AUTO_FREE char *author_date =
+        str_format("GIT_AUTHOR_DATE=%lld +0000", (long long)step->commit_time);
     AUTO_FREE char *committer_name = str_format("GIT_COMMITTER_NAME=%s", step->author_name);
     AUTO_FREE char *committer_email = str_format("GIT_COMMITTER_EMAIL=%s", step->author_email);
     AUTO_FREE char *committer_date =
         str_format("GIT_COMMITTER_DATE=%lld +0000", (long long)step->commit_time);
     const char *env[] = {author_name,    author_email,    author_date,
                          committer_name, committer_email, committer_date};
-    AUTO_BUF struct buf text, answer;
+    AUTO_BUF struct buf text;
     buf_init(&text, MESSAGE_TITLE_MAX + MESSAGE_BODY_MAX + 16);
-    buf_init(&answer, 256);
     message_format(message, &text);
     struct git_command git;
     git_command_init(&git, work->git_dir, NULL);
@@ -137,29 +133,24 @@ static int commit_tree(struct work *work, const struct message *message, struct 
         git_env(&git, env[i]);
     git.input = text.data;
     git.input_len = text.len;
-    git.out = &answer;
-    int status = git_must(&git, err);
-    if (status < 0)
-        return status;
-    answer.data[strcspn(answer.data, "\n")] = '\0';
-    if (!object_id_valid(answer.data))
-        return err_set(err, ERR_PROTOCOL, "git commit-tree: an answer that makes no sense");
-    memcpy(work->commit, answer.data, OBJECT_ID_SIZE);
-    return 0;
+    return git_read_id(&git, work->commit, err);
 }
 
 /* The commit that holds the work; none if it comes down to what the base is. */
 static int make_commit(struct work *work, const struct message *message, struct err *err)
 {
-    char trees[2][OBJECT_ID_SIZE] = {"", ""};
-    int status = read_trees(work, trees, err);
-    if (status < 0 || !strcmp(work->tree, trees[0]))
+    const char *base = work->step->base_commit;
+    char base_tree[OBJECT_ID_SIZE], parent_tree[OBJECT_ID_SIZE];
+    int status = read_tree_of(work, base, base_tree, err);
+    if (status < 0 || !strcmp(work->tree, base_tree))
         return status;
-    if (!strcmp(work->tree, trees[1])) {
-        memcpy(work->commit, work->parent, OBJECT_ID_SIZE);
-        return 0;
-    }
-    return commit_tree(work, message, err);
+    if (!strcmp(work->parent, base))
+        return commit_tree(work, message, err);
+    status = read_tree_of(work, work->parent, parent_tree, err);
+    if (status < 0 || strcmp(work->tree, parent_tree) != 0)
+        return status < 0 ? status : commit_tree(work, message, err);
+    memcpy(work->commit, work->parent, OBJECT_ID_SIZE);
+    return 0;
 }
 
 /* The number before the word WORD in git's " 2 files changed, 5 insertions(+), 1 deletion(-)". */
@@ -181,8 +172,8 @@ static int count_changes(struct work *work, struct err *err)
     buf_init(&answer, 4096);
     struct git_command git;
     git_command_init(&git, work->git_dir, NULL);
-    git_args(&git, "diff-tree", "-r", "--shortstat", "--find-renames", "--no-ext-diff", "--no-textconv",
-             work->step->base_commit, work->commit, NULL);
+    git_args(&git, "diff-tree", "-r", "--shortstat", "--find-renames", "--no-ext-diff",
+             "--no-textconv", work->step->base_commit, work->commit, NULL);
     git.out = &answer;
     int status = git_must(&git, err);
     work->files = number_before(answer.data, "file");
@@ -196,7 +187,8 @@ static int write_bundle(const struct work *work, struct err *err)
     struct bundle bundle = {0};
     memcpy(bundle.commit, work->commit, OBJECT_ID_SIZE);
     memcpy(bundle.base, work->step->base_commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, STEP_FD_DATA, BUNDLE_TIMEOUT_MS, err);
+    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, STEP_FD_DATA, BUNDLE_TIMEOUT_MS,
+                        err);
 }
 
 static int write_result(const struct work *work, const struct message *message, struct err *err)
@@ -205,9 +197,10 @@ static int write_result(const struct work *work, const struct message *message, 
     buf_init(&json, STEP_RESULT_MAX);
     buf_append_str(&json, "{\"commit\":");
     json_text_cstring(&json, *work->commit ? work->commit : NULL);
-    buf_appendf(&json, ",\"changed\":%s,\"files\":%lld,\"insertions\":%lld,\"deletions\":%lld,\"title\":",
-                *work->commit ? "true" : "false", (long long)work->files, (long long)work->insertions,
-                (long long)work->deletions);
+    buf_appendf(&json,
+                ",\"changed\":%s,\"files\":%lld,\"insertions\":%lld,\"deletions\":%lld,\"title\":",
+                *work->commit ? "true" : "false", (long long)work->files,
+                (long long)work->insertions, (long long)work->deletions);
     json_text_cstring(&json, message->title.data);
     buf_append_str(&json, ",\"body\":");
     json_text_cstring(&json, message->body.data);

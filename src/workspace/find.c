@@ -9,7 +9,8 @@
 #include "workspace/find_each.h"
 
 const char test_plan_looked_for[] =
-    "a test script in package.json, pytest or unittest files, a target test or check in a Makefile, "
+    "a test script in package.json, pytest or unittest files, a target test or check in a "
+    "Makefile, "
     "Cargo.toml, go.mod with *_test.go, tests in CMakeLists.txt or meson.build";
 
 /* The order is a promise: see find.h. */
@@ -62,7 +63,8 @@ void test_plan_release(struct test_plan *plan)
 
 static void describe_word(const char *word, struct buf *out)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:@%+";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:@%+";
     bool quote = !*word || word[strspn(word, plain)];
     if (!quote) {
         buf_append_str(out, word);

@@ -5,14 +5,12 @@
  *
  *   package.json     it has a "test" script other than the one that `npm init` writes
  *                    → npm, yarn or pnpm `test`, by the lock file that is there
- *   pytest           pytest.ini, a pytest section in pyproject.toml, setup.cfg or tox.ini, a conftest.py,
- *                    or test files that use pytest → python3 -m pytest
- *   unittest         test files that use unittest → python3 -m unittest discover
- *   Makefile         it has a target `test` → make test, else one `check` → make check
- *   Cargo.toml       → cargo test
- *   go.mod           and a *_test.go → go test ./...
- *   CMakeLists.txt   that enables testing → configure, build, ctest
- *   meson.build      that has a test → meson setup, meson test
+ *   pytest           pytest.ini, a pytest section in pyproject.toml, setup.cfg or tox.ini, a
+ * conftest.py, or test files that use pytest → python3 -m pytest unittest         test files that
+ * use unittest → python3 -m unittest discover Makefile         it has a target `test` → make test,
+ * else one `check` → make check Cargo.toml       → cargo test go.mod           and a *_test.go → go
+ * test ./... CMakeLists.txt   that enables testing → configure, build, ctest meson.build      that
+ * has a test → meson setup, meson test
  *
  * Only files are looked at; nothing of the repository runs. The same tree gives the same answer,
  * but for pytest: whether it is installed decides where a repository could do with either.
@@ -36,7 +34,7 @@ struct test_plan {
     /* Run one after the other, until one fails. Every array ends with NULL. */
     char *argv[TEST_COMMANDS_MAX][TEST_ARGS_MAX + 1];
     size_t count;
-    char *env; /* one "NAME=value" more, or NULL */
+    char *env;                  /* one "NAME=value" more, or NULL */
     test_none_ran_fn *none_ran; /* NULL: every run counts */
 };
 
@@ -49,8 +47,8 @@ struct test_probe {
     void *arg;
 };
 
-/* Find the tests of the directory DIR. Returns 0 also when there are none. Release PLAN also after a
- * failure. */
+/* Find the tests of the directory DIR. Returns 0 also when there are none. Release PLAN also after
+ * a failure. */
 int test_plan_find(const char *dir, const struct test_probe *probe, struct test_plan *plan,
                    struct err *err);
 

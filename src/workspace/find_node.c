@@ -28,7 +28,8 @@ void find_node(const struct find_input *input, struct test_plan *plan)
         return;
     plan->found = "package.json";
     /* npm's lock file first: who has several has most likely come from another to npm. */
-    bool npm = scan_has(input->dir, "package-lock.json") || scan_has(input->dir, "npm-shrinkwrap.json");
+    bool npm =
+        scan_has(input->dir, "package-lock.json") || scan_has(input->dir, "npm-shrinkwrap.json");
     if (!npm && scan_has(input->dir, "pnpm-lock.yaml"))
         test_plan_add(plan, "pnpm", "test", NULL);
     else if (!npm && scan_has(input->dir, "yarn.lock"))

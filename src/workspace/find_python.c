@@ -42,7 +42,8 @@ static bool pytest_none_ran(int exit_code, const char *output_tail)
     return exit_code == 5; /* "no tests were collected": docs.pytest.org, "Exit codes" */
 }
 
-/* Packages below src/ are not found from the top unless they are installed, which nobody has done. */
+/* Packages below src/ are not found from the top unless they are installed, which nobody has done.
+ */
 static bool has_src_layout(const char *dir)
 {
     AUTO_FREE char *src = str_format("%s/src", dir);
@@ -66,7 +67,8 @@ static void use_unittest(const struct scan *scan, struct test_plan *plan)
     if (scan->python_prefix && top)
         test_plan_add(plan, "python3", "-m", "unittest", "discover", NULL);
     else if (scan->python_prefix)
-        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-s", scan->python_start, NULL);
+        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-s", scan->python_start,
+                      NULL);
     else
         test_plan_add(plan, "python3", "-m", "unittest", "discover", "-s", scan->python_start, "-p",
                       "*_test.py", NULL);

@@ -45,11 +45,12 @@ static size_t whole_characters(const char *text, size_t max)
     return len;
 }
 
-/* TEXT without what a message cannot have: control characters become spaces, in a BODY line ends and
- * tabs stay; white space at both ends goes. As much as fits. */
+/* TEXT without what a message cannot have: control characters become spaces, in a BODY line ends
+ * and tabs stay; white space at both ends goes. As much as fits. */
 static void append_clean(struct buf *out, const char *text, bool body)
 {
-    text += strspn(text, " \t\r\n");
+    while (*text && ((unsigned char)*text <= 0x20 || *text == 0x7f))
+        text++;
     size_t len = whole_characters(text, out->max - out->len);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];

@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 enum {
-    LIST_MAX = 64 << 20, /* bytes of a list of changed files */
+    LIST_MAX = 64 << 20,   /* bytes of a list of changed files */
     REPOSITORIES_MAX = 64, /* at one level; git's references to more stay */
     LEVELS_MAX = 8,
 };
@@ -35,12 +35,13 @@ static void note(struct found *found, const char *path)
 static void read_changes(struct found *found)
 {
     const char *p = found->changes.data, *end = p + found->changes.len;
-    while (p < end && *p == ':') {
-        const char *path = p + strlen(p) + 1;
-        if (path >= end)
+    while (p < end) {
+        size_t len = strlen(p);
+        const char *path = p + len + 1;
+        if (len < sizeof ":000000 000000" || path >= end)
             return;
-        bool was = !strncmp(p + 1, gitlink, strlen(gitlink));
-        bool is = strlen(p) > 14 && !strncmp(p + 8, gitlink, strlen(gitlink));
+        bool was = !memcmp(p + 1, gitlink, sizeof gitlink - 1);
+        bool is = !memcmp(p + 8, gitlink, sizeof gitlink - 1);
         if (!strcmp(path, ".gitmodules"))
             found->modules_changed = true;
         if (is && !was)
@@ -54,8 +55,8 @@ static int list_changes(const struct worktree *worktree, const char *index, cons
 {
     struct worktree_command list;
     worktree_command_init(&list, worktree, worktree->dir, index);
-    git_args(&list.git, "diff-index", "--cached", "--raw", "-z", "--no-renames", "--diff-filter=ATM",
-             base, NULL);
+    git_args(&list.git, "diff-index", "--cached", "--raw", "-z", "--no-renames",
+             "--diff-filter=ATM", base, NULL);
     list.git.out = &found->changes;
     int status = git_must(&list.git, err);
     if (status == 0)
@@ -81,7 +82,8 @@ static int list_others(const struct worktree *worktree, const char *index, struc
     return 0;
 }
 
-static int unstage(const struct worktree *worktree, const char *index, const char *path, struct err *err)
+static int unstage(const struct worktree *worktree, const char *index, const char *path,
+                   struct err *err)
 {
     struct worktree_command remove;
     worktree_command_init(&remove, worktree, worktree->dir, index);
@@ -91,8 +93,8 @@ static int unstage(const struct worktree *worktree, const char *index, const cha
     return git_must(&remove.git, err);
 }
 
-static int insert(const struct worktree *worktree, const char *index, const char *path, const char *tree,
-                  struct err *err)
+static int insert(const struct worktree *worktree, const char *index, const char *path,
+                  const char *tree, struct err *err)
 {
     AUTO_FREE char *prefix = str_format("--prefix=%s/", path);
     struct worktree_command read;
@@ -101,9 +103,10 @@ static int insert(const struct worktree *worktree, const char *index, const char
     return git_must(&read.git, err);
 }
 
-/* The files of the repository PATH into the index, as its own rules of what is ignored say. 1 when there
- * were any. */
-static int include(const struct worktree *worktree, const char *index, const char *path, struct err *err)
+/* The files of the repository PATH into the index, as its own rules of what is ignored say. 1 when
+ * there were any. */
+static int include(const struct worktree *worktree, const char *index, const char *path,
+                   struct err *err)
 {
     AUTO_FREE char *dir = str_format("%s/%s", worktree->dir, path);
     AUTO_FREE char *scratch = str_format("%s/%s", worktree->scratch, nested_index);
@@ -121,14 +124,15 @@ static int include(const struct worktree *worktree, const char *index, const cha
 }
 
 /* The same for all that were found; one that fails is left out. Returns how many were taken in. */
-static int include_all(const struct worktree *worktree, const char *index, const struct found *found)
+static int include_all(const struct worktree *worktree, const char *index,
+                       const struct found *found)
 {
     int taken = 0;
     for (size_t i = 0; i < found->count; i++) {
         struct err note;
         size_t len = strlen(found->paths[i]);
-        AUTO_FREE char *path = str_format("%.*s", (int)len - (found->paths[i][len - 1] == '/'),
-                                          found->paths[i]);
+        AUTO_FREE char *path =
+            str_format("%.*s", (int)len - (found->paths[i][len - 1] == '/'), found->paths[i]);
         int status = include(worktree, index, path, &note);
         if (status > 0)
             err_set(&note, 0, "'%s' is a repository of its own: its files were added", path);
@@ -160,8 +164,8 @@ static int include_level(const struct worktree *worktree, const char *index, con
     return status;
 }
 
-int nested_include(const struct worktree *worktree, const char *index, const char *base, bool incomplete,
-                   struct err *err)
+int nested_include(const struct worktree *worktree, const char *index, const char *base,
+                   bool incomplete, struct err *err)
 {
     for (int level = 0; level < LEVELS_MAX; level++) {
         int taken = include_level(worktree, index, base, incomplete, err);

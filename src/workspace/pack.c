@@ -58,8 +58,8 @@ static int failed(struct pack *pack, struct err *err)
 static int open_archive(struct pack *pack, struct err *err)
 {
     struct archive *archive = pack->archive;
-    /* Names that are UTF-8 are stored as such; without a UTF-8 locale every other than ASCII would be
-     * marked as bytes of no known set, at which GNU tar complains. */
+    /* Names that are UTF-8 are stored as such; without a UTF-8 locale every other than ASCII would
+     * be marked as bytes of no known set, at which GNU tar complains. */
     setlocale(LC_CTYPE, "C.UTF-8");
     if (archive_write_set_format_pax(archive) != ARCHIVE_OK ||
         archive_write_add_filter_zstd(archive) != ARCHIVE_OK ||
@@ -79,7 +79,8 @@ struct pack *pack_new(int fd, struct err *err)
     pack->fd = fd;
     pack->archive = archive_write_new();
     pack->entry = archive_entry_new();
-    void *hole = mmap(NULL, hole_step, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *hole =
+        mmap(NULL, hole_step, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     pack->hole = hole == MAP_FAILED ? NULL : hole;
     hardlinks_init(&pack->links);
     if (!pack->archive || !pack->entry || !pack->hole)
@@ -119,7 +120,8 @@ static void add_xattrs(struct pack *pack, int fd)
     }
 }
 
-/* Owners are numbers of the sandbox: a name would be that of somebody else wherever it is unpacked. */
+/* Owners are numbers of the sandbox: a name would be that of somebody else wherever it is unpacked.
+ */
 static void describe(struct pack *pack, const char *path, const struct stat *st)
 {
     struct archive_entry *entry = pack->entry;
@@ -139,8 +141,8 @@ static int write_header(struct pack *pack, struct err *err)
     return status < ARCHIVE_WARN ? failed(pack, err) : 0;
 }
 
-/* LENGTH bytes of FD from OFFSET. What a shrinking or unreadable file no longer has becomes zeros: the
- * header has promised the length. */
+/* LENGTH bytes of FD from OFFSET. What a shrinking or unreadable file no longer has becomes zeros:
+ * the header has promised the length. */
 static int write_data(struct pack *pack, int fd, int64_t offset, int64_t length, struct err *err)
 {
     while (length > 0) {
@@ -209,8 +211,8 @@ static int write_contents(struct pack *pack, int fd, const struct stat *st, stru
 static int add_file(struct pack *pack, const struct walk_entry *entry, struct err *err)
 {
     /* Not blocking: it may have become a FIFO since it was looked at. */
-    AUTO_FD int fd = openat(entry->dir, entry->name,
-                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    AUTO_FD int fd =
+        openat(entry->dir, entry->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) {
         err_set(err, 0, "%s", strerror(errno));

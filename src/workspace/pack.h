@@ -1,6 +1,6 @@
 /*
- * Writing a .tar.zst: pax format, zstd level 3. What it holds is in docs/protocols.md, "The archive".
- * Memory does not grow with the files.
+ * Writing a .tar.zst: pax format, zstd level 3. What it holds is in docs/protocols.md, "The
+ * archive". Memory does not grow with the files.
  */
 #ifndef CODEX_WORKSPACE_PACK_H
 #define CODEX_WORKSPACE_PACK_H
@@ -16,8 +16,8 @@ struct pack;
 struct pack *pack_new(int fd, struct err *err);
 void pack_free(struct pack *pack);
 
-/* Add what ENTRY is. 1: added; 0: left out, with the reason in ERR (it changed, or cannot be archived);
- * negative: the archive cannot be written. */
+/* Add what ENTRY is. 1: added; 0: left out, with the reason in ERR (it changed, or cannot be
+ * archived); negative: the archive cannot be written. */
 int pack_add(struct pack *pack, const struct walk_entry *entry, struct err *err);
 
 /* Complete the archive; SIZE_BYTES: what it is before compression. */

@@ -12,8 +12,8 @@
 #include "base/str.h"
 
 /* What others wrote, or what is made from the sources: not this repository's tests. */
-static const char *const skipped[] = {"node_modules", "venv",   "env",           "build",
-                                      "dist",         "target", "site-packages", "vendor",
+static const char *const skipped[] = {"node_modules", "venv",       "env",           "build",
+                                      "dist",         "target",     "site-packages", "vendor",
                                       "__pycache__",  "third_party"};
 
 struct place {
@@ -137,8 +137,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in the directory DIR, sorted, at most MAX of them. Returns their number; the caller frees
- * each and the array. */
+/* The names in the directory DIR, sorted, at most MAX of them. Returns their number; the caller
+ * frees each and the array. */
 static size_t read_names(int dir, size_t max, char ***names)
 {
     size_t count = 0, room = 0;
@@ -167,7 +167,8 @@ static void walk(struct scan *scan, const struct place *place);
 static void look_at_entry(struct scan *scan, const struct place *place, const char *name)
 {
     struct stat st;
-    if (scan->entries++ >= SCAN_ENTRIES_MAX || fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (scan->entries++ >= SCAN_ENTRIES_MAX ||
+        fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return;
     if (S_ISREG(st.st_mode)) {
         look_at_file(scan, place, name);

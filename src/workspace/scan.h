@@ -1,6 +1,6 @@
 /*
- * What the files of a workspace look like: one bounded walk for everything that the finders of tests
- * ask about files below the top directory.
+ * What the files of a workspace look like: one bounded walk for everything that the finders of
+ * tests ask about files below the top directory.
  */
 #ifndef CODEX_WORKSPACE_SCAN_H
 #define CODEX_WORKSPACE_SCAN_H
@@ -24,19 +24,20 @@ struct scan {
     bool python_prefix; /* of the first kind: what unittest finds by itself */
     bool uses_pytest;   /* a test file imports pytest, or has tests outside of a TestCase */
     bool uses_unittest; /* a test file imports unittest or has a TestCase */
-    char python_start[SCAN_START_MAX]; /* where unittest's discovery begins, relative; "." is the top */
+    char python_start[SCAN_START_MAX]; /* where unittest's discovery begins, relative; "." is the
+                                          top */
     bool go_tests;
     bool meson_tests;
     /* private */
     int entries, files_read;
 };
 
-/* Walk the directory DIR, in the order of names. Past a bound the rest is left out: what was seen by
- * then decides. */
+/* Walk the directory DIR, in the order of names. Past a bound the rest is left out: what was seen
+ * by then decides. */
 int scan_tree(const char *dir, struct scan *scan, struct err *err);
 
-/* The file NAME of the directory DIR into OUT, up to OUT's maximum; false when it is no regular file
- * or cannot be read. Never blocks. */
+/* The file NAME of the directory DIR into OUT, up to OUT's maximum; false when it is no regular
+ * file or cannot be read. Never blocks. */
 bool scan_read(int dir, const char *name, struct buf *out);
 
 /* The same by the path of the directory. */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -57,9 +58,10 @@ static int read_number(const json_t *json, const char *name, int64_t min, int64_
     const json_t *value = json_object_get(json, name);
     if (!value)
         return 0;
-    if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-        return err_set(err, ERR_USAGE, "'%s' must be a number from %lld to %lld", name, (long long)min,
-                       (long long)max);
+    if (!json_is_integer(value) || json_integer_value(value) < min ||
+        json_integer_value(value) > max)
+        return err_set(err, ERR_USAGE, "'%s' must be a number from %lld to %lld", name,
+                       (long long)min, (long long)max);
     *out = json_integer_value(value);
     return 0;
 }
@@ -93,7 +95,8 @@ static int read_members(struct step *step, struct err *err)
         if ((status = read_string(author, &author_members[i], err)) < 0)
             return err_context(err, "'author'");
     if (status == 0)
-        status = read_number(step->json, "test_timeout_ms", 1, 30 * day_ms, &step->test_timeout_ms, err);
+        status =
+            read_number(step->json, "test_timeout_ms", 1, 30 * day_ms, &step->test_timeout_ms, err);
     if (status == 0)
         status = read_number(step->json, "commit_time", 0, 1LL << 40, &step->commit_time, err);
     if (status < 0)
@@ -147,7 +150,8 @@ static int take_note_of_descriptors(struct step *step, struct err *err)
             return err_errno(err, "cannot open '/dev/null'");
     }
     if (!step->given[STEP_FD_RESULT])
-        return err_set(err, ERR_USAGE, "descriptor %d, for the result, is not open", STEP_FD_RESULT);
+        return err_set(err, ERR_USAGE, "descriptor %d, for the result, is not open",
+                       STEP_FD_RESULT);
     return 0;
 }
 
@@ -170,6 +174,12 @@ void step_release(struct step *step)
     *step = (struct step){0};
 }
 
+bool step_has_input(const struct step *step, enum step_fd fd)
+{
+    struct stat st;
+    return step->given[fd] && fstat(fd, &st) == 0 && !(S_ISREG(st.st_mode) && st.st_size == 0);
+}
+
 int step_drop(struct err *err)
 {
     if (geteuid() != 0)
@@ -178,6 +188,11 @@ int step_drop(struct err *err)
     if (status < 0)
         return err_set(err, status, "cannot become user %d: %s", STEP_UID, strerror(-status));
     return 0;
+}
+
+uid_t step_user(void)
+{
+    return geteuid() == 0 ? STEP_UID : geteuid();
 }
 
 int step_write_result(const struct buf *result, struct err *err)

@@ -1,6 +1,6 @@
 /*
- * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they share.
- * Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
+ * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they
+ * share. Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
  *
  * A step may be started as the container's root or as the task's user. Git and the task's own
  * commands always run as the user; a step started as anybody else keeps that uid.
@@ -42,17 +42,25 @@ struct step {
     const char *test_command; /* NULL: find it */
     const char *author_name, *author_email;
     int64_t test_timeout_ms;
-    int64_t commit_time; /* seconds since the epoch */
+    int64_t commit_time;          /* seconds since the epoch */
     bool given[STEP_FD_LAST + 1]; /* which descriptors the step was started with */
 };
 
-/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones are occupied, so that nothing
- * that is opened later can be taken for them. Release it also after a failure. */
+/* Read and check task.json; take note of the descriptors. The result's must be there. Closed ones
+ * are occupied, so that nothing that is opened later can be taken for them. Release it also after a
+ * failure. */
 int step_begin(struct step *step, struct err *err);
 void step_release(struct step *step);
 
+/* Whether there is something to read at descriptor FD: it was given, and is more than the empty
+ * file that a runtime may put where nothing was meant to be. */
+bool step_has_input(const struct step *step, enum step_fd fd);
+
 /* Become the task's user for good, if started as root. */
 int step_drop(struct err *err);
+
+/* Who the task's commands run as: the task's user when started as root, else whoever we are. */
+uid_t step_user(void);
 
 /* RESULT as the step's result. */
 int step_write_result(const struct buf *result, struct err *err);
@@ -60,8 +68,8 @@ int step_write_result(const struct buf *result, struct err *err);
 /* The directory that the workdir is in; the caller frees it. */
 char *step_parent(const struct step *step);
 
-/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or negative,
- * which is printed and becomes FAILURE. */
+/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or
+ * negative, which is printed and becomes FAILURE. */
 int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *err), int failure);
 
 #endif

@@ -21,9 +21,9 @@
 
 enum {
     CHUNK = 65536,
-    GRACE_MS = 2000,  /* between SIGTERM and SIGKILL */
-    FLUSH_MS = 1000,  /* for what is still in the pipe once everything is killed */
-    STEP_MS = 60000,  /* poll no longer than this at once */
+    GRACE_MS = 2000, /* between SIGTERM and SIGKILL */
+    FLUSH_MS = 1000, /* for what is still in the pipe once everything is killed */
+    STEP_MS = 60000, /* poll no longer than this at once */
 };
 
 struct session {
@@ -35,14 +35,14 @@ struct session {
     bool reader_gone;
 };
 
-/* In the child: no core dumps, the task's user, and no life beyond ours (which a change of user would
- * forget, so that comes last). */
+/* In the child: no core dumps, the task's user, and no life beyond ours (which a change of user
+ * would forget, so that comes last). */
 static int prepare_child(void *arg)
 {
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;
-    int status = geteuid() == 0 ? privilege_drop(STEP_UID, STEP_GID) : 0;
+    int status = geteuid() == 0 ? privilege_drop(STEP_UID, STEP_GID) : privilege_renounce();
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         status = -errno;
     return status;
@@ -59,9 +59,9 @@ static void keep_tail(struct buf *tail, const char *bytes, size_t len)
     buf_append(tail, bytes, len);
 }
 
-/* Write to the reader, waiting for it no longer than until DEADLINE_MS. A write of PIPE_BUF bytes to a
- * pipe that polls writable does not block (pipe(7)), and the descriptor, which others may share, need
- * not become non-blocking. */
+/* Write to the reader, waiting for it no longer than until DEADLINE_MS. A write of PIPE_BUF bytes
+ * to a pipe that polls writable does not block (pipe(7)), and the descriptor, which others may
+ * share, need not become non-blocking. */
 static void pass_on(struct session *session, const char *bytes, size_t len, int64_t deadline_ms)
 {
     while (len && !session->reader_gone) {
@@ -100,8 +100,8 @@ static void take(struct session *session, int64_t deadline_ms)
     pass_on(session, chunk, (size_t)n, deadline_ms);
 }
 
-/* Serve the pipe until the command has ended, the pipe too if BOTH, or the deadline is there. Returns
- * 1 when it is. */
+/* Serve the pipe until the command has ended, the pipe too if BOTH, or the deadline is there.
+ * Returns 1 when it is. */
 static int serve(struct session *session, bool both, int64_t deadline_ms)
 {
     bool ended = false;
@@ -109,7 +109,8 @@ static int serve(struct session *session, bool both, int64_t deadline_ms)
         int64_t left = deadline_ms - clock_mono_ms();
         if (left <= 0)
             return 1;
-        struct pollfd fds[] = {{ended ? -1 : session->pidfd, POLLIN, 0}, {session->pipe, POLLIN, 0}};
+        struct pollfd fds[] = {{ended ? -1 : session->pidfd, POLLIN, 0},
+                               {session->pipe, POLLIN, 0}};
         if (poll(fds, 2, left > STEP_MS ? STEP_MS : (int)left) < 0)
             continue;
         if (fds[1].revents)
@@ -157,8 +158,8 @@ static int run(struct session *session, struct err *err)
         kill(-session->pid, SIGTERM);
         serve(session, true, clock_mono_ms() + GRACE_MS);
     }
-    /* The command itself is killed only if it is still there: it is not reaped yet, so its number is
-     * nobody else's. What it left in the background is ended before it can write for ever. */
+    /* The command itself is killed only if it is still there: it is not reaped yet, so its number
+     * is nobody else's. What it left in the background is ended before it can write for ever. */
     kill_everything(session);
     serve(session, true, clock_mono_ms() + FLUSH_MS);
     int status = process_wait(session->pid);
@@ -168,6 +169,16 @@ static int run(struct session *session, struct err *err)
     session->end->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     session->end->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     return 0;
+}
+
+/* Why exec(2) fails because of the program that is named, and not because of us. */
+static bool is_missing(int status)
+{
+    static const int reasons[] = {ENOENT, EACCES, ENOEXEC, ENOTDIR, ELOOP, ENAMETOOLONG, E2BIG};
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (status == -reasons[i])
+            return true;
+    return false;
 }
 
 /* As a shell would: the reason is part of the output, the exit code is 127. */
@@ -187,7 +198,7 @@ int supervise(const struct supervised *what, struct supervised_end *end, struct 
     int status = start(&session, err);
     if (status == 0)
         status = run(&session, err);
-    else if (session.pid < 0) {
+    else if (session.pid < 0 && is_missing(status)) {
         report_missing(&session, err);
         status = 0;
     }

@@ -1,6 +1,6 @@
 /*
- * Running one command of the task's: as its user, in a session of its own, its output passed on as it
- * comes, and ended with everything that it started.
+ * Running one command of the task's: as its user, in a session of its own, its output passed on as
+ * it comes, and ended with everything that it started.
  */
 #ifndef CODEX_WORKSPACE_SUPERVISE_H
 #define CODEX_WORKSPACE_SUPERVISE_H
@@ -26,10 +26,10 @@ struct supervised_end {
     bool timed_out;
 };
 
-/* Run it to its end. At the deadline it gets SIGTERM, soon after SIGKILL. In a sandbox every process
- * of the user is ended with it, elsewhere its process group. Negative only when it is not known how
- * the command ended. A reader of OUT_FD that is slow holds the command up, one that is gone does not
- * matter. */
+/* Run it to its end. At the deadline it gets SIGTERM, soon after SIGKILL. In a sandbox every
+ * process of the user is ended with it, elsewhere its process group. Negative only when it is not
+ * known how the command ended. A reader of OUT_FD that is slow holds the command up, one that is
+ * gone does not matter. */
 int supervise(const struct supervised *what, struct supervised_end *end, struct err *err);
 
 #endif

@@ -52,12 +52,12 @@ static bool pytest_works(void *arg)
 }
 
 /* Run the commands of PLAN until one fails. */
-static int run_plan(const struct step *step, const struct test_plan *plan, struct test_result *result,
-                    struct err *err)
+static int run_plan(const struct step *step, const struct test_plan *plan,
+                    struct test_result *result, struct err *err)
 {
     AUTO_FREE char *parent = step_parent(step);
     const char *const extra[] = {"CI=1", plan->env, NULL};
-    char **env = user_env_new(geteuid() == 0 ? STEP_UID : geteuid(), parent, extra);
+    char **env = user_env_new(step_user(), parent, extra);
     int64_t began_ms = clock_mono_ms();
     int status = 0;
     for (size_t i = 0; status == 0 && i < plan->count; i++) {
@@ -78,13 +78,14 @@ static int run_plan(const struct step *step, const struct test_plan *plan, struc
 
 static int find_plan(const struct step *step, struct test_plan *plan, struct err *err)
 {
+    if (access(step->workdir, X_OK) < 0)
+        return err_errno(err, "cannot enter '%s'", step->workdir);
     if (step->test_command) {
         test_plan_use(step->test_command, plan);
         return 0;
     }
     AUTO_FREE char *parent = step_parent(step);
-    struct surroundings around = {step->workdir, user_env_new(geteuid() == 0 ? STEP_UID : geteuid(),
-                                                              parent, NULL)};
+    struct surroundings around = {step->workdir, user_env_new(step_user(), parent, NULL)};
     const struct test_probe probe = {pytest_works, &around};
     int status = test_plan_find(step->workdir, &probe, plan, err);
     user_env_free(around.env);
@@ -104,7 +105,8 @@ static void append_tail(const struct buf *tail, size_t max, struct buf *out)
     }
 }
 
-static int write_result(const struct test_plan *plan, const struct test_result *result, struct err *err)
+static int write_result(const struct test_plan *plan, const struct test_result *result,
+                        struct err *err)
 {
     AUTO_BUF struct buf json, command;
     buf_init(&json, STEP_RESULT_MAX);
@@ -131,18 +133,22 @@ static int write_result(const struct test_plan *plan, const struct test_result *
 static int exit_status(const struct test_plan *plan, const struct test_result *result)
 {
     if (!plan->found) {
-        fprintf(stderr, "codex-agent test: no tests found: looked for %s; name the command with --test\n",
+        fprintf(stderr,
+                "codex-agent test: no tests found: looked for %s; name the command with --test\n",
                 test_plan_looked_for);
         return STEP_EXIT_NOTHING;
     }
     if (result->end.timed_out)
         return STEP_EXIT_TIMED_OUT;
     if (plan->none_ran && plan->none_ran(result->end.exit_code, result->tail.data)) {
-        fprintf(stderr, "codex-agent test: no tests found: %s (found by %s) ran none; name the command "
-                        "with --test\n", plan->argv[plan->count - 1][0], plan->found);
+        fprintf(stderr,
+                "codex-agent test: no tests found: %s (found by %s) ran none; name the command "
+                "with --test\n",
+                plan->argv[plan->count - 1][0], plan->found);
         return STEP_EXIT_NOTHING;
     }
-    return result->end.signal == 0 && result->end.exit_code == 0 ? STEP_EXIT_DONE : STEP_EXIT_FAILED;
+    return result->end.signal == 0 && result->end.exit_code == 0 ? STEP_EXIT_DONE
+                                                                 : STEP_EXIT_FAILED;
 }
 
 static int test(struct step *step, struct err *err)

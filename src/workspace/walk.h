@@ -1,7 +1,8 @@
 /*
  * Walking a directory tree that somebody hostile has made: of any depth and width, with links to
  * anywhere, changing under our hands. Nothing is followed, no path is handed to the kernel, one
- * directory is open at a time, and memory holds the names of the directories that are still to come.
+ * directory is open at a time, and memory holds the names of the directories that are still to
+ * come.
  */
 #ifndef CODEX_WORKSPACE_WALK_H
 #define CODEX_WORKSPACE_WALK_H
@@ -30,7 +31,8 @@ struct walk_callbacks {
     void *arg;
 };
 
-/* Walk the directory TOP (not closed), calling it NAME. Negative: ERR_LIMIT, or what a callback said. */
+/* Walk the directory TOP (not closed), calling it NAME. Negative: ERR_LIMIT, or what a callback
+ * said. */
 int walk_tree(int top, const char *name, const struct walk_callbacks *callbacks, struct err *err);
 
 #endif

@@ -31,18 +31,21 @@ void worktree_command_init(struct worktree_command *command, const struct worktr
     git_setting(&command->git, "core.fsync=none");
     git_setting(&command->git, "core.safecrlf=false");
     git_setting(&command->git, "core.quotePath=false");
+    git_setting(&command->git, "core.sparseCheckout=false");
     git_setting(&command->git, "submodule.recurse=false");
     git_setting(&command->git, "advice.addEmbeddedRepo=false");
-    snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch, name);
+    snprintf(command->index, sizeof command->index, "GIT_INDEX_FILE=%s/%s", worktree->scratch,
+             name);
     git_env(&command->git, command->index);
-    snprintf(command->excludes, sizeof command->excludes, "core.excludesFile=%s/%s", worktree->scratch,
-             excludes_name);
+    snprintf(command->excludes, sizeof command->excludes, "core.excludesFile=%s/%s",
+             worktree->scratch, excludes_name);
     git_setting(&command->git, command->excludes);
     command->git.dir = dir;
     command->git.timeout_ms = STAGE_TIMEOUT_MS;
 }
 
-int worktree_stage(const struct worktree *worktree, const char *dir, const char *name, struct err *err)
+int worktree_stage(const struct worktree *worktree, const char *dir, const char *name,
+                   struct err *err)
 {
     struct worktree_command add;
     worktree_command_init(&add, worktree, dir, name);
@@ -51,22 +54,13 @@ int worktree_stage(const struct worktree *worktree, const char *dir, const char 
     return code > 1 ? -EIO : code;
 }
 
-int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree, struct err *err)
+int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree,
+                        struct err *err)
 {
-    AUTO_BUF struct buf answer;
-    buf_init(&answer, 256);
     struct worktree_command write;
     worktree_command_init(&write, worktree, worktree->dir, name);
     git_args(&write.git, "write-tree", NULL);
-    write.git.out = &answer;
-    int status = git_must(&write.git, err);
-    if (status < 0)
-        return status;
-    answer.data[strcspn(answer.data, "\n")] = '\0';
-    if (!object_id_valid(answer.data))
-        return err_set(err, ERR_PROTOCOL, "git write-tree: an answer that makes no sense");
-    memcpy(tree, answer.data, OBJECT_ID_SIZE);
-    return 0;
+    return git_read_id(&write.git, tree, err);
 }
 
 /* With the time of the original: git compares files' times with it to know which it must look at

@@ -1,7 +1,7 @@
 /*
- * From a directory of files to a tree of git's: what `git add --all` would stage, in an index of our
- * own, so that the workspace's stays as the agent left it and a lock that a killed git left there
- * does not matter.
+ * From a directory of files to a tree of git's: what `git add --all` would stage, in an index of
+ * our own, so that the workspace's stays as the agent left it and a lock that a killed git left
+ * there does not matter.
  */
 #ifndef CODEX_WORKSPACE_WORKTREE_H
 #define CODEX_WORKSPACE_WORKTREE_H
@@ -17,21 +17,21 @@ struct worktree {
 };
 
 /*
- * The tree of everything in the work tree that is not ignored, into TREE. Beside what the repository
- * ignores, what tools leave behind (`__pycache__`, `node_modules` …) is, unless it is tracked or the
- * repository says otherwise: most repositories ignore it, and nobody wants it delivered. START: the commit that the
- * index starts from when INDEX, a copy of which is faster, is NULL or cannot be used. BASE: the
- * commit whose submodules are known.
+ * The tree of everything in the work tree that is not ignored, into TREE. Beside what the
+ * repository ignores, what tools leave behind (`__pycache__`, `node_modules` …) is, unless it is
+ * tracked or the repository says otherwise: most repositories ignore it, and nobody wants it
+ * delivered. START: the commit that the index starts from when INDEX, a copy of which is faster, is
+ * NULL or cannot be used. BASE: the commit whose submodules are known.
  *
  * A repository in the work tree that is no submodule comes along as ordinary files: it would
- * otherwise be a reference to a commit that nobody has. A file that cannot be read is left out. Both
- * are said on standard error.
+ * otherwise be a reference to a commit that nobody has. A file that cannot be read is left out.
+ * Both are said on standard error.
  */
 int worktree_write(const struct worktree *worktree, const char *index, const char *start,
                    const char *base, char tree[/* OBJECT_ID_SIZE */], struct err *err);
 
-/* A git command on DIR of WORKTREE with the index NAME in its scratch directory. The strings that it
- * needs are kept in ROOM. */
+/* A git command on DIR of WORKTREE with the index NAME in its scratch directory. The strings that
+ * it needs are kept in ROOM. */
 struct worktree_command {
     struct git_command git;
     char index[4200];
@@ -42,9 +42,11 @@ void worktree_command_init(struct worktree_command *command, const struct worktr
 
 /* `git add --all` there, with what it complains about on standard error. Returns 1 when it had to
  * leave something out. */
-int worktree_stage(const struct worktree *worktree, const char *dir, const char *name, struct err *err);
+int worktree_stage(const struct worktree *worktree, const char *dir, const char *name,
+                   struct err *err);
 
 /* `git write-tree` of that index. */
-int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree, struct err *err);
+int worktree_write_tree(const struct worktree *worktree, const char *name, char *tree,
+                        struct err *err);
 
 #endif

@@ -191,6 +191,16 @@ def test_a_socket_that_one_may_not_use(cli):
     one_line(as_nobody(cli, "list", CODEX_SOCKET=cli.api.path), 5, "you may not use the codexd at", "usermod -aG codex")
 
 
+def test_the_machines_server_is_pointed_to(cli):
+    """A user's own default is elsewhere. In a mount namespace of the test, /var/lib has that socket."""
+    script = ("mount -t tmpfs none /var/lib && mkdir /var/lib/codex && touch /var/lib/codex/codexd.sock && "
+              "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"")
+    for arguments in (["list"], ["task", "x", "--repo", str(cli.repository.path)]):
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", cli.codex, *arguments], cwd=cli.home,
+                              env=cli.environment, check=False, capture_output=True, text=True)
+        one_line(done, 4, "no codexd answers at", "set CODEX_SOCKET=/var/lib/codex/codexd.sock")
+
+
 RUNNER = """#!/bin/bash
 printf '%s\\n' "$@" >"$HOME/arguments"
 readlink /proc/$$/fd/0 >>"$HOME/arguments"
@@ -264,7 +274,8 @@ def test_doctor_finds_this_machine_fit(cli):
 
 
 def test_doctor_asks_the_server(cli):
-    cli.api.doctor = [{"check": "model key", "ok": False, "detail": "no key for 'openai'", "remedy": "set\nOPENAI\x1b[2J"},
+    cli.api.doctor = [{"check": "model key", "ok": False, "detail": "no key for 'openai'",
+                       "remedy": "set\nOPENAI\x1b[2J"},
                       {"check": "provider", "ok": True, "detail": "http://x answers", "remedy": None}]
     cli.api.start()
     done = cli.codex_run("doctor", CODEX_SOCKET=cli.api.path)
@@ -303,7 +314,8 @@ def test_doctor_sees_other_programs_on_path(cli):
     found = json.loads(cli.codex_run("doctor", "--json", PATH=f"{other}:{cli.bin}:{os.environ['PATH']}").stdout)
     by_name = {(check["check"], check["ok"]): check for check in found}
     assert str(other / "codex") in by_name["command", False]["detail"] and not by_name["command", False]["needed"]
-    assert any(check["check"] == "toolchain" and f"'{other}/node' is not in sandboxes" in check["detail"] for check in found)
+    outside = [check["detail"] for check in found if check["check"] == "toolchain"]
+    assert any(f"'{other}/node' is not in sandboxes" in detail for detail in outside)
     found = checks(cli.codex_run("doctor", "--json", PATH=f"{cli.bin}:{other}:/usr/bin:/bin"))
     assert found["command"]["ok"]
 
@@ -329,7 +341,8 @@ def test_bash_completes(cli):
     cli.api.start()
     cli.api.add("task-abc123")
     for line, expected in (("codex sta", ["status"]), ("codex task --ef", ["--effort"]),
-                           ("codex logs task-", ["task-abc123"]), ("codex task --effort ", ["low", "medium", "high", "xhigh"])):
+                           ("codex logs task-", ["task-abc123"]),
+                           ("codex task --effort ", ["low", "medium", "high", "xhigh"])):
         words = line.split(" ")
         command = (f"source {script}; COMP_WORDS=({' '.join(repr(word) for word in words)}); "
                    f"COMP_CWORD={len(words) - 1}; _codex; printf '%s\\n' \"${{COMPREPLY[@]}}\"")

@@ -109,6 +109,10 @@ def test_lines_fit_whatever_the_width(cli, columns):
         assert terminal.everything().count("(all ") == 0
 
 
+def fits(terminal):
+    return all(len(line) <= terminal.screen.columns for line in terminal.shown().splitlines())
+
+
 def test_resizing_leaves_no_rest(cli):
     begin(cli)
     cli.api.event(TASK, **command(TASK, "started"))
@@ -118,7 +122,7 @@ def test_resizing_leaves_no_rest(cli):
         for columns in (60, 31, 90, 24):
             terminal.resize(columns)
             os.kill(terminal.process.pid, signal.SIGWINCH)
-            wait_for(lambda: all(len(line) <= columns for line in terminal.shown().splitlines()), 10, "it fits")  # pylint: disable=cell-var-from-loop
+            wait_for(lambda: fits(terminal), 10, "it fits")
             time.sleep(0.3)
         cli.api.event(TASK, "task.state", state="cancelled")
         assert terminal.wait() == 1
@@ -146,7 +150,8 @@ def test_nothing_from_a_sandbox_commands_the_terminal(cli):
     cli.api.event(TASK, "phase.started", HOSTILE, round=1)
     cli.api.event(TASK, "error", "working", message=HOSTILE)
     cli.api.event(TASK, "item.completed", "working", item={"type": "agent_message", "text": HOSTILE})
-    cli.api.diffs[TASK] = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+{HOSTILE}\n".encode() + b"+\xff\xfe\n"
+    cli.api.diffs[TASK] = (f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+{HOSTILE}\n".encode() +
+                           b"+\xff\xfe\n")
     for arguments in (["logs", TASK], ["status", TASK], ["status"], ["list"], ["diff", TASK],
                       ["logs", TASK, "--json"], ["list", "--json"]):
         with on_terminal(cli, *arguments) as terminal:

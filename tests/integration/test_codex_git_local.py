@@ -111,10 +111,10 @@ def test_branch_names_are_literal_and_checked(repository):
 def test_a_branch_that_git_cannot_create_is_refused_at_once(repository):
     repository.git("branch", "feat")
     done = resolve("--repo", repository.path, "--branch", "feat/x", check=1)
-    assert done.stderr == "codex-git resolve: branch 'feat' is in the way of 'feat/x'\n"
+    assert done.stderr == "codex-git: branch 'feat' is in the way of 'feat/x'\n"
     repository.git("branch", "fix/one")
     done = resolve("--repo", repository.path, "--branch", "fix", check=1)
-    assert done.stderr == "codex-git resolve: branch 'fix/one' is in the way of 'fix'\n"
+    assert done.stderr == "codex-git: branch 'fix/one' is in the way of 'fix'\n"
 
 
 def test_what_is_no_usable_repository_is_told_apart(tmp_path):
@@ -124,7 +124,7 @@ def test_what_is_no_usable_repository_is_told_apart(tmp_path):
     assert "not in a git repository" in resolve("--repo", tmp_path / "plain", check=3).stderr
     unborn = Repository(tmp_path / "unborn")
     done = resolve("--repo", unborn.path, check=1)
-    assert done.stderr == "codex-git resolve: there is no commit on 'main' yet: make one first\n"
+    assert done.stderr == "codex-git: there is no commit on 'main' yet: make one first\n"
     subprocess.run(["git", "init", "--quiet", "--object-format=sha256", str(tmp_path / "big")], check=True)
     assert "only sha1" in resolve("--repo", tmp_path / "big", check=1).stderr
     (tmp_path / "broken" / ".git").mkdir(parents=True)
@@ -256,7 +256,7 @@ def test_push_never_overwrites(repository, tmp_path):
     bundle, commit, _ = clean_bundle(repository, tmp_path)
     repository.git("branch", "taken")
     done = push(repository, bundle, commit, "taken", check=4)
-    assert done.stderr == "codex-git push: branch 'taken' exists and is another commit\n"
+    assert done.stderr == "codex-git: branch 'taken' exists and is another commit\n"
     assert repository.git("rev-parse", "taken") == repository.head()
     push(repository, bundle, commit, "main", check=4)
     assert repository.branches() == {"main", "taken"}
@@ -273,7 +273,7 @@ def test_push_without_the_base_is_refused(repository, tmp_path):
     bundle, commit, base = clean_bundle(repository, tmp_path)
     other = Repository(tmp_path / "other", {"x": "x\n"})
     done = push(other, bundle, commit, "feat/x", check=1)
-    assert done.stderr == f"codex-git push: the repository no longer has the base commit {base}\n"
+    assert done.stderr == f"codex-git: the repository no longer has the base commit {base}\n"
     assert other.branches() == {"main"}
 
 
@@ -286,6 +286,7 @@ def test_push_of_something_else_than_the_commit_is_refused(repository, tmp_path)
     assert repository.branches() == {"main"}
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be somebody else")
 def test_a_read_only_repository_is_refused_in_one_line(repository, tmp_path):
     bundle, commit, _ = clean_bundle(repository, tmp_path)
     os.chmod(tmp_path, 0o755)

@@ -100,6 +100,11 @@ def test_in_verification_the_work_is_checked_out(workspace, repository):
     assert workspace.repository().git("rev-parse", "HEAD", "HEAD^").split() == [commit, base]
 
 
+def test_an_empty_file_in_place_of_the_work_is_none(workspace, repository):
+    done = workspace.checkout(base_bundle(repository), b"", commit=repository.head())
+    assert done.json() == {"commit": repository.head()}
+
+
 def test_a_shallow_history_stays_shallow(workspace, repository, tmp_path):
     shallow = tmp_path / "shallow"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{repository.path}", str(shallow)], check=True)

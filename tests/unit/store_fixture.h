@@ -40,7 +40,7 @@ static inline int fixture_teardown(void **state)
 }
 
 /* The last error, for ok(): `ok(store_begin(store, STORE_NOW, &why));` fails with its message. */
-static struct err why;
+static __attribute__((unused)) struct err why;
 #define ok(call)                                                                                   \
     do {                                                                                           \
         if ((call) < 0)                                                                            \

@@ -57,6 +57,30 @@ static void durations_are_read_strictly(void **state)
         assert_true(clock_parse_duration_ms(bad[i]) < 0);
 }
 
+static void sizes_and_shares_are_read_strictly(void **state)
+{
+    uint64_t bytes;
+    uint32_t milli;
+    assert_int_equal(str_parse_size("4096", &bytes), 0);
+    assert_int_equal(bytes, 4096);
+    assert_int_equal(str_parse_size("512M", &bytes), 0);
+    assert_int_equal(bytes, 512ULL << 20);
+    assert_int_equal(str_parse_size("4g", &bytes), 0);
+    assert_int_equal(bytes, 4ULL << 30);
+    const char *bad_sizes[] = {
+        "", "0", "-1", "M", "1X", "1MB", "1.5G", "9223372036854775808", "9999999T"};
+    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++)
+        assert_int_equal(str_parse_size(bad_sizes[i], &bytes), -EINVAL);
+    assert_int_equal(str_parse_milli("2", 64000, &milli), 0);
+    assert_int_equal(milli, 2000);
+    assert_int_equal(str_parse_milli("0.25", 64000, &milli), 0);
+    assert_int_equal(milli, 250);
+    const char *bad_shares[] = {"",   "0",      "0.0", "-1",  ".5",
+                                "1.", "1.2345", "65",  "1e3", "9999999999"};
+    for (size_t i = 0; i < sizeof bad_shares / sizeof *bad_shares; i++)
+        assert_int_equal(str_parse_milli(bad_shares[i], 64000, &milli), -EINVAL);
+}
+
 static void times_are_rfc3339_in_utc(void **state)
 {
     char when[CLOCK_RFC3339_SIZE];
@@ -66,8 +90,13 @@ static void times_are_rfc3339_in_utc(void **state)
     assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00Z"), 1763920740000);
     assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.5Z"), 1763920740500);
     assert_int_equal(clock_parse_rfc3339("2025-11-23T17:59:00.123456789Z"), 1763920740123);
-    const char *bad[] = {"", "2025-11-23", "2025-11-23T17:59:00", "2025-11-23T17:59:00.Z",
-                         "2025-11-23T17:59:00+01:00", "2025-13-23T17:59:00Z", "2025-11-23T17:59:00Zx"};
+    const char *bad[] = {"",
+                         "2025-11-23",
+                         "2025-11-23T17:59:00",
+                         "2025-11-23T17:59:00.Z",
+                         "2025-11-23T17:59:00+01:00",
+                         "2025-13-23T17:59:00Z",
+                         "2025-11-23T17:59:00Zx"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_true(clock_parse_rfc3339(bad[i]) < 0);
 }
@@ -246,8 +275,8 @@ static void assert_member(const char *object, const char *name, const char *expe
 
 static void raw_members_are_found_in_json(void **state)
 {
-    static const char object[] =
-        " { \"a\":1, \"b\" : {\"c\":[\"}\\\"]\", 2]} ,\"a \":\"x\",\"d\":-1.50e3 , \"e\":[ ],\"f\":null}";
+    static const char object[] = " { \"a\":1, \"b\" : {\"c\":[\"}\\\"]\", 2]} ,\"a "
+                                 "\":\"x\",\"d\":-1.50e3 , \"e\":[ ],\"f\":null}";
     assert_member(object, "a", "1");
     assert_member(object, "b", "{\"c\":[\"}\\\"]\", 2]}");
     assert_member(object, "a ", "\"x\"");
@@ -297,6 +326,7 @@ int main(void)
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(buf_is_a_string_also_when_reserved_room_is_not_used),
         cmocka_unit_test(durations_are_read_strictly),
+        cmocka_unit_test(sizes_and_shares_are_read_strictly),
         cmocka_unit_test(times_are_rfc3339_in_utc),
         cmocka_unit_test(outside_bytes_become_valid_utf8),
         cmocka_unit_test(terminal_escapes_are_made_inert),

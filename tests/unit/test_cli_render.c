@@ -446,7 +446,6 @@ static void the_report_says_why_and_what_it_waits_for(void **state)
     AUTO_BUF struct buf out;
     buf_init(&out, 1 << 20);
     json_object_set_new(task, "state", json_string("failed"));
-    json_object_set_new(task, "verdict", json_null());
     json_object_set_new(task, "commit", json_null());
     json_object_set_new(task, "pull_request", json_null());
     json_object_set_new(task, "fault",

@@ -15,9 +15,10 @@ static bool valid(const char *name)
 
 static void branch_names_that_would_be_something_else_are_refused(void **state)
 {
-    const char *bad[] = {"",      "-x",     "--all", "HEAD", "@",     "a..b",  "a b",   "a\tb", "a~b",
-                         "a^b",   "a:b",    "a?b",   "a*b",  "a[b",   "a\\b",  "a@{b",  ".a",   "a/.b",
-                         "a.lock", "a.lock/b", "/a", "a/",   "a//b",  "a.",    "a\x7f", "a\nb", "a\x1b"};
+    const char *bad[] = {"",     "-x",   "--all", "HEAD",  "@",      "a..b",     "a b",
+                         "a\tb", "a~b",  "a^b",   "a:b",   "a?b",    "a*b",      "a[b",
+                         "a\\b", "a@{b", ".a",    "a/.b",  "a.lock", "a.lock/b", "/a",
+                         "a/",   "a//b", "a.",    "a\x7f", "a\nb",   "a\x1b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(valid(bad[i]));
     char long_name[REFNAME_MAX_BYTES + 2];
@@ -30,8 +31,9 @@ static void branch_names_that_would_be_something_else_are_refused(void **state)
 
 static void other_names_are_literal(void **state)
 {
-    const char *good[] = {"main", "feat/x", "$(touch", "`x`", ";rm", "\xe3\x80\x80", "a-b", "a.b", "refs/heads/x",
-                          "a@b",  "\"",     "'",       "&",   "|",   "locked",       "a.lockx", "{", "head"};
+    const char *good[] = {"main", "feat/x", "$(touch",      "`x`",     ";rm", "\xe3\x80\x80",
+                          "a-b",  "a.b",    "refs/heads/x", "a@b",     "\"",  "'",
+                          "&",    "|",      "locked",       "a.lockx", "{",   "head"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(valid(good[i]));
 }
@@ -50,7 +52,8 @@ static void git_agrees(void **state)
         name[len] = '\0';
         AUTO_FREE char *ref = str_format("refs/heads/%s", name);
         const char *argv[] = {"git", "check-ref-format", ref, NULL};
-        bool git_says = process_run(argv, -1, NULL, &err) == 0 && name[0] != '-' && strcmp(name, "@") != 0;
+        bool git_says =
+            process_run(argv, -1, NULL, &err) == 0 && name[0] != '-' && strcmp(name, "@") != 0;
         if (git_says != valid(name))
             fail_msg("'%s': git says %d", name, git_says);
     }

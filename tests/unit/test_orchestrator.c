@@ -1,69 +1,9 @@
+/* The course of tasks, from submission to delivery. */
 #include "world.h"
 
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-
-static int64_t watched; /* the task that conditions are about */
-static int wanted;      /* a number that they wait for */
-
-static bool run_is_there(struct world *world)
-{
-    return world->runs_count >= wanted;
-}
-
-static bool has_ended(struct world *world)
-{
-    struct task task = world_task(world, watched);
-    bool ended = task_state_ended(task.state);
-    task_release(&task);
-    return ended;
-}
-
-static bool cancel_was_sent(struct world *world)
-{
-    return world->cancelled_count >= wanted;
-}
-
-static bool push_was_tried(struct world *world)
-{
-    return world->push.calls >= wanted;
-}
-
-static bool import_was_tried(struct world *world)
-{
-    return world->import.calls >= wanted;
-}
-
-static bool fetch_was_tried(struct world *world)
-{
-    return world->fetch.calls >= wanted;
-}
-
-/* The task's COUNTth run, once it is handed over. */
-static struct world_run *wait_run(struct world *world, int count)
-{
-    wanted = count;
-    until(world, run_is_there);
-    return &world->runs[count - 1];
-}
-
-static struct task wait_end(struct world *world, int64_t number)
-{
-    watched = number;
-    until(world, has_ended);
-    world_settle(world);
-    return world_task(world, number);
-}
-
-static bool file_exists(struct world *world, const char *task_id, const char *name)
-{
-    AUTO_FREE char *path = orchestrator_task_file(world->orchestrator, task_id, name);
-    return access(path, F_OK) == 0;
-}
 
 static void a_task_from_submission_to_pull_request(void **state)
 {
@@ -72,14 +12,14 @@ static void a_task_from_submission_to_pull_request(void **state)
     assert_string_equal(world->resolve.last_args, "resolve --repo /repo");
     assert_int_equal(world->resolve.last_as, SPAWN_GIT_AS_SUBMITTER);
     assert_int_equal(world->resolve.last_uid, 1000);
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     assert_string_equal(world->fetch.last_args, "fetch --repo /repo --commit " BASE_COMMIT);
     assert_string_equal(run->request.repo, "repo");
     assert_int_equal(run->request.verify_rounds, 3);
     assert_int_equal(run->request.flags, 0);
     run_works(run);
     run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
+    struct task task = world_wait_end(world, number);
 
     assert_string_equal(world_states(world, number),
                         "queued preparing baseline working verifying delivering completed");
@@ -100,12 +40,12 @@ static void a_task_from_submission_to_pull_request(void **state)
     assert_non_null(strstr(task.pull_request.body, "Because."));
     assert_non_null(strstr(task.pull_request.body, "`make check`"));
     /* What is kept, and what is not. */
-    assert_true(file_exists(world, task.id, "diff.patch"));
-    assert_true(file_exists(world, task.id, "archive.tar.zst"));
-    assert_false(file_exists(world, task.id, "base.bundle"));
-    assert_false(file_exists(world, task.id, "push.bundle"));
-    assert_false(file_exists(world, task.id, "work-1.bundle"));
-    assert_false(file_exists(world, task.id, "events-1.jsonl"));
+    assert_true(world_has_file(world, task.id, "diff.patch"));
+    assert_true(world_has_file(world, task.id, "archive.tar.zst"));
+    assert_false(world_has_file(world, task.id, "base.bundle"));
+    assert_false(world_has_file(world, task.id, "push.bundle"));
+    assert_false(world_has_file(world, task.id, "work-1.bundle"));
+    assert_false(world_has_file(world, task.id, "events-1.jsonl"));
     task_release(&task);
 }
 
@@ -121,7 +61,7 @@ static void a_run_is_given_what_it_needs(void **state)
                                     .budget_tokens = 1000,
                                     .timeout_ms = 60000};
     world_submit_as(world, &submission);
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     AUTO_FREE char *task = fd_text(run->fds[SPAWN_FD_TASK]);
     AUTO_FREE char *gateway = fd_text(run->fds[SPAWN_FD_GATEWAY]);
     assert_non_null(strstr(task, "\"prompt\":\"say \\\"hi\\\"\""));
@@ -141,7 +81,7 @@ static void a_run_is_given_what_it_needs(void **state)
     /* A second run starts with what the first one used. */
     run_works(run);
     run_dies(world, run, 9);
-    run = wait_run(world, 2);
+    run = world_wait_run(world, 2);
     AUTO_FREE char *again = fd_text(run->fds[SPAWN_FD_GATEWAY]);
     assert_non_null(strstr(again, "\"used_tokens\":15"));
     assert_null(strstr(again, expected));
@@ -154,10 +94,10 @@ static void bundle_and_baseline_are_known_the_second_time(void **state)
 {
     struct world *world = *state;
     int64_t first = world_submit(world, "one");
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     run_works(run);
     run_ends(world, run, "done", false);
-    struct task task = wait_end(world, first);
+    struct task task = world_wait_end(world, first);
     assert_string_equal(world_states(world, first),
                         "queued preparing baseline working verifying completed");
     assert_int_equal(task.verdict, VERDICT_NONE);
@@ -165,13 +105,13 @@ static void bundle_and_baseline_are_known_the_second_time(void **state)
     task_release(&task);
 
     int64_t second = world_submit(world, "two");
-    run = wait_run(world, 2);
+    run = world_wait_run(world, 2);
     assert_int_equal(world->fetch.calls, 1);
     assert_int_equal(run->request.flags, SPAWN_RUN_BASELINE_KNOWN);
     assert_int_equal(run->request.baseline_status, 0);
     run_works(run);
     run_ends(world, run, "done", true);
-    task = wait_end(world, second);
+    task = world_wait_end(world, second);
     assert_string_equal(task.baseline.command, "make check");
     assert_string_equal(world_states(world, second),
                         "queued preparing working verifying delivering completed");
@@ -184,8 +124,7 @@ static void one_fetch_for_tasks_that_start_together(void **state)
     world->fetch.silent = true;
     int64_t first = world_submit(world, "one");
     world_submit(world, "two");
-    wanted = 1;
-    until(world, fetch_was_tried);
+    world_wait_calls(world, &world->fetch, 1);
     world_settle(world);
     assert_int_equal(world->fetch.calls, 1);
     /* The one that fetches is cancelled: the other one fetches instead. */
@@ -193,7 +132,7 @@ static void one_fetch_for_tasks_that_start_together(void **state)
     struct task task = world_task(world, first);
     ok(orchestrator_cancel(world->orchestrator, &task, &why));
     task_release(&task);
-    wait_run(world, 1);
+    world_wait_run(world, 1);
     assert_int_equal(world->fetch.calls, 2);
     assert_true(world_task_is(world, first, TASK_CANCELLED));
 }
@@ -204,7 +143,7 @@ static void so_many_run_at_a_time(void **state)
     int64_t numbers[4];
     for (int i = 0; i < 4; i++)
         numbers[i] = world_submit(world, "x");
-    wait_run(world, 2);
+    world_wait_run(world, 2);
     world_settle(world);
     assert_int_equal(world->runs_count, 2);
     struct task waiting = world_task(world, numbers[3]);
@@ -212,7 +151,7 @@ static void so_many_run_at_a_time(void **state)
     task_release(&waiting);
     run_works(&world->runs[0]);
     run_ends(world, &world->runs[0], "done", true);
-    wait_run(world, 3);
+    world_wait_run(world, 3);
     assert_true(world_task_is(world, numbers[0], TASK_COMPLETED));
     assert_true(world_task_is(world, numbers[3], TASK_QUEUED));
 }
@@ -222,12 +161,12 @@ static void names_that_are_taken_get_a_number(void **state)
     struct world *world = *state;
     strcpy(world->branches[world->branches_count++], "feat/add-it");
     int64_t a = world_submit(world, "x"), b = world_submit(world, "x");
-    wait_run(world, 2);
+    world_wait_run(world, 2);
     for (int i = 0; i < 2; i++) {
         run_works(&world->runs[i]);
         run_ends(world, &world->runs[i], "done", true);
     }
-    struct task task = wait_end(world, a), other = wait_end(world, b);
+    struct task task = world_wait_end(world, a), other = world_wait_end(world, b);
     /* Both have the same commit here, and still a branch each. */
     assert_string_not_equal(task.branch, other.branch);
     assert_true(!strcmp(task.branch, "feat/add-it-2") || !strcmp(other.branch, "feat/add-it-2"));
@@ -249,17 +188,17 @@ static void a_named_branch_is_refused_when_it_is_there(void **state)
     assert_string_equal(world->submit_err.message,
                         "another task is at work for branch 'mine': choose another name");
     /* It appears while the task works. */
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     strcpy(world->branches[world->branches_count++], "mine");
     run_works(run);
     run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
+    struct task task = world_wait_end(world, number);
     assert_int_equal(task.state, TASK_FAILED);
     assert_int_equal(task.fault.kind, FAULT_USER);
     assert_string_equal(task.fault.step, "delivering");
     assert_null(task.branch);
-    assert_true(file_exists(world, task.id, "diff.patch"));
-    assert_true(file_exists(world, task.id, "work.bundle"));
+    assert_true(world_has_file(world, task.id, "diff.patch"));
+    assert_true(world_has_file(world, task.id, "work.bundle"));
     task_release(&task);
     assert_int_equal(world_submit_as(world, &submission), 0);
     assert_int_equal(world->submit_err.code, ERR_REFUSED);
@@ -271,18 +210,18 @@ static void a_failed_run_keeps_its_work(void **state)
 {
     struct world *world = *state;
     int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     run_works(run);
     run_ends(world, run, "failed", true);
-    struct task task = wait_end(world, number);
+    struct task task = world_wait_end(world, number);
     assert_int_equal(task.state, TASK_FAILED);
     assert_int_equal(task.fault.kind, FAULT_LIMIT);
     assert_string_equal(task.fault.message, "too late");
     assert_null(task.branch);
     assert_int_equal(task.verdict, VERDICT_UNSET);
     assert_int_equal(world->push.calls, 0);
-    assert_true(file_exists(world, task.id, "diff.patch"));
-    assert_true(file_exists(world, task.id, "work.bundle"));
+    assert_true(world_has_file(world, task.id, "diff.patch"));
+    assert_true(world_has_file(world, task.id, "work.bundle"));
     task_release(&task);
 }
 
@@ -292,7 +231,7 @@ static void cancel_in_every_state(void **state)
     int64_t running = world_submit(world, "x");
     world_submit(world, "y");
     int64_t queued = world_submit(world, "z");
-    wait_run(world, 2);
+    world_wait_run(world, 2);
     struct task task = world_task(world, queued);
     ok(orchestrator_cancel(world->orchestrator, &task, &why));
     assert_true(world_task_is(world, queued, TASK_CANCELLED));
@@ -305,15 +244,14 @@ static void cancel_in_every_state(void **state)
     task = world_task(world, running);
     ok(orchestrator_cancel(world->orchestrator, &task, &why));
     task_release(&task);
-    wanted = 1;
-    until(world, cancel_was_sent);
+    world_wait_cancels(world, 1);
     assert_memory_equal(&world->cancelled[0], &world->runs[0].request.name,
                         sizeof(struct run_name));
     run_works(&world->runs[0]);
     run_ends(world, &world->runs[0], "cancelled", true);
-    task = wait_end(world, running);
+    task = world_wait_end(world, running);
     assert_int_equal(task.state, TASK_CANCELLED);
-    assert_true(file_exists(world, task.id, "diff.patch"));
+    assert_true(world_has_file(world, task.id, "diff.patch"));
     assert_int_equal(world->push.calls, 0);
     task_release(&task);
 }
@@ -323,244 +261,31 @@ static void cancel_while_delivering(void **state)
     struct world *world = *state;
     world->import.silent = true;
     int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     run_works(run);
     run_ends(world, run, "done", true);
-    wanted = 1;
-    until(world, import_was_tried);
+    world_wait_calls(world, &world->import, 1);
     struct task task = world_task(world, number);
     assert_int_equal(task.state, TASK_DELIVERING);
     ok(orchestrator_cancel(world->orchestrator, &task, &why)); /* not pushed yet */
     task_release(&task);
     world->import.silent = false;
     world_restart(world);
-    task = wait_end(world, number);
+    task = world_wait_end(world, number);
     assert_int_equal(task.state, TASK_CANCELLED);
     assert_int_equal(world->push.calls, 0);
-    assert_true(file_exists(world, task.id, "diff.patch"));
+    assert_true(world_has_file(world, task.id, "diff.patch"));
     task_release(&task);
 
     world->push.silent = true;
     number = world_submit(world, "y");
-    run = wait_run(world, 2);
+    run = world_wait_run(world, 2);
     run_works(run);
     run_ends(world, run, "done", true);
-    wanted = 1;
-    until(world, push_was_tried);
+    world_wait_calls(world, &world->push, 1);
     task = world_task(world, number);
     assert_int_equal(orchestrator_cancel(world->orchestrator, &task, &why), ERR_REFUSED);
     assert_non_null(strstr(why.message, "is delivering"));
-    task_release(&task);
-}
-
-static void a_dead_run_is_replaced(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    run_says(run, "{\"type\":\"phase.started\",\"phase\":\"preparing\",\"round\":1}");
-    int old_events = dup(run->fds[SPAWN_FD_EVENTS]);
-    run_dies(world, run, 9);
-    struct world_run *second = wait_run(world, 2);
-    assert_int_equal(second->request.name.run, 2);
-    /* What the dead one still writes changes nothing. */
-    static const char late[] = "{\"type\":\"run.ended\",\"outcome\":\"failed\"}\n";
-    assert_int_equal(write(old_events, late, sizeof late - 1), sizeof late - 1);
-    close(old_events);
-    run_works(second);
-    run_ends(world, second, "done", true);
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_COMPLETED);
-    assert_int_equal(task.run, 2);
-    task_release(&task);
-}
-
-static void three_dead_runs_in_a_row_are_enough(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    for (int i = 1; i <= 2; i++)
-        run_dies(world, wait_run(world, i), 9);
-    /* Progress counts: the next ones are the first again. */
-    struct world_run *run = wait_run(world, 3);
-    run_works(run);
-    run_dies(world, run, 9);
-    world->refuse_runs = true;
-    struct task task = wait_end(world, number);
-    assert_int_equal(world->runs_count, 6);
-    assert_int_equal(task.state, TASK_FAILED);
-    assert_int_equal(task.fault.kind, FAULT_PLATFORM);
-    assert_string_equal(task.fault.message,
-                        "its run ended early three times in a row (no sandbox today): see codexd's "
-                        "log, then submit the task again");
-    assert_true(file_exists(world, task.id, "diff.patch")); /* of the third run */
-    task_release(&task);
-}
-
-/* Lock the run's lock file in a process of its own, as its runner would. */
-static pid_t hold_lock(struct world *world, const char *task_id)
-{
-    AUTO_FREE char *dir = str_format("%s/runs/%s-1", world->state_dir, task_id);
-    AUTO_FREE char *path = str_format("%s/lock", dir);
-    mkdir(dir, 0755);
-    int ready[2];
-    assert_int_equal(pipe(ready), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int fd = open(path, O_RDWR | O_CREAT, 0644);
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-        if (fcntl(fd, F_SETLK, &lock) < 0 || write(ready[1], "x", 1) != 1)
-            _exit(1);
-        for (;;)
-            pause();
-    }
-    char byte;
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-    close(ready[1]);
-    return pid;
-}
-
-static void runners_are_found_again(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    pid_t runner = hold_lock(world, run->request.name.task);
-    world_restart(world);
-    world_settle(world);
-    run_works(run);
-    world_settle(world);
-    assert_true(world_task_is(world, number, TASK_VERIFYING));
-    world_restart(world);
-    world_settle(world);
-    assert_int_equal(world->runs_count, 1);
-    /* It dies without a word while a codexd that did not start it watches. */
-    kill(runner, SIGKILL);
-    waitpid(runner, NULL, 0);
-    run = wait_run(world, 2);
-    assert_int_equal(run->request.name.run, 2);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_COMPLETED);
-    task_release(&task);
-}
-
-static void a_run_that_ended_while_codexd_was_away(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    run_works(run);
-    run_says(run, "{\"type\":\"run.ended\",\"outcome\":\"done\",\"fault\":null,\"changed\":true}");
-    world_restart(world); /* perhaps before any of it was read */
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_COMPLETED);
-    assert_int_equal(task.run, 1);
-    task_release(&task);
-}
-
-static void a_run_that_never_began_is_no_crash(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    for (int i = 1; i <= 5; i++) {
-        wait_run(world, i);
-        world_restart(world);
-    }
-    struct world_run *run = wait_run(world, 6);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_COMPLETED);
-    task_release(&task);
-}
-
-static void an_old_runner_has_to_go_first(void **state)
-{
-    struct world *world = *state;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    run_says(run, "{\"type\":\"phase.started\",\"phase\":\"preparing\",\"round\":1}");
-    pid_t runner = hold_lock(world, run->request.name.task);
-    world->cancels_fail = true;
-    run_dies(world, run, 9); /* says the spawner, but somebody has the lock */
-    wanted = 1;
-    until(world, cancel_was_sent);
-    assert_int_equal(world->runs_count, 1);
-    kill(runner, SIGKILL);
-    waitpid(runner, NULL, 0);
-    run = wait_run(world, 2);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_COMPLETED);
-    task_release(&task);
-}
-
-static void delivery_goes_on_after_a_restart(void **state)
-{
-    struct world *world = *state;
-    world->import.silent = true;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    wanted = 1;
-    until(world, import_was_tried);
-    world->import.silent = false;
-    world->push.silent = true;
-    world_restart(world);
-    until(world, push_was_tried);
-    world->push.silent = false;
-    world_restart(world);
-    struct task task = wait_end(world, number);
-    assert_string_equal(task.branch, "feat/add-it");
-    assert_int_equal(world->branches_count, 1);
-    assert_string_equal(world_states(world, number),
-                        "queued preparing baseline working verifying delivering completed");
-    task_release(&task);
-}
-
-static void steps_of_git_are_tried_again_and_then_told(void **state)
-{
-    struct world *world = *state;
-    world->push.exit_status = 1;
-    int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_FAILED);
-    assert_int_equal(task.fault.kind, FAULT_USER);
-    assert_non_null(strstr(task.fault.message, "cannot be pushed (it would not)"));
-    assert_null(task.branch);
-    assert_int_equal(world->push.calls, 1);
-    task_release(&task);
-
-    world->push.exit_status = 0;
-    world->import.exit_status = -1; /* killed */
-    number = world_submit(world, "y");
-    run = wait_run(world, 2);
-    run_works(run);
-    run_ends(world, run, "done", true);
-    task = wait_end(world, number);
-    assert_int_equal(task.state, TASK_FAILED);
-    assert_int_equal(world->import.calls, 1 + 3);
-    task_release(&task);
-}
-
-static void a_base_that_is_gone_fails_the_task(void **state)
-{
-    struct world *world = *state;
-    world->fetch.exit_status = 3;
-    struct task task = wait_end(world, world_submit(world, "x"));
-    assert_int_equal(task.state, TASK_FAILED);
-    assert_int_equal(task.fault.kind, FAULT_USER);
-    assert_string_equal(task.fault.step, "preparing");
-    assert_non_null(strstr(task.fault.message, "it would not"));
-    assert_string_equal(world_states(world, task.number), "queued preparing failed");
     task_release(&task);
 }
 
@@ -614,24 +339,18 @@ static void count_call(void *arg)
     ++*(int *)arg;
 }
 
-static bool merged_was_asked(struct world *world)
-{
-    return world->merged.calls >= wanted;
-}
-
 static void merged_is_learned_when_the_task_is_read(void **state)
 {
     struct world *world = *state;
     int64_t number = world_submit(world, "x");
-    struct world_run *run = wait_run(world, 1);
+    struct world_run *run = world_wait_run(world, 1);
     run_works(run);
     run_ends(world, run, "done", true);
-    struct task task = wait_end(world, number);
+    struct task task = world_wait_end(world, number);
     int called = 0;
     world->merged.exit_status = 1;
     assert_non_null(orchestrator_refresh(world->orchestrator, &task, count_call, &called));
-    wanted = 1;
-    until(world, merged_was_asked);
+    world_wait_calls(world, &world->merged, 1);
     world_settle(world);
     assert_int_equal(called, 1);
     assert_string_equal(world->merged.last_args,
@@ -641,8 +360,7 @@ static void merged_is_learned_when_the_task_is_read(void **state)
     assert_string_equal(task.pull_request.state, "open");
     world->merged.exit_status = 0;
     orchestrator_refresh(world->orchestrator, &task, count_call, &called);
-    wanted = 2;
-    until(world, merged_was_asked);
+    world_wait_calls(world, &world->merged, 2);
     world_settle(world);
     task_release(&task);
     task = world_task(world, number);
@@ -666,15 +384,6 @@ int main(void)
         in_world(a_failed_run_keeps_its_work),
         in_world(cancel_in_every_state),
         in_world(cancel_while_delivering),
-        in_world(a_dead_run_is_replaced),
-        in_world(three_dead_runs_in_a_row_are_enough),
-        in_world(runners_are_found_again),
-        in_world(a_run_that_ended_while_codexd_was_away),
-        in_world(a_run_that_never_began_is_no_crash),
-        in_world(an_old_runner_has_to_go_first),
-        in_world(delivery_goes_on_after_a_restart),
-        in_world(steps_of_git_are_tried_again_and_then_told),
-        in_world(a_base_that_is_gone_fails_the_task),
         in_world(submissions_that_are_refused),
         in_world(merged_is_learned_when_the_task_is_read),
     };

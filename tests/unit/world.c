@@ -1,153 +1,14 @@
 #include "world.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "orchestrator/spawner.h"
-
-static void report(struct world *world, enum spawn_type type, const struct spawn_report *what)
-{
-    struct spawn_message message = {.magic = SPAWN_MAGIC, .type = type, .body.report = *what};
-    assert_int_equal(send(world->spawner_end, &message, sizeof message, MSG_NOSIGNAL),
-                     sizeof message);
-}
-
-/* --- codex-git --- */
-
-static int fd_of(const struct spawn_git *git, const int *fds, int number)
-{
-    for (size_t i = 0; i < git->fds_count; i++)
-        if (git->fd_numbers[i] == number)
-            return fds[i];
-    fail_msg("codex-git got no descriptor %d", number);
-    return -1;
-}
-
-static void put(int fd, const char *text)
-{
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-}
-
-static const char *argument(const struct spawn_git *git, const char *name)
-{
-    const char *at = git->args;
-    for (uint32_t i = 0; i < git->argc; i++, at += strlen(at) + 1)
-        if (!strcmp(at, name))
-            return at + strlen(at) + 1;
-    return NULL;
-}
-
-static bool has_branch(struct world *world, const char *name)
-{
-    for (int i = 0; i < world->branches_count; i++)
-        if (!strcmp(world->branches[i], name))
-            return true;
-    return false;
-}
-
-static int do_push(struct world *world, const struct spawn_git *git)
-{
-    const char *branch = argument(git, "--branch");
-    if (has_branch(world, branch))
-        return 4;
-    strcpy(world->branches[world->branches_count++], branch);
-    return 0;
-}
-
-static void do_resolve(const struct spawn_git *git, const int *fds, struct world *world)
-{
-    char text[512];
-    const char *branch = argument(git, "--branch");
-    snprintf(text, sizeof text, "path /repo\nbase main\ncommit " BASE_COMMIT "\nbranch_exists %s\n",
-             branch && has_branch(world, branch) ? "yes" : "no");
-    put(fd_of(git, fds, 1), text);
-}
-
-static void do_git(struct world *world, const struct spawn_git *git, const int *fds)
-{
-    const char *verb = git->args;
-    struct world_git *answer = !strcmp(verb, "resolve")  ? &world->resolve
-                               : !strcmp(verb, "fetch")  ? &world->fetch
-                               : !strcmp(verb, "import") ? &world->import
-                               : !strcmp(verb, "push")   ? &world->push
-                                                         : &world->merged;
-    answer->calls++;
-    answer->last_as = git->as;
-    answer->last_uid = git->uid;
-    const char *at = git->args;
-    answer->last_args[0] = '\0';
-    for (uint32_t i = 0; i < git->argc; i++, at += strlen(at) + 1) {
-        size_t len = strlen(answer->last_args);
-        snprintf(answer->last_args + len, sizeof answer->last_args - len, "%s%s", i ? " " : "", at);
-    }
-    if (answer->silent)
-        return;
-    int exit_status = answer->exit_status;
-    if (exit_status == 0 && answer == &world->resolve)
-        do_resolve(git, fds, world);
-    else if (exit_status == 0 && answer == &world->fetch)
-        put(fd_of(git, fds, 1), "base bundle");
-    else if (exit_status == 0 && answer == &world->import) {
-        put(fd_of(git, fds, 5), "clean bundle");
-        put(fd_of(git, fds, 6), "+the diff\n");
-    } else if (exit_status == 0 && answer == &world->push)
-        exit_status = do_push(world, git);
-    if (exit_status > 0)
-        put(fd_of(git, fds, 2), "codex-git: it would not\nsecond line\n");
-    report(world, SPAWN_GIT_ENDED,
-           &(struct spawn_report){.id = git->id,
-                                  .wait_status = exit_status < 0 ? 9 : exit_status << 8});
-}
-
-/* --- the spawner --- */
-
-static void take_run(struct world *world, const struct spawn_run *request, const int *fds,
-                     size_t count)
-{
-    assert_true(world->runs_count < WORLD_MAX);
-    struct world_run *run = &world->runs[world->runs_count++];
-    *run = (struct world_run){.request = *request};
-    for (size_t i = 0; i < SPAWN_FD_COUNT; i++)
-        run->fds[i] = i < count ? fds[i] : -1;
-    struct spawn_report what = {.name = request->name, .pid = getpid()};
-    if (world->refuse_runs)
-        strcpy(what.message, "no sandbox today");
-    report(world, world->refuse_runs ? SPAWN_FAILED : SPAWN_RUN_STARTED, &what);
-}
-
-static void on_request(void *arg, uint32_t events)
-{
-    struct world *world = arg;
-    struct spawn_message message;
-    int fds[IO_MAX_FDS];
-    size_t count;
-    struct err err;
-    ssize_t len = io_recv_fds(world->spawner_end, &message, sizeof message, fds, &count, &err);
-    if (len <= 0)
-        return;
-    assert_int_equal(len, sizeof message);
-    assert_int_equal(message.magic, SPAWN_MAGIC);
-    if (message.type == SPAWN_RUN) {
-        take_run(world, &message.body.run, fds, count);
-        return; /* keeps its descriptors */
-    }
-    if (message.type == SPAWN_GIT)
-        do_git(world, &message.body.git, fds);
-    else if (message.type == SPAWN_CANCEL) {
-        world->cancelled[world->cancelled_count++ % WORLD_MAX] = message.body.cancel.name;
-        struct spawn_report nobody = {.name = message.body.cancel.name};
-        if (world->cancels_fail)
-            report(world, SPAWN_FAILED, &nobody);
-    }
-    while (count)
-        close(fds[--count]);
-}
 
 static void on_gone(void *arg, const struct err *err)
 {
@@ -162,7 +23,7 @@ static void start(struct world *world)
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     io_set_nonblocking(ends[1], true);
     world->spawner_end = ends[1];
-    world->source = loop_add_fd(world->loop, ends[1], EPOLLIN, on_request, world, NULL);
+    world->source = loop_add_fd(world->loop, ends[1], EPOLLIN, world_on_request, world, NULL);
     world->spawner = spawner_new(world->loop, ends[0], on_gone, world, NULL);
     struct orchestrator_options options = {.loop = world->loop,
                                            .store = world->fixture->store,
@@ -232,14 +93,69 @@ int world_teardown(void **state)
     return fixture_teardown(&fixture);
 }
 
-void world_until(struct world *world, world_condition *condition, const char *what)
+/* Whether what ARG says is so. */
+typedef bool condition_fn(struct world *world, const void *arg);
+
+static void wait_until(struct world *world, condition_fn *holds, const void *arg, const char *what)
 {
     int64_t deadline = clock_mono_ms() + 10000;
-    while (!condition(world)) {
+    while (!holds(world, arg)) {
         if (clock_mono_ms() > deadline)
             fail_msg("not within ten seconds: %s", what);
         loop_run_once(world->loop, 20, NULL);
     }
+}
+
+static bool are_handed_over(struct world *world, const void *arg)
+{
+    return world->runs_count >= *(const int *)arg;
+}
+
+struct world_run *world_wait_run(struct world *world, int count)
+{
+    wait_until(world, are_handed_over, &count, "a run is handed over");
+    return &world->runs[count - 1];
+}
+
+static bool has_ended(struct world *world, const void *arg)
+{
+    struct task task = world_task(world, *(const int64_t *)arg);
+    bool ended = task_state_ended(task.state);
+    task_release(&task);
+    return ended;
+}
+
+struct task world_wait_end(struct world *world, int64_t number)
+{
+    wait_until(world, has_ended, &number, "the task has ended");
+    world_settle(world);
+    return world_task(world, number);
+}
+
+struct calls {
+    const struct world_git *git;
+    int calls;
+};
+
+static bool was_called(struct world *world, const void *arg)
+{
+    const struct calls *calls = arg;
+    return calls->git->calls >= calls->calls;
+}
+
+void world_wait_calls(struct world *world, const struct world_git *git, int calls)
+{
+    wait_until(world, was_called, &(struct calls){git, calls}, "codex-git is called");
+}
+
+static bool are_cancelled(struct world *world, const void *arg)
+{
+    return world->cancelled_count >= *(const int *)arg;
+}
+
+void world_wait_cancels(struct world *world, int count)
+{
+    wait_until(world, are_cancelled, &count, "a run is cancelled");
 }
 
 void world_settle(struct world *world)
@@ -259,7 +175,7 @@ static void on_submitted(void *arg, const struct task *task, const struct err *e
     world->submit_err = *err;
 }
 
-static bool submitted(struct world *world)
+static bool is_answered(struct world *world, const void *arg)
 {
     return world->submit_done;
 }
@@ -272,7 +188,7 @@ int64_t world_submit_as(struct world *world, const struct submission *submission
     if (!orchestrator_submit(world->orchestrator, submission, on_submitted, world,
                              &world->submit_err))
         return 0;
-    until(world, submitted);
+    wait_until(world, is_answered, NULL, "the submission is answered");
     return world->submitted.number;
 }
 
@@ -323,14 +239,6 @@ const char *world_states(struct world *world, int64_t number)
 }
 
 /* --- runs --- */
-
-struct world_run *world_run_of(struct world *world, const char *task_id)
-{
-    for (int i = world->runs_count; i-- > 0;)
-        if (!strcmp(world->runs[i].request.name.task, task_id))
-            return &world->runs[i];
-    return NULL;
-}
 
 void run_says(struct world_run *run, const char *format, ...)
 {
@@ -390,8 +298,8 @@ void run_dies(struct world *world, struct world_run *run, int wait_status)
         if (run->fds[f] >= 0)
             close(run->fds[f]);
     run->over = true;
-    report(world, SPAWN_RUN_ENDED,
-           &(struct spawn_report){.name = run->request.name, .wait_status = wait_status});
+    world_report(world, SPAWN_RUN_ENDED,
+                 &(struct spawn_report){.name = run->request.name, .wait_status = wait_status});
 }
 
 char *fd_text(int fd)
@@ -402,4 +310,10 @@ char *fd_text(int fd)
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     ok(io_read_file(name, &text, &why));
     return buf_steal(&text, NULL);
+}
+
+bool world_has_file(struct world *world, const char *task_id, const char *name)
+{
+    AUTO_FREE char *path = orchestrator_task_file(world->orchestrator, task_id, name);
+    return access(path, F_OK) == 0;
 }

@@ -59,17 +59,23 @@ struct world {
     bool submit_done;
 };
 
+/* world_spawner.c: what takes the requests, and reports. */
+void world_on_request(void *world, uint32_t events);
+void world_report(struct world *world, enum spawn_type type, const struct spawn_report *what);
+
 int world_setup(void **state);
 int world_teardown(void **state);
 
 /* As if codexd had been killed and started again. The runs go on. */
 void world_restart(struct world *world);
 
-/* Run the loop until CONDITION holds; the test fails when it does not within ten seconds. */
-typedef bool world_condition(struct world *world);
-void world_until(struct world *world, world_condition *condition, const char *what);
-#define until(world, condition) world_until(world, condition, #condition)
-/* Run the loop until nothing has happened for a while. */
+/* Run the loop until something holds; the test fails when it does not within ten seconds. */
+struct world_run *world_wait_run(struct world *world,
+                                 int count); /* the COUNTth that is handed over */
+struct task world_wait_end(struct world *world, int64_t number); /* released by the caller */
+void world_wait_calls(struct world *world, const struct world_git *git, int calls);
+void world_wait_cancels(struct world *world, int count);
+/* Run the loop for a while, in which nothing more ought to happen. */
 void world_settle(struct world *world);
 
 /* Submit; returns the task's number, or 0 and world->submit_err. */
@@ -82,8 +88,6 @@ bool world_task_is(struct world *world, int64_t number, enum task_state state);
 /* Its states in order of its events, "queued preparing …". Checks that seq has no gap. */
 const char *world_states(struct world *world, int64_t number);
 
-/* The newest run of a task, or NULL. */
-struct world_run *world_run_of(struct world *world, const char *task_id);
 /* Lines of its event file. */
 void run_says(struct world_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* All phases, with a commit and passing tests. */
@@ -91,6 +95,8 @@ void run_works(struct world_run *run);
 void run_ends(struct world *world, struct world_run *run, const char *outcome, bool changed);
 /* Its process is gone. */
 void run_dies(struct world *world, struct world_run *run, int wait_status);
+/* Whether the task has a file of this name. */
+bool world_has_file(struct world *world, const char *task_id, const char *name);
 /* What a memory file or file holds. The caller frees. */
 char *fd_text(int fd);
 

@@ -29,8 +29,8 @@ class Result:
     def __init__(self, returncode, files):
         self.returncode = returncode
         self.files = files
-        self.stdout = files[1]
-        self.stderr = files[2].decode(errors="surrogateescape")
+        self.stdout = files.get(1, b"")
+        self.stderr = files.get(2, b"").decode(errors="surrogateescape")
 
     def json(self, fd=3):
         return json.loads(self.files[fd])
@@ -88,7 +88,7 @@ def start_program(name, *arguments, fds, cwd=None, user=None, environment=None):
 def run_program(name, *arguments, inputs=None, outputs=(), cwd=None, user=None, environment=None,
                 timeout=120, check=None):
     """Run NAME to its end. INPUTS: number to bytes (a memory file) or to an open descriptor.
-    OUTPUTS: numbers that get a file whose content comes back, beside 1 and 2. USER: its uid and gid.
+    OUTPUTS: numbers that get a file whose content comes back, beside 1 and 2 (unless in INPUTS). USER: its uid and gid.
     CHECK: the exit status that it must have."""
     with contextlib.ExitStack() as stack:
         fds = {}
@@ -97,7 +97,7 @@ def run_program(name, *arguments, inputs=None, outputs=(), cwd=None, user=None, 
                 content = memory_file(content)
                 stack.callback(os.close, content)
             fds[number] = content
-        files = {number: stack.enter_context(tempfile.TemporaryFile()) for number in {1, 2, *outputs}}
+        files = {number: stack.enter_context(tempfile.TemporaryFile()) for number in {1, 2, *outputs} - fds.keys()}
         fds.update({number: file.fileno() for number, file in files.items()})
         pid = start_program(name, *arguments, fds=fds, cwd=cwd, user=user, environment=environment)
         returncode = _wait(pid, timeout)

@@ -1,0 +1,232 @@
+#include "runner/git_jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/process.h"
+#include "runner/privileges.h"
+#include "sandbox/sandbox.h"
+
+/* Where the isolated root is put together: a mount point that exists on the host, empty. */
+#define JAIL_DIR SANDBOX_RUN_DIR "/jail"
+
+/* A pack inflates to more than it is; these are far above any honest one. */
+static const rlim_t file_size_max = 16ULL << 30, files_max = 4096;
+#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts as data */
+static const rlim_t data_max = 4ULL << 30;
+#endif
+
+enum { JAIL_ARGS_MAX = 34 };
+
+struct jail {
+    const struct spawn_git *git;
+    const char *program, *scratch;
+    struct privileges who;
+};
+
+/* One mount of the isolated root, and what to make for it. */
+static int bind(const char *from, const char *to, unsigned long flags)
+{
+    if (mount(from, to, NULL, MS_BIND, NULL) < 0)
+        return -errno;
+    return mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL) < 0
+               ? -errno
+               : 0;
+}
+
+static int touch(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (fd < 0)
+        return -errno;
+    int status = io_write_all(fd, text, strlen(text), NULL);
+    close(fd);
+    return status;
+}
+
+static int make_directories(void)
+{
+    static const char *const names[] = {"usr", "proc", "dev", "etc", "tmp", "old"};
+    static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (mkdir(names[i], 0755) < 0)
+            return -errno;
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        char target[16];
+        snprintf(target, sizeof target, "usr/%s", links[i]);
+        if (symlink(target, links[i]) < 0)
+            return -errno;
+    }
+    return touch("etc/passwd", "nobody:x:65534:65534:nobody:/tmp:/usr/sbin/nologin\n");
+}
+
+/* Without nodev, which would make them unusable. git wants random bytes for the names of its
+ * temporary files. */
+static int make_devices(void)
+{
+    static const char *const devices[] = {"dev/null", "dev/urandom"};
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
+        char on_host[32];
+        snprintf(on_host, sizeof on_host, "/%s", devices[i]);
+        int status = touch(devices[i], "");
+        if (status == 0 && mount(on_host, devices[i], NULL, MS_BIND, NULL) < 0)
+            status = -errno;
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+/* Put the root together in the current directory, a tmpfs. */
+static int make_root(const struct jail *jail)
+{
+    int status = make_directories();
+    if (status == 0)
+        status = bind("/usr", "usr", MS_RDONLY);
+    if (status == 0)
+        status = bind(jail->scratch, "tmp", 0);
+    if (status == 0)
+        status = touch("codex-git", "");
+    if (status == 0)
+        status = bind(jail->program, "codex-git", MS_RDONLY);
+    if (status == 0)
+        status = make_devices();
+    if (status == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        status = -errno;
+    return status;
+}
+
+/* From now on there is only the root that was put together. */
+static int enter_root(const struct jail *jail)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("jail", JAIL_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755") < 0 ||
+        chdir(JAIL_DIR) < 0)
+        return -errno;
+    int status = make_root(jail);
+    if (status < 0)
+        return status;
+    if (syscall(SYS_pivot_root, ".", "old") < 0 || chdir("/") < 0 ||
+        umount2("/old", MNT_DETACH) < 0 || rmdir("/old") < 0 ||
+        mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+        return -errno;
+    return chdir("/tmp") < 0 ? -errno : 0;
+}
+
+static int set_limit(int resource, rlim_t value)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) < 0)
+        return -errno;
+    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > value)
+        limit.rlim_max = value;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(resource, &limit) < 0 ? -errno : 0;
+}
+
+static int set_limits(const struct jail *jail)
+{
+    int status = set_limit(RLIMIT_FSIZE, file_size_max);
+    if (status == 0)
+        status = set_limit(RLIMIT_NOFILE, files_max);
+    if (status == 0)
+        status = set_limit(RLIMIT_CPU,
+                           (rlim_t)(jail->git->timeout_ms / 1000 + 1) * 16); /* of 16 threads */
+#ifndef __SANITIZE_ADDRESS__
+    if (status == 0)
+        status = set_limit(RLIMIT_DATA, data_max);
+#endif
+    return status;
+}
+
+static int enter(void *arg)
+{
+    const struct jail *jail = arg;
+    int status = set_limits(jail);
+    if (status == 0)
+        status = jail->git->as == SPAWN_GIT_ISOLATED ? enter_root(jail)
+                 : chdir("/") < 0                    ? -errno
+                                                     : 0;
+    if (status == 0)
+        status = privileges_drop(&jail->who);
+    /* Without its spawner nobody waits for it. Last, because a change of user takes it back. */
+    if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        status = -errno;
+    return status;
+}
+
+/* Whom codex-git shall be. */
+static int choose_user(const struct spawn_git *git, struct privileges *who, struct err *err)
+{
+    if (git->as == SPAWN_GIT_ISOLATED) {
+        privileges_nobody(who);
+        return 0;
+    }
+    if (git->uid != 0)
+        return privileges_of_user(who, git->uid, PRIVILEGES_NOBODY, err);
+    struct stat st;
+    if (stat(git->repository, &st) < 0)
+        return err_errno(err, "cannot open '%s'", git->repository);
+    return privileges_of_user(who, st.st_uid, st.st_gid, err);
+}
+
+static int make_scratch(const char *scratch, struct err *err)
+{
+    int status = io_make_dirs(JAIL_DIR, 0755, err);
+    if (status < 0)
+        return status;
+    if (mkdir(scratch, 0700) < 0 || chown(scratch, PRIVILEGES_NOBODY, PRIVILEGES_NOBODY) < 0)
+        return err_errno(err, "cannot create '%s'", scratch);
+    return 0;
+}
+
+pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *program,
+                     const char *scratch, struct err *err)
+{
+    static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+                                              "HOME=/nonexistent", NULL};
+    bool isolated = git->as == SPAWN_GIT_ISOLATED;
+    struct jail jail = {.git = git, .program = program, .scratch = scratch};
+    int status = choose_user(git, &jail.who, err);
+    if (status == 0 && isolated)
+        status = make_scratch(scratch, err);
+    if (status < 0)
+        return status;
+    const char *argv[JAIL_ARGS_MAX] = {"codex-git"};
+    const char *arg = git->args;
+    for (uint32_t i = 0; i < git->argc; i++, arg += strlen(arg) + 1)
+        argv[i + 1] = arg;
+    struct process_fd placed[SPAWN_GIT_FDS_MAX];
+    for (uint32_t i = 0; i < git->fds_count; i++)
+        placed[i] = (struct process_fd){fds[i], git->fd_numbers[i]};
+    AUTO_FD int executable = open(program, O_RDONLY | O_CLOEXEC);
+    if (executable < 0)
+        return err_errno(err, "cannot run '%s'", program);
+    const struct process_options options = {
+        .argv = argv,
+        .program = isolated ? "/codex-git" : program,
+        .program_fd =
+            executable, /* the submitter need not be able to enter the directory where it lies */
+        .envp = environment,
+        .fds = placed,
+        .fds_count = git->fds_count,
+        .new_session = true,
+        .namespaces = CLONE_NEWPID | CLONE_NEWIPC |
+                      (isolated ? CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP : 0),
+        .prepare = enter,
+        .prepare_arg = &jail,
+    };
+    return process_spawn(&options, err);
+}

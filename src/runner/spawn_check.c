@@ -1,0 +1,114 @@
+#include "runner/spawn_check.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "sandbox/sandbox.h"
+
+enum { COUNTER_MAX = 1000000, MILLI_MAX = 1024 * 1000, GIT_ARGS_MAX = 32, GIT_FD_MAX = 15 };
+static const int64_t timeout_max_ms = 30LL * 24 * 3600 * 1000;
+
+static bool is_terminated(const char *s, size_t size)
+{
+    return memchr(s, '\0', size) != NULL;
+}
+
+int spawn_check_name(const struct run_name *name, struct err *err)
+{
+    static const char prefix[] = "task-";
+    if (!is_terminated(name->task, sizeof name->task) || !str_starts_with(name->task, prefix))
+        return err_set(err, ERR_PROTOCOL, "bad task");
+    const char *id = name->task + strlen(prefix);
+    size_t len = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789");
+    if (len < 6 || len > 16 || id[len])
+        return err_set(err, ERR_PROTOCOL, "bad task");
+    if (name->turn < 1 || name->turn > COUNTER_MAX || name->attempt < 1 ||
+        name->attempt > COUNTER_MAX || name->run < 1 || name->run > COUNTER_MAX)
+        return err_set(err, ERR_PROTOCOL, "bad turn, attempt or run");
+    return 0;
+}
+
+static int check_limits(const struct run_limits *limits, struct err *err)
+{
+    if (limits->memory_bytes < SANDBOX_MEMORY_MIN || limits->memory_bytes > INT64_MAX)
+        return err_set(err, ERR_PROTOCOL, "bad memory limit");
+    if (limits->cpu_milli > MILLI_MAX || (limits->cpu_milli && limits->cpu_milli < 10))
+        return err_set(err, ERR_PROTOCOL, "bad cpu limit");
+    if (limits->pids < SANDBOX_PIDS_MIN || limits->pids > SANDBOX_PIDS_MAX)
+        return err_set(err, ERR_PROTOCOL, "bad pids limit");
+    if (limits->timeout_ms < 1 || limits->timeout_ms > timeout_max_ms ||
+        limits->test_timeout_ms < 1 || limits->test_timeout_ms > timeout_max_ms)
+        return err_set(err, ERR_PROTOCOL, "bad time limit");
+    if (limits->archive_bytes < 1 || limits->archive_bytes > INT64_MAX)
+        return err_set(err, ERR_PROTOCOL, "bad archive limit");
+    return 0;
+}
+
+/* One path component that a terminal and a shell take as it is. */
+static bool is_component(const char *s, size_t size)
+{
+    if (!is_terminated(s, size) || !*s || !strcmp(s, ".") || !strcmp(s, ".."))
+        return false;
+    for (; *s; s++)
+        if (*s == '/' || (unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
+int spawn_check_run(const struct spawn_run *run, struct err *err)
+{
+    int status = spawn_check_name(&run->name, err);
+    if (status == 0)
+        status = check_limits(&run->limits, err);
+    if (status < 0)
+        return status;
+    if (run->flags & ~(uint32_t)(SPAWN_RUN_BASELINE_KNOWN | SPAWN_RUN_WITH_REPLAY))
+        return err_set(err, ERR_PROTOCOL, "unknown flags");
+    if (run->baseline_status < -1 || run->baseline_status > 255)
+        return err_set(err, ERR_PROTOCOL, "bad baseline status");
+    if (run->verify_rounds > 100)
+        return err_set(err, ERR_PROTOCOL, "bad number of rounds");
+    if (!is_component(run->repo, sizeof run->repo))
+        return err_set(err, ERR_PROTOCOL, "bad name of the repository");
+    return 0;
+}
+
+size_t spawn_run_fds(const struct spawn_run *run)
+{
+    return run->flags & SPAWN_RUN_WITH_REPLAY ? SPAWN_FD_COUNT : SPAWN_FD_COUNT - 1;
+}
+
+static int check_git_args(const struct spawn_git *git, struct err *err)
+{
+    if (git->argc < 1 || git->argc > GIT_ARGS_MAX)
+        return err_set(err, ERR_PROTOCOL, "bad number of arguments");
+    size_t at = 0;
+    for (uint32_t i = 0; i < git->argc; i++) {
+        size_t left = sizeof git->args - at;
+        size_t len = strnlen(git->args + at, left);
+        if (len == left)
+            return err_set(err, ERR_PROTOCOL, "arguments not terminated");
+        at += len + 1;
+    }
+    return 0;
+}
+
+int spawn_check_git(const struct spawn_git *git, size_t fds_count, struct err *err)
+{
+    if (git->as != SPAWN_GIT_ISOLATED && git->as != SPAWN_GIT_AS_SUBMITTER)
+        return err_set(err, ERR_PROTOCOL, "unknown way to run git");
+    if (git->timeout_ms < 1 || git->timeout_ms > timeout_max_ms)
+        return err_set(err, ERR_PROTOCOL, "bad time limit");
+    if (git->fds_count > SPAWN_GIT_FDS_MAX || git->fds_count != fds_count)
+        return err_set(err, ERR_PROTOCOL, "wrong number of descriptors");
+    for (uint32_t i = 0; i < git->fds_count; i++)
+        for (uint32_t j = 0; j <= i; j++)
+            if (git->fd_numbers[i] > GIT_FD_MAX ||
+                (j < i && git->fd_numbers[i] == git->fd_numbers[j]))
+                return err_set(err, ERR_PROTOCOL, "bad descriptor numbers");
+    if (!is_terminated(git->repository, sizeof git->repository) ||
+        (git->as == SPAWN_GIT_AS_SUBMITTER && git->repository[0] != '/'))
+        return err_set(err, ERR_PROTOCOL, "bad repository");
+    return check_git_args(git, err);
+}

@@ -1,0 +1,18 @@
+/* The messages of task/spawn.h, checked: nothing of them is used before. */
+#ifndef CODEX_RUNNER_SPAWN_CHECK_H
+#define CODEX_RUNNER_SPAWN_CHECK_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "task/spawn.h"
+
+/* 0 or ERR_PROTOCOL with what is wrong. */
+int spawn_check_run(const struct spawn_run *run, struct err *err);
+int spawn_check_name(const struct run_name *name, struct err *err);
+int spawn_check_git(const struct spawn_git *git, size_t fds_count, struct err *err);
+
+/* How many descriptors come with RUN. */
+size_t spawn_run_fds(const struct spawn_run *run);
+
+#endif

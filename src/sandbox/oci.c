@@ -1,0 +1,203 @@
+#include "sandbox/oci.h"
+
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/json_text.h"
+#include "seccomp_bpf.h"
+
+/* The file systems of a sandbox beside its root. /dev is always a tmpfs of ours: over a layer whose
+ * /dev is a link crun 1.8.1 would make its device nodes on the host. Sizes are of memory that the
+ * sandbox is charged for. */
+static const char mounts_fixed[] =
+    "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\","
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"hidepid=2\",\"gid=0\"]},"
+    "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
+    "\"options\":[\"nosuid\",\"noexec\",\"strictatime\",\"mode=755\",\"size=65536\"]},"
+    "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\","
+    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"]}"
+    ","
+    "{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\","
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
+    "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\","
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]},"
+    "{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
+    "\"options\":[\"nosuid\",\"nodev\",\"mode=755\",\"size=16m\"]}";
+
+/* What a container without privileges has no business in; from moby's defaults. */
+static const char hidden[] =
+    "\"maskedPaths\":[\"/proc/acpi\",\"/proc/asound\",\"/proc/interrupts\",\"/proc/kallsyms\",\"/"
+    "proc/kcore\","
+    "\"/proc/keys\",\"/proc/key-users\",\"/proc/kmsg\",\"/proc/latency_stats\",\"/proc/"
+    "sched_debug\","
+    "\"/proc/scsi\",\"/proc/timer_list\",\"/proc/timer_stats\",\"/proc/vmallocinfo\","
+    "\"/sys/devices/virtual/powercap\",\"/sys/firmware\",\"/sys/fs/bpf\",\"/sys/kernel\"],"
+    "\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\","
+    "\"/proc/sysrq-trigger\"]";
+
+#define INSTALLER_CAPABILITIES                                                                     \
+    "\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\",\"CAP_FSETID\",\"CAP_KILL\",\"CAP_"         \
+    "SETGID\","                                                                                    \
+    "\"CAP_SETUID\",\"CAP_SETPCAP\",\"CAP_SETFCAP\",\"CAP_NET_BIND_SERVICE\""
+
+static const char *const capabilities[] = {
+    [SANDBOX_AS_USER] = "",
+    [SANDBOX_AS_AGENT] = "\"CAP_SETUID\",\"CAP_SETGID\",\"CAP_KILL\"",
+    [SANDBOX_AS_ARCHIVER] = "\"CAP_DAC_READ_SEARCH\"",
+    [SANDBOX_AS_ROOT] = INSTALLER_CAPABILITIES,
+};
+
+/* A soft and hard limit for RESOURCE, not above what this process may give. */
+static int append_rlimit(struct buf *out, const char *name, int resource, uint64_t limit,
+                         char separator)
+{
+    struct rlimit ours;
+    if (getrlimit(resource, &ours) == 0 && ours.rlim_max != RLIM_INFINITY && limit > ours.rlim_max)
+        limit = ours.rlim_max;
+    return buf_appendf(out, "{\"type\":\"%s\",\"soft\":%llu,\"hard\":%llu}%c", name,
+                       (unsigned long long)limit, (unsigned long long)limit, separator);
+}
+
+/* Forks of the task stop some way before the sandbox's limit, so that the platform's own still
+ * work. */
+static uint64_t user_processes(const struct sandbox_limits *limits)
+{
+    return limits->pids > 64 ? limits->pids - 32 : limits->pids / 2 + 1;
+}
+
+static int append_strings(struct buf *out, const char *const *strings, const char *first)
+{
+    int status = 0;
+    for (const char *separator = first; strings && *strings && status == 0;
+         strings++, separator = ",") {
+        status = buf_append_str(out, separator);
+        if (status == 0)
+            status = json_text_cstring(out, *strings);
+    }
+    return status;
+}
+
+static int append_environment(struct buf *out, const struct sandbox_step *step)
+{
+    bool root = step->profile == SANDBOX_AS_ROOT;
+    int status = buf_appendf(out,
+                             "\"env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/"
+                             "sbin:/bin\",\"HOME=%s\","
+                             "\"USER=%s\",\"LOGNAME=%s\",\"SHELL=/bin/bash\",\"LANG=C.UTF-8\"",
+                             root ? "/root" : "/home/codex", root ? "root" : "codex",
+                             root ? "root" : "codex");
+    if (status == 0)
+        status = append_strings(out, step->env, ",");
+    return status < 0 ? status : buf_append_str(out, "],");
+}
+
+/* A process with the capabilities CAPS, a JSON list without its brackets. */
+static int append_process(struct buf *out, const struct sandbox_step *step, const char *caps,
+                          const struct sandbox_limits *limits)
+{
+    unsigned uid = step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0;
+    int status = buf_appendf(out,
+                             "{\"terminal\":%s,\"noNewPrivileges\":true,"
+                             "\"user\":{\"uid\":%u,\"gid\":%u,\"umask\":18},\"cwd\":",
+                             step->console ? "true" : "false", uid, uid);
+    if (status == 0)
+        status = json_text_cstring(out, step->cwd);
+    if (status == 0)
+        status = buf_append_str(out, ",\"args\":[");
+    if (status == 0)
+        status = append_strings(out, step->argv, "");
+    if (status == 0)
+        status = buf_append_str(out, "],");
+    if (status == 0)
+        status = append_environment(out, step);
+    if (status == 0)
+        status =
+            buf_appendf(out,
+                        "\"capabilities\":{\"bounding\":[%s],\"effective\":[%s],\"permitted\":[%s],"
+                        "\"inheritable\":[],\"ambient\":[]},\"rlimits\":[",
+                        caps, caps, caps);
+    if (status == 0 && step->profile == SANDBOX_AS_USER)
+        status = append_rlimit(out, "RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits), ',');
+    if (status == 0)
+        status = append_rlimit(out, "RLIMIT_NOFILE", RLIMIT_NOFILE, 65536, ',');
+    if (status == 0)
+        status = append_rlimit(out, "RLIMIT_CORE", RLIMIT_CORE, 0, ']');
+    return status < 0 ? status : buf_append_char(out, '}');
+}
+
+int oci_process(struct buf *out, const struct sandbox_step *step,
+                const struct sandbox_limits *limits)
+{
+    return append_process(out, step, capabilities[step->profile], limits);
+}
+
+static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    uint64_t memory = sandbox->limits.memory_bytes;
+    int status = buf_appendf(
+        out,
+        "\"mounts\":[%s,"
+        "{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
+        "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=%llu\"]},"
+        "{\"destination\":\"/tmp\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
+        "\"options\":[\"nosuid\",\"nodev\",\"mode=1777\",\"size=%llu\"]},"
+        "{\"destination\":\"" SANDBOX_AGENT_DIR "\",\"type\":\"bind\",\"source\":\"%s\","
+        "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\"]}",
+        mounts_fixed, (unsigned long long)memory / 4, (unsigned long long)memory / 2,
+        sandbox->agent_dir);
+    if (status == 0 && sandbox->workspace) {
+        status = buf_append_str(out, ",{\"destination\":");
+        if (status == 0)
+            status = json_text_cstring(out, sandbox->workspace_target);
+        if (status == 0)
+            status = buf_appendf(out,
+                                 ",\"type\":\"bind\",\"source\":\"%s\","
+                                 "\"options\":[\"bind\",\"nosuid\",\"nodev\"]}",
+                                 sandbox->workspace);
+    }
+    return status < 0 ? status : buf_append_str(out, "],");
+}
+
+static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    static const char *const namespaces =
+        "\"namespaces\":[{\"type\":\"user\"},{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":"
+        "\"network\"},"
+        "{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"cgroup\"}],";
+    const struct sandbox_limits *limits = &sandbox->limits;
+    int status = buf_appendf(
+        out,
+        "\"linux\":{%s"
+        "\"uidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
+        "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
+        /* The sandbox's network is its own: any port is its task's. */
+        "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
+        "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
+        "\"pids\":{\"limit\":%u}",
+        namespaces, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
+        (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
+        limits->pids);
+    if (status == 0 && limits->cpu_milli)
+        status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000}",
+                             (unsigned long long)limits->cpu_milli * 100);
+    return status < 0 ? status : buf_appendf(out, "},%s}", hidden);
+}
+
+int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    static const char *const init[] = {SANDBOX_AGENT, "init", NULL};
+    const struct sandbox_step process = {.profile = SANDBOX_AS_ROOT, .argv = init, .cwd = "/"};
+    int status =
+        buf_append_str(out, "{\"ociVersion\":\"1.0.0\",\"hostname\":\"codex\",\"process\":");
+    if (status == 0)
+        status = append_process(out, &process, "", &sandbox->limits);
+    if (status == 0)
+        status = buf_appendf(out, ",\"root\":{\"path\":\"%s\",\"readonly\":false},", sandbox->root);
+    if (status == 0)
+        status = append_mounts(out, sandbox);
+    if (status == 0)
+        status = append_linux(out, sandbox);
+    return status < 0 ? status
+                      : buf_appendf(out, ",\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}}",
+                                    seccomp_bpf_base64);
+}

@@ -1,0 +1,379 @@
+/*
+ * A sandbox from nothing to a waiting process 1, and back.
+ *
+ * Files of one, in the program's private directory: PRIVATE/<n>/{config.json, root, lower, top, …}.
+ * The mounts `lower` (the image) and `top` (what holds the writable layer) carry the sandbox's ids;
+ * the overlay of both is mounted on `root`, after which they are only needed by it and are
+ * detached.
+ */
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "sandbox/mounts.h"
+#include "sandbox/netns.h"
+#include "sandbox/oci.h"
+#include "sandbox/sandbox_internal.h"
+
+/* Killing takes milliseconds; a machine that swaps may need this long. */
+enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536 };
+
+static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandbox_options *options)
+{
+    struct sandbox *sandbox = calloc(1, sizeof *sandbox);
+    if (!sandbox)
+        abort();
+    *sandbox = (struct sandbox){
+        .host = host, .limits = options->limits, .range.fd = -1, .init_pidfd = -1, .ready_fd = -1};
+    snprintf(sandbox->directory, sizeof sandbox->directory, "%s/private/%u", SANDBOX_RUN_DIR,
+             host->count++);
+    snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
+    snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
+             options->name);
+    sandbox->crun.program = host->runtime;
+    snprintf(sandbox->crun.state, sizeof sandbox->crun.state, "%s/crun", sandbox->directory);
+    snprintf(sandbox->crun.log, sizeof sandbox->crun.log, "%s/log", sandbox->directory);
+    return sandbox;
+}
+
+/* PATH/NAME on OUT (PATH_MAX bytes). */
+static const char *join(char *out, const char *path, const char *name)
+{
+    if (snprintf(out, PATH_MAX, "%s/%s", path, name) >= PATH_MAX)
+        out[0] = '\0'; /* no such file: the next call that uses it says so */
+    return out;
+}
+
+static int make_dir(const char *path, mode_t mode, struct err *err)
+{
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
+        return err_errno(err, "cannot create directory '%s'", path);
+    return 0;
+}
+
+/* The directories on disk of the writable layer. */
+static int make_layer(const struct sandbox_options *options, struct err *err)
+{
+    char path[PATH_MAX];
+    int status = 0;
+    if (!options->keep)
+        status = io_remove_tree_at(AT_FDCWD, options->directory, err);
+    if (status == 0)
+        status = make_dir(options->directory, 0700, err);
+    if (status == 0)
+        status = make_dir(join(path, options->directory, "upper"), 0755, err);
+    return status < 0 ? status : make_dir(join(path, options->directory, "work"), 0700, err);
+}
+
+static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options,
+                      struct err *err)
+{
+    char lower[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
+    join(lower, sandbox->directory, "lower");
+    join(top, sandbox->directory, "top");
+    join(root, sandbox->directory, "root");
+    int status = make_dir(lower, 0755, err);
+    if (status == 0)
+        status = make_dir(top, 0755, err);
+    if (status == 0)
+        status = make_dir(root, 0755, err);
+    const struct mounts_ids ids = {.host = sandbox->range.base, .count = UID_RANGE_SIZE};
+    AUTO_FD int ids_fd = status < 0 ? -1 : mounts_open_ids(&ids, err);
+    if (status == 0)
+        status = ids_fd < 0
+                     ? ids_fd
+                     : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
+    if (status == 0)
+        status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
+    if (status == 0)
+        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
+                                                         .lower = "lower",
+                                                         .upper = "top/upper",
+                                                         .work = "top/work",
+                                                         .target = "root",
+                                                         .owner = sandbox->range.base,
+                                                         .volatile_ = !options->keep},
+                                err);
+    mounts_detach(lower);
+    static const char *const mount_points[] = {"dev", "proc",      "sys", "run",
+                                               "tmp", "workspace", NULL};
+    return status < 0 ? status : mounts_check_directories(root, mount_points, err);
+}
+
+/* The layer that takes what is written to the workspace, with the directory's mode. */
+static int make_workspace_layer(const struct sandbox_options *options, mode_t mode, struct err *err)
+{
+    char upper[PATH_MAX], work[PATH_MAX];
+    join(upper, options->directory, "workspace-upper");
+    join(work, options->directory, "workspace-work");
+    int status = make_dir(upper, 0755, err);
+    if (status == 0)
+        status = make_dir(work, 0700, err);
+    if (status == 0 &&
+        (chown(upper, SANDBOX_UID, SANDBOX_UID) < 0 || chmod(upper, mode & 0777) < 0))
+        status = err_errno(err, "cannot prepare '%s'", upper);
+    return status;
+}
+
+/* Whoever owns the directory is uid 1000 inside; nobody else's files can be made or taken over
+ * there. */
+static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options *options,
+                           struct err *err)
+{
+    const struct sandbox_workspace *workspace = &options->workspace;
+    struct stat st;
+    if (stat(workspace->path, &st) < 0)
+        return err_errno(err, "cannot read '%s'", workspace->path);
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, ERR_USAGE, "'%s' is not a directory", workspace->path);
+    char target[PATH_MAX], lower[PATH_MAX];
+    join(target, sandbox->directory, "workspace");
+    join(lower, sandbox->directory, "workspace-lower");
+    int status = make_dir(target, 0755, err);
+    if (status == 0)
+        status = make_dir(lower, 0755, err);
+    if (status < 0)
+        return status;
+    const struct mounts_ids ids = {.disk_uid = st.st_uid,
+                                   .disk_gid = st.st_gid,
+                                   .host = sandbox->range.base + SANDBOX_UID,
+                                   .count = 1};
+    AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
+    if (ids_fd < 0)
+        return ids_fd;
+    if (workspace->write)
+        return mounts_bind_idmapped(workspace->path, target, ids_fd, false, err);
+    status = mounts_bind_idmapped(workspace->path, lower, ids_fd, true, err);
+    if (status == 0)
+        status = make_workspace_layer(options, st.st_mode, err);
+    if (status == 0)
+        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
+                                                         .lower = "workspace-lower",
+                                                         .upper = "top/workspace-upper",
+                                                         .work = "top/workspace-work",
+                                                         .target = "workspace",
+                                                         .owner = sandbox->range.base,
+                                                         .volatile_ = true},
+                                err);
+    mounts_detach(lower);
+    return status;
+}
+
+static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
+                        struct err *err)
+{
+    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
+    join(workspace, sandbox->directory, "workspace");
+    join(target, "/workspace", options->workspace.path ? options->workspace.name : "");
+    AUTO_BUF struct buf config;
+    buf_init(&config, CONFIG_MAX);
+    const struct oci_sandbox oci = {.root = "root",
+                                    .cgroup = sandbox->cgroup,
+                                    .uid_base = sandbox->range.base,
+                                    .limits = sandbox->limits,
+                                    .agent_dir = sandbox->host->agent_dir,
+                                    .workspace = options->workspace.path ? workspace : NULL,
+                                    .workspace_target = target};
+    if (oci_config(&config, &oci) < 0)
+        return err_set(err, -ERANGE, "the sandbox's configuration is too large");
+    AUTO_FD int fd = open(join(path, sandbox->directory, "config.json"),
+                          O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, "cannot create '%s'", path);
+    return io_write_all(fd, config.data, config.len, err);
+}
+
+int sandbox_read_pid(const char *file, pid_t *pid, struct err *err)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, 32);
+    int64_t number;
+    int status = io_read_file(file, &text, err);
+    if (status < 0)
+        return status;
+    text.data[strcspn(text.data, "\n")] = '\0';
+    if (str_parse_int(text.data, 1, INT32_MAX, &number) < 0)
+        return err_set(err, ERR_SANDBOX, "crun wrote no process id");
+    *pid = (pid_t)number;
+    return 0;
+}
+
+static void init_ended(void *arg, pid_t pid, int wait_status)
+{
+    struct sandbox *sandbox = arg;
+    sandbox->init = 0;
+    sandbox->init_source = NULL;
+}
+
+/* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
+static int run_create(struct sandbox *sandbox, const char *pid_file, struct err *err)
+{
+    const char *const args[] = {"--bundle", sandbox->directory, "--pid-file",
+                                pid_file,   sandbox->id,        NULL};
+    /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
+     * up its own rights: that must not be the host's /dev/null. An empty sealed file gives and
+     * takes as little. */
+    AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
+    if (nothing < 0)
+        return nothing;
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_errno(err, "cannot create a pipe");
+    sandbox->ready_fd = ready[0];
+    const struct process_fd fds[] = {{nothing, 0}, {ready[1], 1}, {nothing, 2}};
+    int status = crun_run(&sandbox->crun, "create", args, fds, 3, err);
+    close(ready[1]);
+    return status;
+}
+
+static int create_container(struct sandbox *sandbox, struct err *err)
+{
+    char pid_file[PATH_MAX];
+    join(pid_file, sandbox->directory, "pid");
+    int status = run_create(sandbox, pid_file, err);
+    if (status == 0)
+        status = sandbox_read_pid(pid_file, &sandbox->init, err);
+    if (status < 0)
+        return status;
+    sandbox->init_pidfd = (int)syscall(SYS_pidfd_open, sandbox->init, 0);
+    if (sandbox->init_pidfd < 0)
+        return err_errno(err, "cannot watch the sandbox's first process");
+    sandbox->init_source =
+        loop_add_child(sandbox->host->loop, sandbox->init, init_ended, sandbox, err);
+    return sandbox->init_source ? netns_loopback_up(sandbox->init, err) : err->code;
+}
+
+static int create(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err)
+{
+    int status = uid_range_take(&sandbox->range, SANDBOX_RUN_DIR, err);
+    if (status == 0)
+        status = make_layer(options, err);
+    if (status == 0)
+        status = make_dir(sandbox->directory, 0711, err);
+    if (status == 0)
+        status = mount_root(sandbox, options, err);
+    if (status == 0 && options->workspace.path)
+        status = mount_workspace(sandbox, options, err);
+    char top[PATH_MAX];
+    mounts_detach(join(top, sandbox->directory, "top"));
+    if (status == 0)
+        status = write_config(sandbox, options, err);
+    return status < 0 ? status : create_container(sandbox, err);
+}
+
+struct sandbox *sandbox_create(struct sandbox_host *host, const struct sandbox_options *options,
+                               struct err *err)
+{
+    struct sandbox *sandbox = sandbox_new(host, options);
+    if (create(sandbox, options, err) == 0)
+        return sandbox;
+    err_context(err, "cannot make a sandbox");
+    sandbox_free(sandbox, NULL);
+    return NULL;
+}
+
+int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
+{
+    if (!sandbox->init)
+        return err_set(err, ERR_SANDBOX, "the sandbox has ended");
+    return netns_listen(sandbox->init, port, err);
+}
+
+/*
+ * `crun start` returns before process 1 has left crun for its own program; until then no step can
+ * join its namespaces (the kernel takes it for a process of the host).
+ */
+static int wait_until_ready(struct sandbox *sandbox, struct err *err)
+{
+    struct pollfd watched = {.fd = sandbox->ready_fd, .events = POLLIN};
+    int ready;
+    do
+        ready = poll(&watched, 1, READY_MS);
+    while (ready < 0 && errno == EINTR);
+    close(sandbox->ready_fd);
+    sandbox->ready_fd = -1;
+    if (ready <= 0)
+        return err_set(err, ERR_SANDBOX, "its first process does not run");
+    /* A dead one has closed it too. */
+    struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
+    if (poll(&process, 1, 0) != 0)
+        return err_set(err, ERR_SANDBOX, "its first process has ended at once");
+    return 0;
+}
+
+int sandbox_start(struct sandbox *sandbox, struct err *err)
+{
+    const char *const args[] = {sandbox->id, NULL};
+    int status = crun_run(&sandbox->crun, "start", args, NULL, 0, err);
+    if (status == 0)
+        status = wait_until_ready(sandbox, err);
+    return status < 0 ? err_context(err, "cannot start the sandbox") : 0;
+}
+
+bool sandbox_is_alive(const struct sandbox *sandbox)
+{
+    return sandbox->init != 0;
+}
+
+void sandbox_kill(struct sandbox *sandbox)
+{
+    /* Process 1 of a pid namespace takes all others with it. */
+    if (sandbox->init)
+        syscall(SYS_pidfd_send_signal, sandbox->init_pidfd, SIGKILL, NULL, 0);
+}
+
+/*
+ * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has
+ * been reaped, and steps are our children, not its; so are those that crun has left us without a
+ * word.
+ */
+static void reap_all(struct sandbox *sandbox, int64_t deadline_ms)
+{
+    struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
+    do
+        loop_reap_now(sandbox->host->loop);
+    while (sandbox->init && poll(&process, 1, 1) == 0 && clock_mono_ms() < deadline_ms);
+    loop_reap_now(sandbox->host->loop);
+}
+
+int sandbox_free(struct sandbox *sandbox, struct err *err)
+{
+    if (!sandbox)
+        return 0;
+    int64_t deadline_ms = clock_mono_ms() + TEARDOWN_MS;
+    sandbox_kill(sandbox);
+    sandbox_drop_steps(sandbox);
+    loop_remove(sandbox->init_source);
+    reap_all(sandbox, deadline_ms);
+    int status = cgroup_kill(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
+    loop_reap_now(sandbox->host->loop);
+    if (status == 0)
+        status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
+    static const char *const mounted[] = {"root", "workspace", "workspace-lower", "lower", "top"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++)
+        mounts_detach(join(path, sandbox->directory, mounted[i]));
+    int removed = io_remove_tree_at(AT_FDCWD, sandbox->directory, status < 0 ? NULL : err);
+    if (sandbox->init_pidfd >= 0)
+        close(sandbox->init_pidfd);
+    if (sandbox->ready_fd >= 0)
+        close(sandbox->ready_fd);
+    uid_range_release(&sandbox->range);
+    free(sandbox);
+    return status < 0 ? status : removed;
+}

@@ -1,0 +1,89 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "sandbox/mounts.h"
+#include "sandbox/sandbox.h"
+
+/* Room for bundles and, at worst, an agent with sanitizers. */
+enum { PRIVATE_SIZE = 64 << 20 };
+
+int sandbox_copy_agent(const char *from, const char *to, struct err *err)
+{
+    AUTO_FD int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return err_errno(err, "cannot open '%s'", from);
+    AUTO_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (out < 0 || fchmod(out, 0755) < 0)
+        return err_errno(err, "cannot create '%s'", to);
+    ssize_t n;
+    do
+        n = sendfile(out, in, NULL, 1 << 20);
+    while (n > 0);
+    return n < 0 ? err_errno(err, "cannot copy '%s'", from) : 0;
+}
+
+/*
+ * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host.
+ * The spawner's directory is mounted, so that all its runners share the pages. Else it is a copy.
+ */
+static int place_agent(struct sandbox_host *host, const struct sandbox_host_options *options,
+                       struct err *err)
+{
+    snprintf(host->agent_dir, sizeof host->agent_dir, "%s/private/agent", SANDBOX_RUN_DIR);
+    if (mkdir(host->agent_dir, 0755) < 0)
+        return err_errno(err, "cannot create '%s'", host->agent_dir);
+    if (options->agent_is_shared) {
+        AUTO_FREE char *path = str_dup(options->agent);
+        return mounts_bind_read_only(dirname(path), host->agent_dir, err);
+    }
+    char to[PATH_MAX + 16];
+    snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
+    return sandbox_copy_agent(options->agent, to, err);
+}
+
+static int open_host(struct sandbox_host *host, const struct sandbox_host_options *options,
+                     struct err *err)
+{
+    if (geteuid() != 0)
+        return err_set(err, ERR_SANDBOX, "sandboxes need root for now: run this as root");
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        return err_errno(err, "cannot become a subreaper");
+    int status = loop_reap_orphans(host->loop, err);
+    if (status == 0)
+        status = cgroup_host_read(&host->cgroups, err);
+    if (status == 0)
+        status = cgroup_host_check(&host->cgroups, err);
+    if (status < 0)
+        return status;
+    if (access(options->agent, X_OK) < 0)
+        return err_errno(err, "cannot use '%s'", options->agent);
+    status =
+        image_open(&host->image, options->images, options->progress, options->progress_arg, err);
+    if (status == 0)
+        status = mounts_make_private(SANDBOX_RUN_DIR "/private", PRIVATE_SIZE, err);
+    return status < 0 ? status : place_agent(host, options, err);
+}
+
+int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
+                      const struct sandbox_host_options *options, struct err *err)
+{
+    *host = (struct sandbox_host){.loop = loop, .image.lock_fd = -1, .runtime = options->runtime};
+    int status = open_host(host, options, err);
+    if (status < 0)
+        sandbox_host_release(host);
+    return status;
+}
+
+void sandbox_host_release(struct sandbox_host *host)
+{
+    image_release(&host->image);
+}

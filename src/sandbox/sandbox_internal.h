@@ -1,0 +1,33 @@
+/* What sandbox.c and sandbox_step.c share. */
+#ifndef CODEX_SANDBOX_SANDBOX_INTERNAL_H
+#define CODEX_SANDBOX_SANDBOX_INTERNAL_H
+
+#include "sandbox/crun.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/uid_range.h"
+
+struct sandbox_running; /* a step that has not ended */
+
+struct sandbox {
+    struct sandbox_host *host;
+    struct sandbox_limits limits;
+    struct uid_range range;
+    struct crun crun;
+    char directory[64];            /* the bundle, in the private directory */
+    char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */
+    char id[CGROUP_PATH_SIZE];     /* crun's name for it */
+    pid_t init;                    /* process 1, a child of ours; 0: none */
+    int init_pidfd;
+    int ready_fd; /* ends when process 1 runs its own program; -1: it does, or there is none */
+    struct loop_source *init_source;
+    struct sandbox_running *steps;
+    unsigned steps_count; /* so far: names their files */
+};
+
+/* Forget the steps: their callbacks are not called. */
+void sandbox_drop_steps(struct sandbox *sandbox);
+
+/* The pid in FILE, which crun wrote. */
+int sandbox_read_pid(const char *file, pid_t *pid, struct err *err);
+
+#endif

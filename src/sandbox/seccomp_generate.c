@@ -1,0 +1,183 @@
+/*
+ * Run at build time: prints the sandbox's seccomp policy as a header, so that a start of a sandbox
+ * neither parses a policy nor links libseccomp.
+ *
+ * The policy starts from moby's default profile (what Docker gives to a container without
+ * capabilities) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
+ * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every
+ * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
+ * socket().
+ *
+ * Refused calls get EPERM. clone3, and calls that are newer than this policy, get ENOSYS: programs
+ * then fall back on the older call, whose arguments can be seen.
+ */
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "seccomp_allowed.h"
+
+#if defined(__x86_64__)
+enum { NATIVE_ARCH = AUDIT_ARCH_X86_64 };
+#elif defined(__aarch64__)
+enum { NATIVE_ARCH = AUDIT_ARCH_AARCH64 };
+#else
+#error "no sandbox policy for this architecture yet"
+#endif
+
+/* set_mempolicy_home_node of Linux 5.17: what came later is answered as if the kernel were older.
+ */
+enum { NEWEST_CALL = 450, POLICY_MAX = 4096 };
+
+static void check(int status, const char *what)
+{
+    if (status == 0)
+        return;
+    fprintf(stderr, "seccomp policy: %s: %s\n", what, strerror(-status));
+    exit(1);
+}
+
+/* An argument and what it has to be. (The macros of <seccomp.h> leave a member to chance.) */
+static struct scmp_arg_cmp is(unsigned arg, enum scmp_compare op, scmp_datum_t value)
+{
+    return (struct scmp_arg_cmp){.arg = arg, .op = op, .datum_a = value};
+}
+
+static void allow_plain(scmp_filter_ctx policy)
+{
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
+        int call = seccomp_syscall_resolve_name(allowed[i]);
+        /* Negative: another architecture's; there is nothing to allow here. */
+        if (call >= 0)
+            check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, call, 0), allowed[i]);
+    }
+}
+
+static void allow_sockets(scmp_filter_ctx policy)
+{
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                               is(0, SCMP_CMP_EQ, (scmp_datum_t)families[i])),
+              "socket");
+    /* NETLINK_ROUTE: getifaddrs(). The other protocols are kernel surface that no build needs;
+     * groupadd and its like go on without auditing when the kernel has none, but not when it
+     * refuses. */
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                           is(0, SCMP_CMP_EQ, AF_NETLINK), is(2, SCMP_CMP_EQ, 0)),
+          "socket");
+    check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2,
+                           is(0, SCMP_CMP_EQ, AF_NETLINK), is(2, SCMP_CMP_NE, 0)),
+          "socket");
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+                           is(0, SCMP_CMP_EQ, AF_UNIX)),
+          "socketpair");
+}
+
+static void allow_by_argument(scmp_filter_ctx policy)
+{
+    static const scmp_datum_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+                                           CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+                                           CLONE_NEWCGROUP;
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                           is(0, SCMP_CMP_MASKED_EQ, namespaces)),
+          "clone");
+    check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
+    /* As moby: PER_LINUX, PER_LINUX32, UNAME26, both, and the query. */
+    static const scmp_datum_t personalities[] = {0, 0x8, 0x20000, 0x20008, 0xffffffff};
+    for (size_t i = 0; i < sizeof personalities / sizeof personalities[0]; i++)
+        check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
+                               is(0, SCMP_CMP_EQ, personalities[i])),
+              "personality");
+}
+
+/* What libseccomp makes of the rules. Returns the number of instructions. */
+static size_t generate(struct sock_filter *out, size_t max)
+{
+    scmp_filter_ctx policy = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    if (!policy)
+        check(-ENOMEM, "seccomp_init");
+    check(seccomp_attr_set(policy, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "bad arch");
+    check(seccomp_attr_set(policy, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimize"); /* a binary tree */
+    allow_plain(policy);
+    allow_sockets(policy);
+    allow_by_argument(policy);
+    FILE *file = tmpfile();
+    if (!file)
+        check(-errno, "tmpfile");
+    check(seccomp_export_bpf(policy, fileno(file)), "export");
+    seccomp_release(policy);
+    rewind(file);
+    size_t count = fread(out, sizeof *out, max, file);
+    if (count == 0 || count == max)
+        check(-ERANGE, "size");
+    fclose(file);
+    return count;
+}
+
+/*
+ * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of the lower
+ * half of ioctl's request, which is all that the kernel looks at (comparing the whole let TIOCSTI
+ * through with a high bit set).
+ */
+static size_t prepend_own(struct sock_filter *out)
+{
+    /* Jumps of what is not ours end right behind the last of these. */
+    const struct sock_filter own[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 9),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        /* x32 numbers have bit 30: left to libseccomp, which kills them as another architecture's.
+         */
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 7, 0),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SCMP_SYS(ioctl), 0, 4),
+        /* The lower half comes first: both architectures are little-endian. */
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    size_t count = sizeof own / sizeof own[0];
+    memcpy(out, own, count * sizeof own[0]);
+    return count;
+}
+
+static void print_base64(const unsigned char *bytes, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t three = (uint32_t)bytes[i] << 16 |
+                         (i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (i + 2 < len ? bytes[i + 2] : 0);
+        if (i % 72 == 0)
+            printf("%s\n    \"", i ? "\"" : "");
+        printf("%c%c%c%c", digits[three >> 18], digits[three >> 12 & 63],
+               i + 1 < len ? digits[three >> 6 & 63] : '=', i + 2 < len ? digits[three & 63] : '=');
+    }
+    printf("\";\n");
+}
+
+int main(void)
+{
+    static struct sock_filter policy[POLICY_MAX];
+    size_t count = prepend_own(policy);
+    count += generate(policy + count, POLICY_MAX - count);
+    printf("/* Made by seccomp_generate.c: %zu instructions (struct sock_filter), in base64. */\n"
+           "static const char seccomp_bpf_base64[] =",
+           count);
+    print_base64((const unsigned char *)policy, count * sizeof policy[0]);
+    return ferror(stdout) ? 1 : 0;
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/python3
+"""Stands for codex-gateway in tests of the runner: writes down every message and stream that it gets, as JSON lines in the
+event file, and answers "hello" on the listener."""
+import json
+import os
+import socket
+import struct
+import threading
+
+HEADER = struct.Struct("=IIIiqIIQIIIIQ32sI4x")
+LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED = range(1, 9)
+STREAM_ENDED, WRITTEN = 100, 101
+NAMES = {LISTEN: "listen", PHASE_STARTED: "phase.started", PHASE_COMPLETED: "phase.completed", STREAM: "stream",
+         STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended"}
+control = socket.socket(fileno=3)
+lock = threading.Lock()
+stops = {}
+
+
+def write(event):
+    with lock:
+        os.write(4, (json.dumps({**event, "gateway": os.getpid()}) + "\n").encode())
+
+
+def answer(kind, stream=0):
+    with lock:
+        control.send(HEADER.pack(kind, 0, 0, 0, 0, stream, 0, 0, 0, 0, 0, 0, 0, bytes(32), 0))
+
+
+def read_stream(fd, number, phase, kind):
+    import select
+    stop, _ = stops[number]
+    while True:
+        ready, _, _ = select.select([fd, stop], [], [])
+        if fd not in ready:
+            break
+        data = os.read(fd, 65536)
+        if not data:
+            break
+        write({"type": "events" if kind else "output", "phase": phase, "text": data.decode(errors="replace")})
+    os.close(fd)
+    answer(STREAM_ENDED, number)
+
+
+def serve(fd):
+    listener = socket.socket(fileno=fd)
+    listener.setblocking(True)
+    while True:
+        client, _ = listener.accept()
+        client.sendall(b"hello\n")
+        client.close()
+
+
+def main():
+    status = open("/proc/self/status", encoding="ascii").read()
+    write({"type": "gateway", "config": os.read(5, 4096).decode(), "replay": os.path.exists("/proc/self/fd/6"),
+           "uid": os.getresuid(), "gid": os.getresgid(), "groups": os.getgroups(),
+           "caps": [line for line in status.splitlines() if line.startswith(("Cap", "NoNew"))]})
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 1 << 17, 4)
+        if not message:
+            return
+        (kind, phase, round_, code, duration, number, stream_kind, figure, outcome, fault, changed, has_archive, size,
+         sha, payload_size) = HEADER.unpack_from(message)
+        payload = message[HEADER.size:].decode(errors="replace")
+        assert len(message) == HEADER.size + payload_size
+        event = {"type": NAMES[kind], "phase": phase}
+        if kind in (PHASE_STARTED, PHASE_COMPLETED):
+            event["round"] = round_
+        if kind == PHASE_COMPLETED:
+            event.update(status=code, result=payload, duration_ms=duration)
+        elif kind in (NOTE, LIMIT_HIT):
+            event.update(text=payload, figure=figure)
+        elif kind == RUN_ENDED:
+            event.update(outcome=outcome, fault=fault, message=payload, changed=changed, has_archive=has_archive,
+                         archive_size=size, archive_sha256=sha.hex())
+        if kind == STREAM:
+            stops[number] = os.pipe()
+            threading.Thread(target=read_stream, args=(fds[0], number, phase, stream_kind), daemon=True).start()
+        elif kind == STREAM_STOP:
+            os.close(stops[number][1])
+        elif kind == LISTEN:
+            threading.Thread(target=serve, args=(fds[0],), daemon=True).start()
+        write(event)
+        if kind == RUN_ENDED:
+            answer(WRITTEN)
+
+
+main()

@@ -1,0 +1,435 @@
+"""A run from SPAWN_RUN to run.ended, with steps and a gateway of the tests' own."""
+import io
+import os
+import shutil
+import signal
+import tarfile
+import time
+
+import pytest
+
+from support.codex import BUILD, wait_for
+from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_FAILED,
+                             VERIFYING, WORKING, Spawner, Task, FAKE_GATEWAY)
+
+IS_SANITIZED = b"__asan" in (BUILD / "codex-runner").read_bytes()
+
+
+@pytest.fixture(name="spawner")
+def fixture_spawner():
+    with Spawner() as spawner:
+        yield spawner
+
+
+def test_a_run_from_beginning_to_end(spawner):
+    task = Task(spawner, GOOD)
+    ended = task.complete()
+    assert task.phases() == [(PREPARING, 1, 0), (BASELINE, 1, 0), (WORKING, 1, 0), (VERIFYING, 1, 0),
+                             (FINISHING, 1, 0)]
+    assert (ended["outcome"], ended["fault"], ended["message"], ended["changed"]) == (DONE, 0, "", 1)
+    assert task.result(PREPARING) == ['{"commit":"c0"}\n']
+    assert task.result(WORKING) == ['{"changed":true}\n']
+    assert task.result(VERIFYING) == ['{"exit_code":0}\n']
+    assert task.file("work.bundle") == b"bundle of work\n"
+    assert ended["has_archive"] == 1
+    assert ended["archive_size"] == len(task.file("archive")) > 0
+    assert ended["archive_sha256"] == task.sha256("archive")
+    with tarfile.open(fileobj=io.BytesIO(task.file("archive"))) as archive:
+        assert archive.extractfile("demo/work").read() == b"work\n"
+    assert not task.workspace().exists()
+    assert "checking out\nbase" in task.output(PREPARING)
+    assert [event["text"] for event in task.events() if event["type"] == "events"] == ['{"type":"turn.started"}\n']
+
+
+def test_the_order_of_events_holds_output_between_its_phases_marks(spawner):
+    task = Task(spawner, GOOD)
+    task.complete()
+    phase = None
+    for event in task.events():
+        if event["type"] == "phase.started":
+            assert phase is None
+            phase = event["phase"]
+        elif event["type"] in ("output", "events"):
+            assert event["phase"] == phase
+        elif event["type"] == "phase.completed":
+            assert event["phase"] == phase
+            phase = None
+    assert phase is None
+    assert task.events()[-1]["type"] == "run.ended"
+
+
+def test_a_known_baseline_is_not_run_again(spawner):
+    task = Task(spawner, GOOD)
+    task.complete(baseline=1)
+    assert [phase for phase, _, _ in task.phases()] == [PREPARING, WORKING, VERIFYING, FINISHING]
+
+
+def test_no_change_needs_no_verification(spawner):
+    task = Task(spawner, GOOD + "step_commit() { echo '{\"changed\":false}' >&3; return 3; }")
+    ended = task.complete(baseline=0)
+    assert task.phases() == [(PREPARING, 1, 0), (WORKING, 1, 3), (FINISHING, 1, 0)]
+    assert (ended["outcome"], ended["changed"]) == (DONE, 0)
+
+
+FAILS_TWICE = GOOD + r"""
+step_run() {
+    [ -e /dev/fd/6 ] && { echo "feedback: $(cat /dev/fd/6)"; }
+    setpriv --reuid 1000 --regid 1000 --clear-groups bash -c 'echo round >>/workspace/demo/work'
+}
+step_test() {
+    rounds=$(grep -c round /workspace/demo/from-bundle)
+    echo "{\"rounds\":$rounds}" >&3
+    [ -e /workspace/demo/from-bundle ] || return 0
+    [ $rounds -ge 3 ]
+}
+step_commit() { cat /workspace/demo/work >&5; }
+"""
+
+
+def test_failed_verification_goes_back_to_the_agent(spawner):
+    task = Task(spawner, FAILS_TWICE)
+    ended = task.complete()
+    assert task.phases() == [(PREPARING, 1, 0), (BASELINE, 1, 0), (WORKING, 1, 0), (VERIFYING, 1, 1), (WORKING, 2, 0),
+                             (VERIFYING, 2, 1), (WORKING, 3, 0), (VERIFYING, 3, 0), (FINISHING, 3, 0)]
+    assert (ended["outcome"], ended["changed"]) == (DONE, 1)
+    assert 'feedback: {"rounds":1}' in task.output(WORKING)
+    assert 'feedback: {"rounds":2}' in task.output(WORKING)
+    assert task.file("work.bundle") == b"round\n" * 3
+
+
+@pytest.mark.parametrize("rounds, baseline, expected", [(0, 0, 1), (1, 0, 2), (1, 3, 2), (3, 1, 1), (3, 4, 1)])
+def test_rounds_are_bounded_and_need_a_baseline_to_compare(spawner, rounds, baseline, expected):
+    task = Task(spawner, GOOD + "step_test() { return 4; }")
+    ended = task.complete(rounds=rounds, baseline=baseline)
+    assert [round_ for phase, round_, _ in task.phases() if phase == VERIFYING] == list(range(1, expected + 1))
+    assert (ended["outcome"], ended["changed"]) == (DONE, 1)
+
+
+@pytest.mark.parametrize("status, fault", [
+    (10, "model"), (11, "limit"), (12, "agent"), (13, "platform"), (14, "model"), (15, "user"), (16, "model"),
+    (18, "platform"), (1, "agent"), (139, "agent"),
+])
+def test_an_agent_that_fails_keeps_its_work(spawner, status, fault):
+    task = Task(spawner, GOOD + f"step_run() {{ mkdir -p /tmp/x; setpriv --reuid 1000 --regid 1000 --clear-groups "
+                f"bash -c 'echo half >/workspace/demo/work'; exit {status}; }}")
+    ended = task.complete(baseline=0)
+    assert task.phases() == [(PREPARING, 1, 0), (WORKING, 1, status), (FINISHING, 1, 0)]
+    assert (ended["outcome"], FAULTS[ended["fault"]], ended["phase"]) == (RUN_FAILED, fault, WORKING)
+    assert ended["message"] and ended["changed"] == 1 and ended["has_archive"] == 1
+    assert task.file("work.bundle") == b"bundle of half\n"
+
+
+def test_a_checkout_that_fails_is_the_environments_fault(spawner):
+    task = Task(spawner, GOOD + "step_checkout() { echo 'no such branch' >&2; return 1; }")
+    ended = task.complete()
+    assert (ended["outcome"], FAULTS[ended["fault"]], ended["phase"]) == (RUN_FAILED, "environment", PREPARING)
+    assert "no such branch" in task.output(PREPARING)
+    assert not ended["has_archive"] and not task.workspace().exists()
+
+
+@pytest.mark.parametrize("step, phase", [("checkout", PREPARING), ("test", BASELINE), ("run", WORKING),
+                                         ("test_verify", VERIFYING)])
+def test_cancel_keeps_what_was_done(spawner, step, phase):
+    name, _, rest = step.partition("_")
+    condition = "[ -e /workspace/demo/from-bundle ] || { echo ok; return 0; };" if rest else ""
+    run = ("step_run() { trap 'setpriv --reuid 1000 --regid 1000 --clear-groups bash -c \"echo stopped "
+           ">/workspace/demo/work\"; exit 17' TERM; echo waiting; while :; do sleep 0.05; done; }")
+    script = GOOD + (run if name == "run" else
+                     f"step_{name}() {{ {condition} echo waiting; sleep 1000; }}")
+    task = Task(spawner, script)
+    task.start()
+    task.wait_for_output("waiting")
+    began = time.monotonic()
+    task.cancel()
+    assert task.wait() == 0
+    assert time.monotonic() - began < 20
+    ended = task.ended()
+    assert (ended["outcome"], ended["fault"]) == (CANCELLED, 0)
+    assert task.phases()[-1][0] == FINISHING
+    assert ended["changed"] == (1 if phase in (WORKING, VERIFYING) else 0)
+    assert ended["has_archive"] == (0 if phase == PREPARING else 1)
+    if phase == WORKING:
+        assert task.file("work.bundle") == b"bundle of stopped\n"
+
+
+def test_an_agent_that_ignores_sigterm_is_killed_and_its_work_kept(spawner):
+    task = Task(spawner, GOOD + "step_run() { trap '' TERM; setpriv --reuid 1000 --regid 1000 --clear-groups bash -c "
+                "'echo stubborn >/workspace/demo/work'; echo waiting; while :; do sleep 1; done; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    task.cancel()
+    assert task.wait() == 0
+    assert task.ended()["outcome"] == CANCELLED
+    assert task.file("work.bundle") == b"bundle of stubborn\n"
+
+
+def test_the_wall_time_ends_a_run(spawner):
+    task = Task(spawner, GOOD + "step_run() { echo waiting; sleep 1000; }")
+    ended = task.complete(baseline=0, timeout_ms=1500)
+    assert (ended["outcome"], FAULTS[ended["fault"]], ended["phase"]) == (RUN_FAILED, "limit", WORKING)
+    assert ended["has_archive"] == 1
+    assert ("time", 1500) in [(e["text"], e["figure"]) for e in task.events() if e["type"] == "limit.hit"]
+
+
+def test_tests_that_outlast_their_limit_and_grace_are_killed(spawner):
+    task = Task(spawner, GOOD + "step_test() { [ -e /workspace/demo/from-bundle ] || return 0; return 4; }")
+    task.complete(rounds=0)
+    assert task.phases()[3] == (VERIFYING, 1, 4)
+
+
+def test_lack_of_memory_is_reported_with_its_figure(spawner):
+    task = Task(spawner, GOOD + "step_run() { python3 -c 'b = b\"x\" * (1 << 30)'; exit $?; }")
+    ended = task.complete(baseline=0, memory=128 << 20)
+    assert (ended["outcome"], FAULTS[ended["fault"]]) == (RUN_FAILED, "limit")
+    assert "ran out of memory" in ended["message"]
+    assert ("memory", 128 << 20) in [(e["text"], e["figure"]) for e in task.events() if e["type"] == "limit.hit"]
+
+
+def test_an_archive_that_is_too_large_leaves_the_workspace(spawner):
+    task = Task(spawner, GOOD + "step_archive() { head -c 3M /dev/zero >&5; }")
+    ended = task.complete(baseline=0, archive=1 << 20)
+    assert (ended["outcome"], ended["has_archive"]) == (DONE, 0)
+    assert task.file("archive") == b"" and task.phases()[-1][0] == FINISHING
+    assert task.workspace().exists()
+    assert (spawner.state / "runs" / f"{task.name}-1" / "status").read_text().endswith("workspace keep\n")
+    assert ("output", 1 << 20) in [(e["text"], e["figure"]) for e in task.events() if e["type"] == "limit.hit"]
+    task.script = GOOD
+    assert task.complete(baseline=0)["has_archive"] == 1
+
+
+def test_a_result_that_is_too_long_is_none(spawner):
+    task = Task(spawner, GOOD + "step_test() { head -c 100000 /dev/zero | tr '\\0' x >&3; return 0; }")
+    task.complete()
+    assert task.result(BASELINE) == [""]
+
+
+def test_a_daemon_that_holds_the_pipes_does_not_hold_the_run(spawner):
+    task = Task(spawner, GOOD + "step_run() { (trap '' HUP TERM; setsid sleep 1000 &) ; echo started; }")
+    began = time.monotonic()
+    assert task.complete(baseline=0)["outcome"] == DONE
+    assert time.monotonic() - began < 30
+
+
+IDENTITY = r"""
+who() {
+    echo "$1 $(id -u):$(id -g):$(id -G)" $(grep -E '^(CapEff|CapPrm|CapBnd|CapInh|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status | cut -f2) \
+        fds $(ls /proc/self/fd | tr '\n' ' ') fourth $(stat -Lc '%F of %s' /proc/self/fd/4 2>/dev/null)
+}
+step_checkout() { mkdir -p /workspace/demo; who checkout; echo x >/dev/stderr; }
+step_test() { who test; }
+step_run() { who run; exec 9<>/dev/tcp/127.0.0.1/64080; cat <&9; kill -0 1 && echo may signal init; }
+step_commit() { who commit; return 3; }
+step_archive() { who archive; mkdir /tmp/closed 2>/dev/null; cat /etc/shadow | head -1; echo x >&5; }
+"""
+
+
+def test_each_step_has_just_its_rights_and_descriptors(spawner):
+    task = Task(spawner, IDENTITY)
+    assert task.complete()["outcome"] == DONE
+    none, agent, archiver = "0" * 16, f"{0xe0:016x}", f"{4:016x}"  # SETUID, SETGID, KILL; DAC_READ_SEARCH
+    lines = {line.split()[0]: line for line in task.output().splitlines() if " fds " in line}
+
+    def expected(name, uid, caps, fds):
+        return f"{name} {uid}:{uid}:{uid} {none} {caps} {caps} {caps} {none} 1 2 fds {fds}"
+
+    # `ls` adds a descriptor of its own, the first that is free; stat none.
+    assert lines["checkout"] == expected("checkout", 1000, none, "0 1 2 3 4 5 fourth regular file of 4")
+    assert lines["test"] == expected("test", 1000, none, "0 1 2 3 4 fourth")
+    assert lines["run"] == expected("run", 0, agent, "0 1 2 3 4 fourth")
+    assert lines["commit"] == expected("commit", 0, agent, "0 1 2 3 4 5 6 fourth regular empty file of 0")
+    assert lines["archive"] == expected("archive", 0, archiver, "0 1 2 3 4 5 6 fourth regular empty file of 0")
+    assert "hello" in task.output(WORKING)
+    assert "root:*" in task.output(FINISHING)
+
+
+def test_the_gateway_is_nobody_without_rights(spawner):
+    task = Task(spawner, GOOD)
+    task.complete(baseline=0, replay=True)
+    gateway = task.events()[0]
+    assert gateway["type"] == "gateway"
+    assert gateway["uid"] == [65534] * 3 and gateway["gid"] == [65534] * 3 and gateway["groups"] == []
+    assert gateway["caps"] == [f"{name}:\t{'0' * 16}" for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] + [
+        "NoNewPrivs:\t1"]
+    assert (gateway["config"], gateway["replay"]) == ('{"key":"real"}', True)
+
+
+def test_a_killed_gateway_is_replaced_and_loses_nothing_unread(spawner):
+    task = Task(spawner, GOOD + "step_run() { for i in $(seq 40); do echo line$i; sleep 0.05; done; "
+                "exec 9<>/dev/tcp/127.0.0.1/64080; cat <&9; }")
+    task.start(baseline=0)
+    killed = []
+    for line in ("line5\n", "line20\n"):
+        task.wait_for_output(line)
+        killed.append(task.events()[-1]["gateway"])
+        os.kill(killed[-1], signal.SIGKILL)
+    assert task.wait() == 0
+    assert len(set(killed)) == 2
+    assert task.ended()["outcome"] == DONE
+    assert "line40\nhello\n" in task.output(WORKING)  # the listener is the old one
+    assert [phase for phase, _, _ in task.phases()] == [PREPARING, WORKING, VERIFYING, FINISHING]
+
+
+def test_a_gateway_that_always_dies_ends_the_run(spawner):
+    spawner.gateway.write_text("#!/bin/sh\nexit 1\n")
+    task = Task(spawner, GOOD)
+    task.start(baseline=0)
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert "it keeps dying" in spawner.log.read_text()
+    assert spawner.cgroups() == []
+    shutil.copyfile(FAKE_GATEWAY, spawner.gateway)  # and a later run goes on
+    assert task.complete(baseline=0)["outcome"] == DONE
+
+
+def test_a_gateway_that_cannot_be_replaced_ends_the_run_at_once(spawner):
+    task = Task(spawner, GOOD + "step_run() { echo waiting; yes; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    gateway = task.events()[-1]["gateway"]
+    spawner.gateway.unlink()
+    os.kill(gateway, signal.SIGKILL)
+    began = time.monotonic()
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert time.monotonic() - began < 20
+    assert "no gateway" in spawner.log.read_text()
+    shutil.copyfile(FAKE_GATEWAY, spawner.gateway)
+    spawner.gateway.chmod(0o755)
+    task.script = GOOD
+    assert task.complete(baseline=0)["outcome"] == DONE  # from what the first one left
+
+
+def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawner):
+    task = Task(spawner, GOOD + "step_run() { [ -e /workspace/demo/work ] && { echo resumed; return 0; }; setpriv --reuid 1000 "
+                "--regid 1000 --clear-groups bash -c 'echo before >/workspace/demo/work'; sync; echo waiting; sleep 1000; }")
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    os.kill(runner, signal.SIGKILL)
+    assert os.WTERMSIG(task.wait()) == signal.SIGKILL
+    assert spawner.cgroups() == []
+    assert [path.name for path in task.workspace().iterdir()] == ["work"]
+    assert task.complete(baseline=0)["outcome"] == DONE
+    assert "resumed" in task.output(WORKING)
+    assert task.file("work.bundle") == b"bundle of before\n"
+
+
+def test_a_run_that_is_cancelled_before_it_works_keeps_what_a_crashed_one_did(spawner):
+    task = Task(spawner, GOOD + "step_run() { setpriv --reuid 1000 --regid 1000 --clear-groups bash -c "
+                "'echo before >/workspace/demo/work'; echo waiting; sleep 1000; }")
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    os.kill(runner, signal.SIGKILL)
+    task.wait()
+    task.script = GOOD + "step_test() { echo testing; sleep 1000; }"
+    task.start()
+    task.wait_for_output("testing")
+    task.cancel()
+    assert task.wait() == 0
+    ended = task.ended()
+    assert (ended["outcome"], ended["changed"], ended["has_archive"]) == (CANCELLED, 1, 1)
+    assert task.file("work.bundle") == b"bundle of before\n"
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "sys", "tmp", "workspace"])
+def test_a_layer_with_a_link_for_a_mount_point_is_refused(spawner, name):
+    task = Task(spawner, GOOD)
+    upper = task.workspace() / "work" / "upper"
+    (spawner.state / "sandboxes").mkdir(mode=0o700, exist_ok=True)
+    status = spawner.state / "runs" / f"{task.name}-1" / "status"
+    status.parent.mkdir(parents=True)
+    status.write_text("phase started\noutcome -\nworkspace keep\n")  # as a run that crashed leaves it
+    upper.mkdir(parents=True)
+    target = spawner.home / "host"
+    target.mkdir()
+    (upper / name).symlink_to(target)
+    ended = task.complete()
+    assert (ended["outcome"], FAULTS[ended["fault"]]) == (RUN_FAILED, "platform")
+    assert f"/{name} in the sandbox's files is not a plain directory" in ended["message"]
+    assert list(target.iterdir()) == []
+    shutil.rmtree(task.workspace())
+    shutil.rmtree(spawner.state / "runs" / f"{task.name}-1")
+
+
+def test_sandboxes_that_others_can_enter_are_refused(spawner):
+    (spawner.state / "sandboxes").mkdir(mode=0o755)
+    task = Task(spawner, GOOD)
+    task.start()
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert "must belong to root with mode 0700" in spawner.log.read_text()
+    shutil.rmtree(spawner.state / "runs" / f"{task.name}-1")
+
+
+def test_a_runner_killed_in_the_baseline_leaves_no_scratch(spawner):
+    task = Task(spawner, GOOD + "step_test() { echo waiting; sleep 1000; }")
+    runner = task.start().pid
+    task.wait_for_output("waiting")
+    assert len(list(task.workspace().iterdir())) == 2
+    os.kill(runner, signal.SIGKILL)
+    task.wait()
+    assert [path.name for path in task.workspace().iterdir()] == ["work"]
+    task.script = GOOD
+    assert task.complete()["outcome"] == DONE
+
+
+def test_one_attempt_has_one_runner(spawner):
+    task = Task(spawner, GOOD + "step_run() { echo waiting; sleep 1000; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    fds = task.open_fds()
+    spawner.send(task.message(), fds)
+    for fd in fds:
+        os.close(fd)
+    assert b"has a runner already" in spawner.receive(FAILED).message
+    task.cancel()
+    assert task.wait() == 0
+
+
+def test_many_runs_at_once(spawner):
+    tasks = [Task(spawner, GOOD, number) for number in range(8)]
+    for task in tasks:
+        task.start()
+    for _ in tasks:
+        from support.spawner import RUN_ENDED  # pylint: disable=import-outside-toplevel
+        assert spawner.receive(RUN_ENDED).wait_status == 0
+    assert [(task.ended()["outcome"], task.ended()["message"]) for task in tasks] == [(DONE, "")] * len(tasks)
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory of their own")
+def test_a_waiting_runner_is_small(spawner):
+    task = Task(spawner, GOOD + "step_run() { echo waiting; sleep 1000; }")
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    with open(f"/proc/{runner}/smaps_rollup", encoding="ascii") as smaps:
+        private = sum(int(line.split()[1]) for line in smaps if line.startswith("Private"))
+    assert private <= 1536, f"{private} KiB"
+    with open(f"/proc/{runner}/maps", encoding="ascii") as maps:
+        libraries = maps.read()
+    for name in ("curl", "sqlite", "ssl", "jansson", "seccomp"):
+        assert name not in libraries
+    task.cancel()
+    task.wait()
+
+
+def test_runners_share_the_agent_and_get_a_new_one_when_it_changes(spawner):
+    script = GOOD + "step_run() { stat -Lc 'agent %i %s' /run/codex/codex-agent; grep /run/codex /proc/self/mountinfo; }"
+    first, second = Task(spawner, script, 1), Task(spawner, script, 2)
+    first.complete(baseline=0)
+    second.complete(baseline=0)
+
+    def agent(task):
+        return [line for line in task.output(WORKING).splitlines() if line.startswith("agent")]
+
+    assert agent(first) == agent(second)
+    assert str(spawner.home) not in first.output()
+    spawner.agent.write_bytes(spawner.agent.read_bytes() + b"\0")
+    third = Task(spawner, script, 3)
+    third.complete(baseline=0)
+    assert agent(third) != agent(first)
+
+
+def test_a_broken_runtime_is_the_platforms_fault(spawner):
+    spawner.agent.unlink()
+    spawner.agent.write_text("#!/bin/sh\nexit 1\n")
+    spawner.agent.chmod(0o755)
+    task = Task(spawner, GOOD)
+    ended = task.complete()
+    assert (ended["outcome"], FAULTS[ended["fault"]], ended["phase"]) == (RUN_FAILED, "platform", PREPARING)
+    wait_for(lambda: spawner.cgroups() == [], 10, "cgroups are gone")
