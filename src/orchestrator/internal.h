@@ -35,6 +35,7 @@ struct job {
     char why[768];             /* what the report said about that */
     int adopted_fd;            /* pidfd of a runner that an earlier codexd started, or -1 */
     struct loop_source *adopted;
+    pid_t adopted_pid;         /* 0: none */
     struct loop_source *timer; /* continue then */
     struct loop_source *cancel_timer;
     struct trouble trouble;
@@ -104,6 +105,7 @@ void monitor_on_started(void *arg, const struct run_name *name);
 void monitor_on_failed(void *arg, const struct run_name *name, const char *why);
 void monitor_on_ended(void *arg, const struct run_name *name, const char *why);
 void monitor_cancel(struct job *job);
+void monitor_let_go(struct job *job); /* no longer watch an adopted runner */
 
 /* --- end.c: how a run ends a task. Within a transaction --- */
 

@@ -16,6 +16,7 @@
 enum {
     CANCEL_AGAIN_MS = 5000, /* a request can reach a runner that is not there yet */
     LOOK_AGAIN_MS = 500,    /* a runner that was just started has not taken its lock yet */
+    STILL_THERE_MS = 1000,  /* who holds an adopted run's lock may be a spawner that cleans up */
 };
 
 static struct job *find_by_name(struct orchestrator *o, const struct run_name *name)
@@ -80,33 +81,25 @@ static int follow(struct job *job, int64_t offset, struct err *err)
     return job->follower ? 0 : err->code;
 }
 
+void monitor_let_go(struct job *job)
+{
+    loop_remove(job->adopted);
+    job->adopted = NULL;
+    if (job->adopted_fd >= 0)
+        close(job->adopted_fd);
+    job->adopted_fd = -1;
+    job->adopted_pid = 0;
+}
+
 static void on_adopted_ended(void *arg, uint32_t events)
 {
     struct job *job = arg;
-    loop_remove(job->adopted);
-    job->adopted = NULL;
+    monitor_let_go(job);
     job_continue_in(job, 0); /* looks at the lock again */
 }
 
-/* Find the runner that an earlier codexd started, and learn of its end. */
-static int adopt(struct job *job, struct err *err)
+static int watch_adopted(struct job *job, pid_t pid, struct err *err)
 {
-    struct run_name name = job_run_name(job);
-    pid_t pid = job->o->placer.find(job->o->placer.self, &name, err);
-    if (pid < 0)
-        return pid;
-    if (pid == 0 && !job->looked_again) {
-        job->looked_again = true;
-        job_continue_in(job, LOOK_AGAIN_MS);
-        return 0;
-    }
-    if (pid == 0) {
-        snprintf(job->why, sizeof job->why, "its runner is not there any more");
-        run_is_gone(job);
-        return 0;
-    }
-    if (job->adopted_fd >= 0)
-        close(job->adopted_fd);
     job->adopted_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (job->adopted_fd < 0 && errno == ESRCH) {
         job_continue_in(job, 0);
@@ -117,8 +110,33 @@ static int adopt(struct job *job, struct err *err)
     job->adopted = loop_add_fd(job->o->loop, job->adopted_fd, EPOLLIN, on_adopted_ended, job, err);
     if (!job->adopted)
         return err->code;
+    job->adopted_pid = pid;
     log_info(job->id, "run %u goes on: its runner is process %d", job->run, (int)pid);
     return 0;
+}
+
+/* Find the runner that an earlier codexd started, and learn of its end; and see now and then that
+ * it is the one still. */
+static int adopt(struct job *job, struct err *err)
+{
+    struct run_name name = job_run_name(job);
+    pid_t pid = job->o->placer.find(job->o->placer.self, &name, err);
+    if (pid < 0)
+        return pid;
+    if (pid != job->adopted_pid)
+        monitor_let_go(job);
+    if (pid == 0 && !job->looked_again) {
+        job->looked_again = true;
+        job_continue_in(job, LOOK_AGAIN_MS);
+        return 0;
+    }
+    if (pid == 0) {
+        snprintf(job->why, sizeof job->why, "its runner is not there any more");
+        run_is_gone(job);
+        return 0;
+    }
+    job_continue_in(job, STILL_THERE_MS);
+    return job->adopted ? 0 : watch_adopted(job, pid, err);
 }
 
 void monitor_continue(struct job *job, const struct task *task, const struct store_run *run)
@@ -127,7 +145,7 @@ void monitor_continue(struct job *job, const struct task *task, const struct sto
     int status = 0;
     if (!job->follower)
         status = follow(job, run->events_offset, &err);
-    if (status == 0 && !job->placed && !job->adopted && !job->gone)
+    if (status == 0 && !job->placed && !job->gone)
         status = adopt(job, &err);
     if (status < 0)
         job_trouble(job, &err);

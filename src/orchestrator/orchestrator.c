@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -67,11 +66,7 @@ void job_drop_waits(struct job *job)
     bundle_fetched(job);
     follower_free(job->follower);
     job->follower = NULL;
-    loop_remove(job->adopted);
-    job->adopted = NULL;
-    if (job->adopted_fd >= 0)
-        close(job->adopted_fd);
-    job->adopted_fd = -1;
+    monitor_let_go(job);
     loop_remove(job->timer);
     job->timer = NULL;
     loop_remove(job->cancel_timer);

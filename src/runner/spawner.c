@@ -42,13 +42,14 @@ void spawner_report(struct spawner *spawner, uint32_t type, const struct spawn_r
 }
 
 void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id,
-                  const char *why)
+                  const struct err *err)
 {
-    struct spawn_report report = {.id = id};
+    struct spawn_report report = {.id = id, .wait_status = err->code};
     if (name)
         report.name = *name;
-    snprintf(report.message, sizeof report.message, "%s", why);
-    log_warn(name ? report.name.task : "-", "%s", why);
+    snprintf(report.message, sizeof report.message, "%.*s", (int)sizeof report.message - 1,
+             err->message);
+    log_warn(name ? report.name.task : "-", "%s", err->message);
     spawner_report(spawner, SPAWN_FAILED, &report);
 }
 

@@ -46,7 +46,8 @@ void spawner_start_git(struct spawner *spawner, const struct spawn_git *git, con
     char scratch[PATH_MAX] = "";
     struct err err;
     if (find_git(spawner, git->id)) {
-        spawner_fail(spawner, NULL, git->id, "this number is in use");
+        err_set(&err, ERR_REFUSED, "this number is in use");
+        spawner_fail(spawner, NULL, git->id, &err);
         return;
     }
     if (git->as == SPAWN_GIT_ISOLATED &&
@@ -57,7 +58,7 @@ void spawner_start_git(struct spawner *spawner, const struct spawn_git *git, con
     struct spawner_child *child = pid < 0 ? NULL : spawner_add_child(spawner, pid, git_ended, &err);
     if (!child) {
         remove_scratch(scratch);
-        spawner_fail(spawner, NULL, git->id, err.message);
+        spawner_fail(spawner, NULL, git->id, &err);
         return;
     }
     child->git_id = git->id;

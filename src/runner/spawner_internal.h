@@ -56,7 +56,7 @@ void spawner_report(struct spawner *spawner, uint32_t type, const struct spawn_r
 
 /* SPAWN_FAILED; NAME may be NULL. */
 void spawner_fail(struct spawner *spawner, const struct run_name *name, uint32_t id,
-                  const char *why);
+                  const struct err *err);
 
 /* ENDED gets the struct spawner_child. NULL when PID cannot be watched; then it is ended. */
 struct spawner_child *spawner_add_child(struct spawner *spawner, pid_t pid, loop_child_fn *ended,

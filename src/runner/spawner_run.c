@@ -91,12 +91,13 @@ void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, con
     struct err err;
     name_of(run_name, &run->name);
     if (find_run(spawner, run_name)) {
-        spawner_fail(spawner, &run->name, 0, "this attempt has a runner already");
+        err_set(&err, ERR_REFUSED, "this attempt has a runner already");
+        spawner_fail(spawner, &run->name, 0, &err);
         return;
     }
     int version = shared_agent_take(&spawner->agent, agent, &err);
     if (version < 0) {
-        spawner_fail(spawner, &run->name, 0, err.message);
+        spawner_fail(spawner, &run->name, 0, &err);
         return;
     }
     size_t count = SPAWN_FD_COUNT - (run->flags & SPAWN_RUN_WITH_REPLAY ? 0 : 1);
@@ -105,7 +106,7 @@ void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, con
         pid < 0 ? NULL : spawner_add_child(spawner, pid, runner_ended, &err);
     if (!child) {
         shared_agent_give_back(&spawner->agent, (unsigned)version);
-        spawner_fail(spawner, &run->name, 0, err.message);
+        spawner_fail(spawner, &run->name, 0, &err);
         return;
     }
     child->name = run->name;
@@ -154,7 +155,9 @@ static void try_cancel(void *arg)
         loop_add_timer(cancel->spawner->loop, CANCEL_RETRY_MS, try_cancel, cancel);
         return;
     } else {
-        spawner_fail(cancel->spawner, &cancel->name, 0, "nobody executes this run");
+        struct err err;
+        err_set(&err, ERR_NOT_FOUND, "nobody executes this run");
+        spawner_fail(cancel->spawner, &cancel->name, 0, &err);
     }
     free(cancel);
 }

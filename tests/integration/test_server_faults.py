@@ -21,9 +21,9 @@ def model_section(model, more=""):
 
 
 def work(name, seconds=1):
-    """A task that writes a file, with a slow command between."""
-    return [[call("exec_command", {"cmd": f"echo {name} >{name}; sleep {seconds}", "yield_time_ms": 30000})],
-            [call("submit", {"title": f"Add {name}", "body": "", "branch": f"feat/{name}"})],
+    """A task that runs a slow command and then writes a file."""
+    return [[call("exec_command", {"cmd": f"sleep {seconds}", "yield_time_ms": 30000})],
+            [call("exec_command", {"cmd": f"echo {name} >{name}"}), call("submit", {"title": f"Add {name}", "body": "", "branch": f"feat/{name}"})],
             [message("done")]]
 
 
@@ -111,7 +111,8 @@ def test_everything_killed_at_once(repository):
 
 
 def test_the_end_of_the_time_keeps_the_work(repository):
-    with ModelServer({"write it.": work("it", 100)}) as model, Server(model_section(model), {"KEY": "k"}) as server:
+    script = [[call("exec_command", {"cmd": "echo it >it; sleep 100", "yield_time_ms": 300000})]]
+    with ModelServer({"write it.": script}) as model, Server(model_section(model), {"KEY": "k"}) as server:
         task = server.submit("write it.", repository.path, timeout_ms=3000)["id"]
         ended = server.wait(task)
         assert (ended["state"], ended["fault"]["kind"], ended["branch"]) == ("failed", "limit", None), ended
@@ -120,7 +121,8 @@ def test_the_end_of_the_time_keeps_the_work(repository):
 
 
 def test_the_end_of_the_budget_keeps_the_work(repository):
-    with ModelServer({"write it.": work("it", 0)}, strict=False) as model, \
+    script = [[call("exec_command", {"cmd": "echo it >it"})], [message("done")]]
+    with ModelServer({"write it.": script}, strict=False) as model, \
             Server(model_section(model), {"KEY": "k"}) as server:
         task = server.submit("write it.", repository.path, budget_tokens=100)["id"]
         ended = server.wait(task)
@@ -175,6 +177,7 @@ def test_the_provider_key_is_nowhere(repository):
     with ModelServer({"write a.": work("a", 0)}) as model, Server(model_section(model), {"KEY": key}) as server:
         task = server.submit("write a.", repository.path)["id"]
         server.wait(task)
+        wait_for(lambda: not list((server.state / "sandboxes").iterdir()), 10, "no sandbox is left")
         assert model.requests[0].headers["Authorization"] == f"Bearer {key}"
         for path in [server.log, *server.state.rglob("*")]:
             if path.is_file() and not path.is_socket():

@@ -53,7 +53,12 @@ static void three_dead_runs_in_a_row_are_enough(void **state)
     task_release(&task);
 }
 
-/* Lock the run's lock file in a process of its own, as its runner would. */
+static void let_go_of_lock(int signal)
+{
+}
+
+/* Lock the run's lock file in a process of its own, as its runner would. SIGUSR1 makes it give the
+ * lock back. */
 static pid_t hold_lock(struct world *world, const char *task_id)
 {
     AUTO_FREE char *dir = str_format("%s/runs/%s-1", world->state_dir, task_id);
@@ -67,8 +72,12 @@ static pid_t hold_lock(struct world *world, const char *task_id)
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         if (fcntl(fd, F_SETLK, &lock) < 0 || write(ready[1], "x", 1) != 1)
             _exit(1);
-        for (;;)
+        signal(SIGUSR1, let_go_of_lock);
+        for (;;) {
             pause();
+            lock.l_type = F_UNLCK;
+            fcntl(fd, F_SETLK, &lock);
+        }
     }
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -101,6 +110,27 @@ static void runners_are_found_again(void **state)
     struct task task = world_wait_end(world, number);
     assert_int_equal(task.state, TASK_COMPLETED);
     task_release(&task);
+}
+
+/* As a spawner does that cleans up what a dead runner left. */
+static void a_lock_that_is_given_back_by_a_living_process(void **state)
+{
+    struct world *world = *state;
+    int64_t number = world_submit(world, "x");
+    struct world_run *run = world_wait_run(world, 1);
+    run_says(run, "{\"type\":\"phase.started\",\"phase\":\"preparing\",\"round\":1}");
+    pid_t spawner = hold_lock(world, run->request.name.task);
+    world_restart(world);
+    world_settle(world);
+    kill(spawner, SIGUSR1);
+    run = world_wait_run(world, 2);
+    run_works(run);
+    run_ends(world, run, "done", true);
+    struct task task = world_wait_end(world, number);
+    assert_int_equal(task.state, TASK_COMPLETED);
+    task_release(&task);
+    kill(spawner, SIGKILL);
+    waitpid(spawner, NULL, 0);
 }
 
 static void a_run_that_ended_while_codexd_was_away(void **state)
@@ -249,6 +279,7 @@ int main(void)
         in_world(a_dead_run_is_replaced),
         in_world(three_dead_runs_in_a_row_are_enough),
         in_world(runners_are_found_again),
+        in_world(a_lock_that_is_given_back_by_a_living_process),
         in_world(a_run_that_ended_while_codexd_was_away),
         in_world(a_run_that_never_began_is_no_crash),
         in_world(an_old_runner_has_to_go_first),
