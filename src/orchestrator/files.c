@@ -52,11 +52,6 @@ int files_create(const char *path, int flags, struct err *err)
 
 int files_publish(const char *from, const char *to, struct err *err)
 {
-    AUTO_FD int fd = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(err, "cannot open '%s'", from);
-    if (fsync(fd) < 0)
-        return err_errno(err, "cannot sync '%s'", from);
     return rename(from, to) < 0 ? err_errno(err, "cannot rename to '%s'", to) : 0;
 }
 

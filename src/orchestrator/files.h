@@ -22,7 +22,8 @@ int files_make_dir(const struct orchestrator *o, const char *task_id, struct err
  */
 int files_create(const char *path, int flags, struct err *err);
 
-/* Rename FROM to TO once FROM is safe on the disk. */
+/* Rename FROM to TO. codex-git has put it on the disk: waiting for that here would hold up the
+ * loop. */
 int files_publish(const char *from, const char *to, struct err *err);
 
 bool files_exist(const char *path); /* and is not empty */

@@ -69,6 +69,9 @@ int store_task_list(struct store *store, const struct store_list *list, store_vi
  * how many. For the start of codexd. */
 int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct err *err);
 
+/* How many tasks of UID are queued. */
+int64_t store_count_queued(struct store *store, uint32_t uid, struct err *err);
+
 /* Number of the queued task that is next (highest priority, then oldest); 0: none. */
 int64_t store_queue_head(struct store *store, struct err *err);
 
