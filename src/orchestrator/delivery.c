@@ -45,10 +45,7 @@ static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
         status = store_outbox_get(store, job->number, &row, &exists, &err);
     if (status == 0 && exists)
         status = fn(job, &task, &row, arg, &err);
-    if (status == 0)
-        status = store_commit(store, &err);
-    else
-        store_rollback(store);
+    status = store_end(store, status, &err);
     outbox_release(&row);
     task_release(&task);
     if (status < 0)

@@ -138,6 +138,16 @@ void files_trim_bundles(const struct orchestrator *o)
         unlinkat(dirfd(dir), bundles[i].name, 0);
 }
 
+void files_remove_unfinished(const struct orchestrator *o)
+{
+    AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
+    AUTO_DIR DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        if (strstr(entry->d_name, ".tmp-"))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+}
+
 /* Whether a file of an ended task has done its duty. */
 static bool is_spent(const char *name)
 {

@@ -42,6 +42,9 @@ int files_link_bundle(const struct orchestrator *o, const char *key, const char 
 /* Remove the oldest shared bundles beyond those that are worth keeping. */
 void files_trim_bundles(const struct orchestrator *o);
 
+/* Remove what a codexd that was killed had begun to fetch. */
+void files_remove_unfinished(const struct orchestrator *o);
+
 /* TASK has ended: only what its state says to keep stays. */
 void files_release(const struct orchestrator *o, const struct task *task);
 

@@ -196,13 +196,7 @@ static int check_branch(struct orchestrator *o, const struct task *task, bool ex
 static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
 {
     int status = store_begin(o->store, STORE_NOW, err);
-    if (status < 0)
-        return status;
-    status = store_task_add(o->store, task, err);
-    if (status == 0)
-        return store_commit(o->store, err);
-    store_rollback(o->store);
-    return status;
+    return status < 0 ? status : store_end(o->store, store_task_add(o->store, task, err), err);
 }
 
 /* What git's refusal is to the submitter. */

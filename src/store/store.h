@@ -42,6 +42,9 @@ enum store_durability {
 int store_begin(struct store *store, enum store_durability durability, struct err *err);
 int store_commit(struct store *store, struct err *err); /* rolls back when it fails */
 void store_rollback(struct store *store);               /* without a transaction: nothing */
+/* Commit when STATUS is 0, else roll back. Returns what came of it: STATUS, or why it was not
+ * written. */
+int store_end(struct store *store, int status, struct err *err);
 
 /* --- tasks: tasks.c --- */
 
