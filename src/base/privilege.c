@@ -76,8 +76,8 @@ bool privilege_in_sandbox(void)
 {
     char program[sizeof agent_place + 1];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    return n == (ssize_t)sizeof agent_place - 1 && !memcmp(program, agent_place, (size_t)n) &&
-           in_user_namespace();
+    return getppid() == 0 && n == (ssize_t)sizeof agent_place - 1 &&
+           !memcmp(program, agent_place, (size_t)n) && in_user_namespace();
 }
 
 int privilege_kill_all(uid_t uid, gid_t gid)

@@ -15,13 +15,15 @@ int privilege_drop(uid_t uid, gid_t gid);
  * Async-signal-safe. Returns 0 or -errno. */
 int privilege_renounce(void);
 
-/* Whether this process runs in a sandbox of ours: codex-agent at its place there, in a user
- * namespace that is not the machine's. Only then is "every process of the user" the task's own. */
+/* Whether this process was started in a sandbox of ours from outside, as the runner starts steps:
+ * codex-agent at its place there, in a user namespace that is not the machine's, with a parent that
+ * cannot be seen from here. Only then is "every process of the user" the task's own, and ours to
+ * end. */
 bool privilege_in_sandbox(void);
 
 /* SIGKILL every process of UID, whatever its session or group; the caller survives, and as uid 0 so
- * do the platform's other processes. Only inside a sandbox: elsewhere it does nothing, because
- * there UID may be anybody. Returns 0 or -errno. */
+ * do the platform's other processes. Where privilege_in_sandbox() is false it does nothing. Returns
+ * 0 or -errno. */
 int privilege_kill_all(uid_t uid, gid_t gid);
 
 #endif

@@ -169,6 +169,17 @@ def test_doctor_asks_the_real_server(repository):
             assert int(codex.run("doctor", "--server-pid").stdout) == codex.server.pid
 
 
+def test_a_key_that_only_the_shell_has(repository):
+    configuration = ("[model]\nname = o3\nprovider = openai\n[provider \"openai\"]\n"
+                     "base_url = http://127.0.0.1:9/v1\nenv_key = TEST_ONLY_KEY\n")
+    with Codex(configuration) as codex:
+        done = codex.run("task", "x", cwd=repository.path, check=False, environment={"TEST_ONLY_KEY": "sk-secret"})
+        assert done.returncode == 5 and done.stderr.count("\n") == 1
+        assert "your shell has TEST_ONLY_KEY, codexd has not" in done.stderr and "sk-secret" not in done.stderr
+        done = codex.run("task", "x", cwd=repository.path, check=False)
+        assert done.returncode == 5 and "TEST_ONLY_KEY" in done.stderr and "your shell" not in done.stderr
+
+
 def test_sandbox_is_one_like_a_tasks(private, tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "here.txt").write_text("here\n")

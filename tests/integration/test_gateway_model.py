@@ -1,7 +1,9 @@
 """codex-gateway: who may ask the model for what, and what becomes of request and answer."""
 import json
+import pathlib
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -586,11 +588,16 @@ def test_an_answer_without_usage_is_noted():
 # ---- TLS
 
 @pytest.fixture(name="certificate", scope="module")
-def make_certificate(tmp_path_factory):
+def make_certificate():
     """A certificate for localhost and 127.0.0.1 that nobody has signed: (certificate, key)."""
-    directory = tmp_path_factory.mktemp("tls")
-    for parent in [directory, *list(directory.parents)[:2]]:
-        parent.chmod(0o755)     # the gateway reads it as nobody
+    # Not below pytest's directory, which only root can enter: the gateway reads it as nobody.
+    with tempfile.TemporaryDirectory(prefix="codex-test-tls-") as name:
+        directory = pathlib.Path(name)
+        directory.chmod(0o755)
+        yield sign_itself(directory)
+
+
+def sign_itself(directory):
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
                     "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost",

@@ -50,7 +50,8 @@ def make_workspace():
 
 def escape():
     """Leave a process of the task's user behind that has left its session, group and parent."""
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         become(TASK_USER)
         os.setsid()
         if os.fork() == 0:
@@ -58,17 +59,12 @@ def escape():
             os.closerange(0, 300)
             time.sleep(1000)
         os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def alive():
     """Processes of the task's user that are no zombies."""
     found = []
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                break
-        except ChildProcessError:
-            break
     for entry in os.listdir("/proc"):
         try:
             if entry.isdigit() and os.stat(f"/proc/{entry}").st_uid == TASK_USER:
@@ -120,6 +116,21 @@ def test_as_root_the_step_survives_what_kills_everything_it_can():
         return code, contents[1].decode()
     code, output = in_namespaces(check)
     assert code == 0 and output == "survived\n"
+
+
+def test_a_step_that_somebody_inside_starts_ends_only_its_own():
+    """A person in `codex sandbox`, or a model that tries the program out, keeps its shell."""
+    def check():
+        make_workspace()
+        escape()
+        running = wait_until(lambda: len(alive()) >= 1)
+        pid = os.fork()
+        if pid == 0:
+            code, _ = step("test", {"test_command": "true"}, user=TASK_USER)  # its parent is inside
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return running, code, len(alive())
+    assert in_namespaces(check) == [True, 0, 1]
 
 
 def test_commit_ends_what_an_agent_left_running(tmp_path):

@@ -1,15 +1,18 @@
-"""Running a test's function as the first process of namespaces like a sandbox's: its own users and
-processes, and codex-agent at its place. Needs root."""
+"""Running a test's function in namespaces like a sandbox's: users and processes of its own, and
+codex-agent at its place. What the function forks is in there, with a parent outside, as the runner's
+steps are. Needs root."""
 import ctypes
 import json
 import os
 import pathlib
+import signal
 import traceback
 
 from support.codex import BUILD
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
 BASE, COUNT = 1_500_000_000, 65536  # host ids that nobody else uses
 AGENT = "/run/codex/codex-agent"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -24,11 +27,8 @@ def _mount(source, target, kind, flags=0):
     _check(LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, None), f"mount {target}")
 
 
-def _become_first_process(binary):
-    """In the new namespaces: root of them, a /proc of its own, the agent at its place, a /workspace."""
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+def _furnish(binary):
+    """Root of the new namespaces; a /proc of them, the agent at its place, a /workspace."""
     _mount("none", "/", "none", MS_REC | MS_PRIVATE)
     _mount("proc", "/proc", "proc")
     _mount("tmpfs", "/run", "tmpfs")
@@ -40,35 +40,53 @@ def _become_first_process(binary):
     os.chown("/mnt/workspace", 1000, 1000)
 
 
-def _run(function, binary, report):
-    """The process that becomes PID 1; what FUNCTION returns goes to REPORT."""
+def _be_first_process(furnished, binary):
+    """PID 1: what has lost its parent in there is its child; it is reaped by being ignored."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     try:
-        _become_first_process(binary)
+        _furnish(binary)
+        os.write(furnished, b"x")
+        while True:
+            signal.pause()
+    except BaseException:  # pylint: disable=broad-except
+        traceback.print_exc()
+    os._exit(1)
+
+
+def _enter(function, binary, report, ready, go):
+    """The process outside, whose children are inside; what FUNCTION returns goes to REPORT."""
+    _check(LIBC.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS), "unshare")
+    os.write(ready, b"x")
+    os.read(go, 1)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    furnished = os.pipe()
+    first = os.fork()
+    if first == 0:
+        _be_first_process(furnished[1], binary)
+    os.close(furnished[1])
+    try:
+        assert os.read(furnished[0], 1) == b"x", "the namespaces could not be furnished"
         result = {"value": function()}
     except BaseException:  # pylint: disable=broad-except
         result = {"error": traceback.format_exc()}
+    os.kill(first, signal.SIGKILL)
     os.write(report, json.dumps(result).encode())
     os._exit(0)
 
 
-def _enter(function, binary, report, ready, go):
-    _check(LIBC.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS), "unshare")
-    os.write(ready, b"x")
-    os.read(go, 1)
-    pid = os.fork()
-    if pid == 0:
-        _run(function, binary, report)
-    os.waitpid(pid, 0)
-    os._exit(0)
-
-
 def in_namespaces(function):
-    """FUNCTION() as PID 1 there; returns what it returns (JSON)."""
+    """Run FUNCTION so; returns what it returns (JSON)."""
     binary = (BUILD / "codex-agent").read_bytes()
     report, ready, go = os.pipe(), os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
-        _enter(function, binary, report[1], ready[1], go[0])
+        try:
+            _enter(function, binary, report[1], ready[1], go[0])
+        finally:
+            os._exit(1)
     os.close(report[1])
     os.read(ready[0], 1)
     for name in ["uid_map", "gid_map"]:
