@@ -16,12 +16,14 @@ enum {
     READ_BYTES = 128 * 1024, /* or until so many bytes */
     PENDING_MAX = 16 << 20,  /* one event of the largest size */
     KEEP_ALIVE_MS = 15000,
+    STREAMS_MAX = 256,     /* of one user */
     STALLED_SECONDS = 600, /* a client that takes nothing for so long is gone */
 };
 
 struct stream {
     struct api *api;
     struct MHD_Connection *connection;
+    uint32_t uid;
     int64_t number;
     char task_id[TASK_ID_SIZE];
     int64_t seq; /* the last one that is in `pending` or was sent */
@@ -132,14 +134,29 @@ static void stream_free(void *arg)
     free(stream);
 }
 
+/* One user's streams must not use up the connections of all. */
+static bool has_too_many(const struct api *api, uint32_t uid)
+{
+    size_t count = 0;
+    for (const struct stream *stream = api->streams; stream; stream = stream->next)
+        count += stream->uid == uid;
+    return count >= STREAMS_MAX;
+}
+
 void answer_stream(struct request *request, const struct task *task, int64_t after)
 {
     struct api *api = request->api;
+    if (has_too_many(api, request->uid)) {
+        answer_problem(request, MHD_HTTP_CONFLICT, "refused",
+                       "256 event streams of yours are open already: close some");
+        return;
+    }
     struct stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         abort();
     *stream = (struct stream){.api = api,
                               .connection = request->connection,
+                              .uid = request->uid,
                               .number = task->number,
                               .seq = after,
                               .next = api->streams};

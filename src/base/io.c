@@ -228,6 +228,13 @@ int io_remove_tree_at(int dirfd, const char *path, struct err *err)
     return 0;
 }
 
+int io_sync(int fd, struct err *err)
+{
+    if (fdatasync(fd) == 0 || errno == EINVAL || errno == EROFS)
+        return 0;
+    return err_errno(err, "cannot sync");
+}
+
 int io_set_nonblocking(int fd, bool on)
 {
     int flags = fcntl(fd, F_GETFL);

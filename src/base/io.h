@@ -38,6 +38,9 @@ int io_open_private_dir(const char *path, struct err *err);
  * fine. */
 int io_remove_tree_at(int dirfd, const char *path, struct err *err);
 
+/* Wait until what was written to FD is on its disk; for a pipe there is nothing to wait for. */
+int io_sync(int fd, struct err *err);
+
 int io_set_nonblocking(int fd, bool on);
 
 /* A sealed, read-only memory file holding BYTES; returns its descriptor, positioned at 0. */

@@ -223,5 +223,6 @@ int bundle_write(const struct bundle *bundle, const char *ref, const char *git_d
     git.input_len = revisions.len;
     git.out_fd = fd;
     git.timeout_ms = timeout_ms;
-    return git_must(&git, err);
+    status = git_must(&git, err);
+    return status < 0 ? status : io_sync(fd, err);
 }

@@ -168,8 +168,10 @@ static int copy_out(int from, int to, struct err *err)
         ssize_t n = sendfile(to, from, &offset, 1 << 20);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return n < 0 ? err_errno(err, "cannot write the diff") : 0;
+        if (n < 0)
+            return err_errno(err, "cannot write the diff");
+        if (n == 0)
+            return io_sync(to, err);
     }
 }
 

@@ -38,10 +38,7 @@ static int batch_commit(struct batch *batch, int64_t offset, struct err *err)
     int status =
         store_run_set_offset(job->o->store, job->number, job->run, offset, batch->progress, err);
     batch->open = false;
-    if (status == 0)
-        status = store_commit(job->o->store, err);
-    else
-        store_rollback(job->o->store);
+    status = store_end(job->o->store, status, err);
     if (status == 0)
         batch->committed = offset;
     return status;

@@ -15,7 +15,8 @@ static int check(struct orchestrator *o, const struct task *task, struct err *er
     int status = store_outbox_get(o->store, task->number, &row, &exists, err);
     if (status < 0)
         return status;
-    bool claimed = exists && row.step != OUTBOX_IMPORT;
+    /* A push that lost its bundle goes through the import again: it is claimed all the same. */
+    bool claimed = exists && (row.step != OUTBOX_IMPORT || row.branch);
     outbox_release(&row);
     return claimed ? err_set(err, ERR_REFUSED, "%s is delivering: it is too late to cancel it",
                              task->id)
@@ -35,10 +36,7 @@ static int write(struct orchestrator *o, const struct task *task, struct err *er
     status = store_task_request_cancel(o->store, task->number, err);
     if (status == 0 && waits)
         status = task_set_state(o->store, &move, err);
-    if (status == 0)
-        return store_commit(o->store, err);
-    store_rollback(o->store);
-    return status;
+    return store_end(o->store, status, err);
 }
 
 int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct err *err)

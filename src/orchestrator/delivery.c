@@ -1,5 +1,6 @@
 #include "orchestrator/internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,10 +45,7 @@ static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
         status = store_outbox_get(store, job->number, &row, &exists, &err);
     if (status == 0 && exists)
         status = fn(job, &task, &row, arg, &err);
-    if (status == 0)
-        status = store_commit(store, &err);
-    else
-        store_rollback(store);
+    status = store_end(store, status, &err);
     outbox_release(&row);
     task_release(&task);
     if (status < 0)
@@ -328,6 +326,22 @@ static void open_pull_request(struct job *job, const struct task *task)
     job->o->forge.open(&job->o->forge, task, &opening->request, on_opened, opening);
 }
 
+/* A file that the step needs is not there: lost in a power cut, or removed by somebody. The push's
+ * are made again by the import. */
+static int file_missing(struct job *job, const struct task *task, struct outbox *row,
+                        const void *arg, struct err *err)
+{
+    const struct err *why = arg;
+    row->step = OUTBOX_IMPORT;
+    int again = try_again(job, task, row, err);
+    if (again)
+        return again < 0 ? again : 0;
+    if (row->end_state != TASK_COMPLETED)
+        return end_as(job, task, row->end_state, row->reason, &row->fault, err);
+    return fail(job, task, FAULT_PLATFORM,
+                str_format("a file of the task is gone (%s): submit it again", why->message), err);
+}
+
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row)
 {
     struct err err = {0};
@@ -338,6 +352,8 @@ void delivery_continue(struct job *job, const struct task *task, const struct ou
         status = start_push(job, task, row, &err);
     else
         open_pull_request(job, task);
-    if (status < 0)
+    if (status == -ENOENT)
+        write_outcome(job, file_missing, &err);
+    else if (status < 0)
         job_trouble(job, &err);
 }

@@ -52,11 +52,6 @@ int files_create(const char *path, int flags, struct err *err)
 
 int files_publish(const char *from, const char *to, struct err *err)
 {
-    AUTO_FD int fd = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(err, "cannot open '%s'", from);
-    if (fsync(fd) < 0)
-        return err_errno(err, "cannot sync '%s'", from);
     return rename(from, to) < 0 ? err_errno(err, "cannot rename to '%s'", to) : 0;
 }
 
@@ -141,6 +136,16 @@ void files_trim_bundles(const struct orchestrator *o)
     qsort(bundles, count, sizeof *bundles, newest_first);
     for (size_t i = BUNDLES_KEPT; i < count; i++)
         unlinkat(dirfd(dir), bundles[i].name, 0);
+}
+
+void files_remove_unfinished(const struct orchestrator *o)
+{
+    AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
+    AUTO_DIR DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        if (strstr(entry->d_name, ".tmp-"))
+            unlinkat(dirfd(dir), entry->d_name, 0);
 }
 
 /* Whether a file of an ended task has done its duty. */

@@ -22,7 +22,8 @@ int files_make_dir(const struct orchestrator *o, const char *task_id, struct err
  */
 int files_create(const char *path, int flags, struct err *err);
 
-/* Rename FROM to TO once FROM is safe on the disk. */
+/* Rename FROM to TO. codex-git has put it on the disk: waiting for that here would hold up the
+ * loop. */
 int files_publish(const char *from, const char *to, struct err *err);
 
 bool files_exist(const char *path); /* and is not empty */
@@ -40,6 +41,9 @@ int files_link_bundle(const struct orchestrator *o, const char *key, const char 
 
 /* Remove the oldest shared bundles beyond those that are worth keeping. */
 void files_trim_bundles(const struct orchestrator *o);
+
+/* Remove what a codexd that was killed had begun to fetch. */
+void files_remove_unfinished(const struct orchestrator *o);
 
 /* TASK has ended: only what its state says to keep stays. */
 void files_release(const struct orchestrator *o, const struct task *task);

@@ -152,10 +152,7 @@ static int record_handover(struct job *job, const struct task *task,
     status = store_run_set_spawned(store, job->number, job->run, err);
     if (status == 0 && baseline->known && !task->baseline.known)
         status = record_known_baseline(job, baseline, err);
-    if (status == 0)
-        return store_commit(store, err);
-    store_rollback(store);
-    return status;
+    return store_end(store, status, err);
 }
 
 static int hand_over(struct job *job, const struct task *task, int64_t left_ms,

@@ -48,14 +48,9 @@ static void on_idle(void *arg)
     bool counts = job->placed || !follower_is_empty(job->follower);
     log_warn(job->id, "run %u is gone%s%s", job->run, job->why[0] ? ": " : "", job->why);
     int status = store_begin(job->o->store, STORE_NOW, &err);
-    if (status == 0) {
+    if (status == 0)
         status = end_crashed_run(job, counts, &err);
-        if (status == 0)
-            status = store_commit(job->o->store, &err);
-        else
-            store_rollback(job->o->store);
-    }
-    if (status < 0)
+    if (store_end(job->o->store, status, &err) < 0)
         job_trouble(job, &err);
     else
         job_continue(job);

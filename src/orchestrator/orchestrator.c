@@ -189,12 +189,7 @@ static int claim(struct orchestrator *o, int64_t number, struct err *err)
         return status;
     int run = store_run_add(o->store, number, err);
     struct task_move move = {.number = number, .fence = (uint32_t)run, .to = TASK_PREPARING};
-    status = run < 0 ? run : task_set_state(o->store, &move, err);
-    if (status < 0) {
-        store_rollback(o->store);
-        return status;
-    }
-    return store_commit(o->store, err);
+    return store_end(o->store, run < 0 ? run : task_set_state(o->store, &move, err), err);
 }
 
 static int64_t count_jobs(const struct orchestrator *o)
@@ -233,6 +228,7 @@ void queue_changed(struct orchestrator *o)
 
 int orchestrator_start(struct orchestrator *o, struct err *err)
 {
+    files_remove_unfinished(o);
     int64_t *numbers = calloc(UNDER_WAY_MAX, sizeof *numbers);
     if (!numbers)
         abort();

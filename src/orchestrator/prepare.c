@@ -30,12 +30,8 @@ static void give_up(struct job *job, enum task_state to, const char *reason,
         status = store_run_end(o->store, job->number, job->run, RUN_OUTCOME_COUNT, &err);
     if (status == 0)
         status = end_task(job, &task, to, reason, fault, &err);
-    if (status == 0)
-        status = store_commit(o->store, &err);
-    else
-        store_rollback(o->store);
     task_release(&task);
-    if (status < 0)
+    if (store_end(o->store, status, &err) < 0)
         job_trouble(job, &err);
     else
         job_continue(job);

@@ -48,10 +48,7 @@ static int write_state(struct orchestrator *o, int64_t number, const char *state
     if (status < 0)
         return status;
     status = store_pull_request_set_state(o->store, number, state, clock_real_ms(), err);
-    if (status == 0)
-        return store_commit(o->store, err);
-    store_rollback(o->store);
-    return status;
+    return store_end(o->store, status, err);
 }
 
 /* The forge has answered. */

@@ -14,6 +14,7 @@
 enum {
     RESOLVE_TIMEOUT_MS = 10000,
     UNDER_WAY_MAX = 64,
+    QUEUED_MAX = 1000, /* of one user */
     PRIORITY_MAX = 100,
     TEST_MAX = 8192,
 };
@@ -121,6 +122,17 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
     return 0;
 }
 
+static int check_queue(const struct orchestrator *o, uint32_t uid, struct err *err)
+{
+    int64_t queued = store_count_queued(o->store, uid, err);
+    if (queued < 0)
+        return (int)queued;
+    return queued < QUEUED_MAX
+               ? 0
+               : err_set(err, ERR_REFUSED, "%d tasks of yours are waiting already: that is enough",
+                         QUEUED_MAX);
+}
+
 static void fill_task(struct task *task, const struct config *config, const struct submission *s)
 {
     task_id_new(task->id);
@@ -184,13 +196,7 @@ static int check_branch(struct orchestrator *o, const struct task *task, bool ex
 static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
 {
     int status = store_begin(o->store, STORE_NOW, err);
-    if (status < 0)
-        return status;
-    status = store_task_add(o->store, task, err);
-    if (status == 0)
-        return store_commit(o->store, err);
-    store_rollback(o->store);
-    return status;
+    return status < 0 ? status : store_end(o->store, store_task_add(o->store, task, err), err);
 }
 
 /* What git's refusal is to the submitter. */
@@ -265,7 +271,7 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         return NULL;
     }
     if (check_words(s, err) < 0 || check_repo(s->repo, err) < 0 || check_model(o, s, err) < 0 ||
-        orchestrator_ready(o, err) < 0)
+        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)

@@ -134,6 +134,14 @@ int store_commit(struct store *store, struct err *err)
     return 0;
 }
 
+int store_end(struct store *store, int status, struct err *err)
+{
+    if (status == 0)
+        return store_commit(store, err);
+    store_rollback(store);
+    return status;
+}
+
 void store_touched(struct store *store, const char *task_id)
 {
     for (size_t i = 0; i < store->touched_count; i++)

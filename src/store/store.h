@@ -42,6 +42,9 @@ enum store_durability {
 int store_begin(struct store *store, enum store_durability durability, struct err *err);
 int store_commit(struct store *store, struct err *err); /* rolls back when it fails */
 void store_rollback(struct store *store);               /* without a transaction: nothing */
+/* Commit when STATUS is 0, else roll back. Returns what came of it: STATUS, or why it was not
+ * written. */
+int store_end(struct store *store, int status, struct err *err);
 
 /* --- tasks: tasks.c --- */
 
@@ -68,6 +71,9 @@ int store_task_list(struct store *store, const struct store_list *list, store_vi
 /* Numbers of the tasks that are under way (neither queued, parked nor ended), at most MAX; returns
  * how many. For the start of codexd. */
 int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct err *err);
+
+/* How many tasks of UID are queued. */
+int64_t store_count_queued(struct store *store, uint32_t uid, struct err *err);
 
 /* Number of the queued task that is next (highest priority, then oldest); 0: none. */
 int64_t store_queue_head(struct store *store, struct err *err);

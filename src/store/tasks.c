@@ -215,6 +215,12 @@ int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct
     return more < 0 ? more : count;
 }
 
+int64_t store_count_queued(struct store *store, uint32_t uid, struct err *err)
+{
+    return sql_number(store_reading(store), err, 0,
+                      "SELECT count(*) FROM task WHERE state = 'queued' AND uid = ?", SQL_INT(uid));
+}
+
 int64_t store_queue_head(struct store *store, struct err *err)
 {
     return sql_number(store_reading(store), err, 0,

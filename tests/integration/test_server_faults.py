@@ -3,11 +3,12 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
 import time
 
 import pytest
 
-from support.codex import ENDED, wait_for
+from support.codex import BUILD, ENDED, wait_for
 from support.model_server import ModelServer, call, message, status
 from support.repository import Repository
 from support.server import Server
@@ -139,6 +140,27 @@ def test_a_refused_key_is_the_users_to_mend(repository):
         ended = server.wait(task)
         assert (ended["state"], ended["fault"]["kind"], ended["fault"]["step"]) == ("failed", "user", "working")
         assert "key" in ended["fault"]["message"]
+
+
+def test_a_full_disk_is_told(repository):
+    """The state on a small file system, in a mount namespace of its own; the socket outside of it."""
+    with ModelServer([]) as model:
+        server = Server(model_section(model), {"KEY": "k"})
+        server.environment["CODEX_SOCKET"] = str(server.home / "codexd.sock")
+        server.state.mkdir()
+        mount = f"mount -t tmpfs -o size=60m,mode=755 tmpfs {server.state} && exec \"$@\""
+        with open(server.log, "ab") as log:
+            server.server = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", mount, "-", BUILD / "codexd", "--config", server.config],
+                env=server.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(server._answers, 30, "codexd answers")
+            answer = server.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(repository.path)})
+            assert answer.problem[:2] == (507, "disk_full") and "MB are left" in answer.problem[2]
+            sandbox, = [check for check in server.call("GET", "/v1/doctor").json if check["check"] == "sandbox"]
+            assert not sandbox["ok"] and "MB are left" in sandbox["detail"]
+        finally:
+            server.close()
 
 
 def test_baselines_are_known_the_second_time(repository):

@@ -339,6 +339,22 @@ static void count_call(void *arg)
     ++*(int *)arg;
 }
 
+static void one_user_cannot_fill_the_queue(void **state)
+{
+    struct world *world = *state;
+    world_submit(world, "x");
+    world_submit(world, "y");
+    world_wait_run(world, 2);
+    ok(store_begin(world->fixture->store, STORE_LATER, &why));
+    for (int i = 0; i < 1000; i++)
+        add_task(world->fixture->store, 0, NULL); /* uid 1000's */
+    ok(store_commit(world->fixture->store, &why));
+    assert_int_equal(world_submit(world, "z"), 0);
+    assert_int_equal(world->submit_err.code, ERR_REFUSED);
+    struct submission other = {.uid = 1001, .prompt = "x", .repo = "/repo"};
+    assert_int_not_equal(world_submit_as(world, &other), 0);
+}
+
 static void merged_is_learned_when_the_task_is_read(void **state)
 {
     struct world *world = *state;
@@ -385,6 +401,7 @@ int main(void)
         in_world(cancel_in_every_state),
         in_world(cancel_while_delivering),
         in_world(submissions_that_are_refused),
+        in_world(one_user_cannot_fill_the_queue),
         in_world(merged_is_learned_when_the_task_is_read),
     };
     return cmocka_run_group_tests_name("orchestrator", tests, NULL, NULL);

@@ -207,6 +207,44 @@ static void delivery_goes_on_after_a_restart(void **state)
     task_release(&task);
 }
 
+static void remove_file(struct world *world, const char *task_id, const char *name)
+{
+    AUTO_FREE char *path = orchestrator_task_file(world->orchestrator, task_id, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void files_that_are_lost_are_made_again_or_told(void **state)
+{
+    struct world *world = *state;
+    world->push.silent = true;
+    int64_t number = world_submit(world, "x");
+    struct world_run *run = world_wait_run(world, 1);
+    run_works(run);
+    run_ends(world, run, "done", true);
+    world_wait_calls(world, &world->push, 1);
+    remove_file(world, run->request.name.task, "push.bundle");
+    world->push.silent = false;
+    world_restart(world);
+    struct task task = world_wait_end(world, number);
+    assert_int_equal(task.state, TASK_COMPLETED);
+    assert_int_equal(world->import.calls, 2);
+    task_release(&task);
+
+    world->import.silent = true;
+    number = world_submit(world, "y");
+    run = world_wait_run(world, 2);
+    run_works(run);
+    run_ends(world, run, "done", true);
+    world_wait_calls(world, &world->import, 3);
+    remove_file(world, run->request.name.task, "work-1.bundle");
+    world_restart(world);
+    task = world_wait_end(world, number);
+    assert_int_equal(task.state, TASK_FAILED);
+    assert_int_equal(task.fault.kind, FAULT_PLATFORM);
+    assert_non_null(strstr(task.fault.message, "work-1.bundle'"));
+    task_release(&task);
+}
+
 static void steps_of_git_are_tried_again_and_then_told(void **state)
 {
     struct world *world = *state;
@@ -284,6 +322,7 @@ int main(void)
         in_world(a_run_that_never_began_is_no_crash),
         in_world(an_old_runner_has_to_go_first),
         in_world(delivery_goes_on_after_a_restart),
+        in_world(files_that_are_lost_are_made_again_or_told),
         in_world(steps_of_git_are_tried_again_and_then_told),
         in_world(a_base_that_is_gone_fails_the_task),
         in_world(however_long_a_fault_is_the_task_ends),
