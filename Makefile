@@ -34,9 +34,11 @@ bench: setup
 fuzz: setup
 	@tests/fuzz/run $(or $(SECONDS),60)
 
-install: all
+# The prefix is compiled in (codexd looks for its programs there), so it comes before the build.
+install: $(BUILD)/build.ninja
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
-	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@ninja --quiet -C $(BUILD)
+	@DESTDIR=$(DESTDIR) meson install --quiet -C $(BUILD) --no-rebuild
 
 clean:
 	@rm -rf build build-*

@@ -140,7 +140,7 @@ static int checkout(struct run *run, struct sandbox *sandbox, int work_bundle, i
 static int test(struct run *run, struct sandbox *sandbox)
 {
     const struct step step =
-        step_named("test", SANDBOX_AS_USER, run->request.limits.test_timeout_ms + test_grace_ms);
+        step_named("test", SANDBOX_AS_AGENT, run->request.limits.test_timeout_ms + test_grace_ms);
     struct step_outcome outcome;
     int status = step_run(run, sandbox, &step, &outcome);
     buf_clear(&run->test_result);
@@ -258,6 +258,7 @@ static int work(struct run *run, int *exit_status)
 static int commit(struct run *run, int *exit_status, struct buf *result)
 {
     struct step step = step_named("commit", SANDBOX_AS_AGENT, commit_ms);
+    step.read_fd = run->fds[SPAWN_FD_BASE_BUNDLE]; /* the agent may have lost it */
     step.copy_to = run->fds[SPAWN_FD_WORK_BUNDLE];
     step.copy_max = run->request.limits.archive_bytes;
     struct step_outcome outcome;
