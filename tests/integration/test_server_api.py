@@ -296,6 +296,14 @@ def test_a_quiet_stream_is_kept_alive(stuck):
     assert not reader.is_alive()
 
 
+def memory(server, what):
+    """What codexd has of "Rss" or "Pss", in KiB. A sanitizer build is not what is promised."""
+    if b"asan" in pathlib.Path(f"/proc/{server.server.pid}/maps").read_bytes():
+        pytest.skip("sanitizer build")
+    rollup = pathlib.Path(f"/proc/{server.server.pid}/smaps_rollup").read_text()
+    return int(rollup.split(f"{what}:")[1].split()[0])
+
+
 def test_slow_readers_cost_no_memory(repository):
     flood = [call("exec_command", {"cmd": "head -c 60000 /dev/urandom | base64 -w 100", "max_output_tokens": 20000})]
     with ModelServer([flood] * 40 + [[message("done")]]) as model, Server(MODEL % model.port) as server:
@@ -303,14 +311,11 @@ def test_slow_readers_cost_no_memory(repository):
         server.wait(task)
         size = sum(len(str(event)) for event in server.events(task, "?limit=10000"))
         assert size > 2_000_000
-
-        def memory():
-            return int(pathlib.Path(f"/proc/{server.server.pid}/smaps_rollup").read_text().split("Rss:")[1].split()[0])
-        before = memory()
+        before = memory(server, "Rss")
         streams = [server.stream(task) for _ in range(30)]  # which nobody reads
         for _ in range(20):
             assert server.call("GET", "/healthz").status == 200
-        assert memory() - before < 30 * 400, "KiB"
+        assert memory(server, "Rss") - before < 30 * 400
         # And one that begins to read late misses nothing.
         assert [event for _, _, event in streams[7]] == server.events(task, "?limit=10000")
         for stream in streams:
@@ -385,8 +390,4 @@ def test_many_submissions_at_once(server, repository):
 
 
 def test_idle_memory(server):
-    """What docs promise: codexd stays below 15 MB. A sanitizer build is not what is promised."""
-    maps = pathlib.Path(f"/proc/{server.server.pid}/smaps_rollup").read_text()
-    if b"asan" in pathlib.Path(f"/proc/{server.server.pid}/maps").read_bytes():
-        pytest.skip("sanitizer build")
-    assert int(maps.split("Pss:")[1].split()[0]) < 15 * 1024
+    assert memory(server, "Pss") < 15 * 1024
