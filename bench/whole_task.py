@@ -1,9 +1,7 @@
 """Whole tasks on the real programs: how soon the model is asked, what lies between two turns, what waiting costs."""
 import contextlib
-import http.client
 import json
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
@@ -14,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from support.codex import Codex, wait_for  # noqa: E402
 from support.repository import CALCULATOR, Repository  # noqa: E402
+from support.server import UnixConnection  # noqa: E402
 
 from model_stub import ModelStub, call, message  # noqa: E402
 
@@ -22,18 +21,6 @@ TRIVIAL = "true"
 
 def quantile(values, part):
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
-class Unix(http.client.HTTPConnection):
-    """HTTP on codexd's socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost")
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)
 
 
 @contextlib.contextmanager
@@ -55,7 +42,7 @@ def system(answers, hold=False):
 
 def submit(codex, repository):
     """POST a task; returns its id and the moment before."""
-    connection = Unix(codex.state / "codexd.sock")
+    connection = UnixConnection(codex.state / "codexd.sock")
     began = time.monotonic()
     connection.request("POST", "/v1/tasks", json.dumps({"prompt": "work", "repo": str(repository.path)}),
                        {"Content-Type": "application/json"})

@@ -42,6 +42,7 @@ static const struct {
     {"model_not_found", FAILURE_REJECTED},
     {"wrong_model", FAILURE_REJECTED},
     {"replay_ended", FAILURE_REJECTED},
+    {"provider_unreachable", FAILURE_UNREACHABLE},
     {"server_error", FAILURE_SERVER},
 };
 

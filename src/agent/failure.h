@@ -15,6 +15,7 @@
 
 enum failure_kind {
     FAILURE_TRANSPORT,     /* no connection, or it broke before the answer */
+    FAILURE_UNREACHABLE,   /* the gateway cannot reach the provider: down, or a wrong address */
     FAILURE_SERVER,        /* 5xx, 408, 409: the server's passing trouble */
     FAILURE_BROKEN_STREAM, /* cut, idle, malformed, or without a terminal event */
     FAILURE_RATE_LIMIT,

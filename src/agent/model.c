@@ -22,6 +22,7 @@ struct model {
     char *target, *authorization;
     struct buf head, tail; /* of the request, around the conversation */
     unsigned left_out;     /* optional members that the server refused */
+    bool heard;            /* it has answered before */
 
     /* The request under way, over all its tries. */
     struct json_span conversation;
@@ -47,6 +48,7 @@ struct model *model_new(const struct model_options *options, struct err *err)
     if (!model)
         abort();
     model->options = *options;
+    model->heard = options->heard;
     buf_init(&model->head, FRAME_MAX_BYTES);
     buf_init(&model->tail, FRAME_MAX_BYTES);
     buf_init(&model->error_body, ERROR_BODY_MAX_BYTES);
@@ -164,6 +166,7 @@ static void finish_try(struct model *model, int status, const struct err *err)
     struct answer *answer = steal_pointer(&model->answer); /* `fn` may ask again, or cancel */
     const struct provider *provider = model->options.provider;
     end_try(model);
+    model->heard |= !failed;
     if (failed)
         on_failure(model, &failure);
     else
@@ -257,7 +260,7 @@ static void start_try(void *arg)
 void model_ask(struct model *model, struct json_span conversation, model_done_fn *fn, void *arg)
 {
     model->conversation = conversation;
-    model->retry = (struct retry){0};
+    model->retry = (struct retry){.heard = model->heard};
     model->fn = fn;
     model->arg = arg;
     start_try(model);

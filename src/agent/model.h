@@ -23,6 +23,7 @@ struct model_options {
     const char *base_url;
     const char *key;
     struct retry_limits limits;
+    bool heard; /* the model has answered in this conversation, before this start */
 };
 
 /* NULL when the base URL is none (ERR_USAGE). */

@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Half an hour outlasts most outages, and the work of hours is worth the wait. The timeouts are a
- * little longer than the gateway's (5 minutes), whose answer says more than our own timeout. */
+/* Half an hour outlasts most outages, and the work of hours is worth the wait. Where nobody was ever
+ * reached, the address is most likely wrong, and a person waits to hear it. The timeouts are a little
+ * longer than the gateway's (5 minutes), whose answer says more than our own timeout. */
 const struct retry_limits retry_defaults = {
     .base_ms = 500,
     .max_ms = 60000,
     .give_up_ms = 1800000,
+    .first_contact_ms = 20000,
     .first_byte_timeout_ms = 330000,
     .idle_timeout_ms = 330000,
 };
@@ -21,6 +23,7 @@ static const struct {
     enum agent_exit exit;
 } policy[FAILURE_COUNT] = {
     [FAILURE_TRANSPORT] = {UNLIMITED, 1, AGENT_EXIT_MODEL_FAILED},
+    [FAILURE_UNREACHABLE] = {UNLIMITED, 1, AGENT_EXIT_MODEL_FAILED},
     [FAILURE_SERVER] = {UNLIMITED, 1, AGENT_EXIT_MODEL_FAILED},
     /* A broken answer was paid for, and often breaks at the same place again. */
     [FAILURE_BROKEN_STREAM] = {8, 1, AGENT_EXIT_MODEL_FAILED},
@@ -72,7 +75,9 @@ int64_t retry_next(struct retry *retry, const struct retry_limits *limits, struc
     if (++retry->of_kind[failure->kind] > policy[failure->kind].tries)
         return give_up(retry, failure, "");
     int64_t wait_ms = wait_of(retry, limits, failure, random);
-    if (now_ms + wait_ms - retry->first_ms <= limits->give_up_ms)
+    bool stranger = failure->kind == FAILURE_UNREACHABLE && !retry->heard;
+    int64_t give_up_ms = stranger ? limits->first_contact_ms : limits->give_up_ms;
+    if (now_ms + wait_ms - retry->first_ms <= give_up_ms)
         return wait_ms;
     char why[80];
     snprintf(why, sizeof why, "; the next would be in %.1f s", (double)wait_ms / 1000);

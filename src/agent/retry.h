@@ -5,6 +5,7 @@
 #ifndef CODEX_AGENT_RETRY_H
 #define CODEX_AGENT_RETRY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/exit.h"
@@ -15,17 +16,19 @@ struct retry_limits {
     int64_t base_ms;    /* the first wait; doubled each time */
     int64_t max_ms;     /* the longest wait of our own; the server may ask for more */
     int64_t give_up_ms; /* no wait that ends later than this after the first failure */
+    int64_t first_contact_ms; /* the same for a provider that cannot be reached and never was */
     int64_t first_byte_timeout_ms;
     int64_t idle_timeout_ms;
 };
 
 extern const struct retry_limits retry_defaults;
 
-/* The failures of one request, since it was first sent. All zero at first. */
+/* The failures of one request, since it was first sent. All zero at first, but for `heard`. */
 struct retry {
     unsigned failures;
     unsigned of_kind[FAILURE_COUNT];
     int64_t first_ms;
+    bool heard; /* the model has answered before, in this conversation */
 };
 
 /*

@@ -155,6 +155,7 @@ static enum agent_exit open_model(struct agent *agent)
         .base_url = agent->task.base_url,
         .key = agent->task.api_key,
         .limits = agent->task.retry,
+        .heard = conversation_session(agent->conversation) > 0,
     };
     agent->model = model_new(&options, &agent->why);
     return agent->model ? AGENT_EXIT_DONE : AGENT_EXIT_BAD_INPUT;

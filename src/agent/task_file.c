@@ -69,15 +69,20 @@ static int read_retry(const json_t *json, struct retry_limits *limits, struct er
         return 0;
     if (!json_is_object(retry))
         return err_set(err, ERR_USAGE, "'retry' must be an object");
-    int status = read_ms(retry, "base_ms", 1, &limits->base_ms, err);
-    if (status == 0)
-        status = read_ms(retry, "max_ms", 1, &limits->max_ms, err);
-    if (status == 0)
-        status = read_ms(retry, "give_up_ms", 0, &limits->give_up_ms, err);
-    if (status == 0)
-        status = read_ms(retry, "first_byte_timeout_ms", 1, &limits->first_byte_timeout_ms, err);
-    if (status == 0)
-        status = read_ms(retry, "idle_timeout_ms", 1, &limits->idle_timeout_ms, err);
+    const struct {
+        const char *name;
+        int64_t least, *out;
+    } members[] = {
+        {"base_ms", 1, &limits->base_ms},
+        {"max_ms", 1, &limits->max_ms},
+        {"give_up_ms", 0, &limits->give_up_ms},
+        {"first_contact_ms", 0, &limits->first_contact_ms},
+        {"first_byte_timeout_ms", 1, &limits->first_byte_timeout_ms},
+        {"idle_timeout_ms", 1, &limits->idle_timeout_ms},
+    };
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < sizeof members / sizeof members[0]; i++)
+        status = read_ms(retry, members[i].name, members[i].least, members[i].out, err);
     return status;
 }
 

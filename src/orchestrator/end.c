@@ -60,13 +60,22 @@ static int end_done_run(struct job *job, const struct task *task, bool changed, 
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, &row, err);
 }
 
-/* The runner's sentence, as far as one is that long. */
+/* The runner's sentence, which it chose by the agent's exit status; and the agent's own, because only
+ * that says which address or key it was. Both as far as a sentence is that long. */
 static int fail_as_told(struct job *job, const struct task *task, const struct run_end *end,
                         struct err *err)
 {
+    AUTO_FREE char *own = NULL;
+    int status = store_event_turn_failure(job->o->store, task->number, task->run, &own, err);
+    if (status < 0)
+        return status;
     AUTO_BUF struct buf message;
     buf_init(&message, MESSAGE_MAX);
     str_append_utf8(&message, end->fault_message, strlen(end->fault_message));
+    if (own && *own) {
+        buf_append_str(&message, ": ");
+        str_append_utf8(&message, own, strlen(own));
+    }
     return fail_task(job, task, end->fault, end->fault_step ? end->fault_step : task->phase,
                      message.data, err);
 }

@@ -80,3 +80,19 @@ int store_event_list(struct store *store, int64_t number, int64_t after, int64_t
             return count;
     return more < 0 ? more : count;
 }
+
+int store_event_turn_failure(struct store *store, int64_t number, uint32_t run, char **out,
+                             struct err *err)
+{
+    *out = NULL;
+    struct sql *sql = store_writing(store);
+    AUTO_QUERY sqlite3_stmt *row = sql_query(
+        sql, err,
+        "SELECT json_extract(json, '$.error.message') FROM event WHERE task = ? "
+        "AND type = 'turn.failed' AND json_extract(json, '$.run') = ? ORDER BY seq DESC LIMIT 1",
+        SQL_INT(number), SQL_INT(run));
+    int more = row ? sql_step(sql, row, err) : sql_failed(err);
+    if (more > 0)
+        *out = sql_text(row, 0);
+    return more < 0 ? more : 0;
+}

@@ -144,6 +144,11 @@ typedef int store_event_visit_fn(void *arg, int64_t seq, const char *type, const
 int store_event_list(struct store *store, int64_t number, int64_t after, int64_t limit,
                      store_event_visit_fn *visit, void *arg, struct err *err);
 
+/* Why the agent's turn failed, in its own words: the message of the last `turn.failed` of RUN. *OUT,
+ * which the caller frees, is NULL where there is none. Within a transaction. */
+int store_event_turn_failure(struct store *store, int64_t number, uint32_t run, char **out,
+                             struct err *err);
+
 /* --- runs: runs.c --- */
 
 struct store_run {

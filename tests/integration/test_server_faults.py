@@ -3,6 +3,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import time
 
@@ -60,9 +61,10 @@ def check_all_is_well(server, repository, tasks):
 
 
 def test_codexd_killed_again_and_again(repository):
-    names = [f"file{n}" for n in range(6)]
+    """Twenty tasks at once, ten kills: what codexd is away for is not lost."""
+    names = [f"file{n}" for n in range(20)]
     with ModelServer({f"write {name}.": work(name, 2) for name in names}) as model, \
-            Server("[server]\nmax_running = 4\n" + model_section(model), {"KEY": "k"}) as server:
+            Server("[server]\nmax_running = 20\n" + model_section(model), {"KEY": "k"}) as server:
         tasks = {name: server.submit(f"write {name}.", repository.path)["id"] for name in names}
         for _ in range(10):
             time.sleep(random.uniform(0.05, 0.6))
@@ -140,6 +142,20 @@ def test_a_refused_key_is_the_users_to_mend(repository):
         ended = server.wait(task)
         assert (ended["state"], ended["fault"]["kind"], ended["fault"]["step"]) == ("failed", "user", "working")
         assert "key" in ended["fault"]["message"]
+
+
+def test_a_provider_that_is_not_there_is_told_soon(repository):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # nobody is there once it is closed
+    section = (f"[model]\nname = o3\nprovider = p\n[provider \"p\"]\n"
+               f"base_url = http://127.0.0.1:{port}/v1\nenv_key = KEY\n")
+    with Server(section, {"KEY": "k"}) as server:
+        done = server.run("task", "Do it", "--follow", cwd=repository.path, check=False)
+        assert done.returncode == 1
+        task = server.status(server.tasks()[0]["id"])
+        assert (task["state"], task["fault"]["kind"], task["fault"]["step"]) == ("failed", "model", "working")
+        assert f"127.0.0.1:{port}" in task["fault"]["message"] and "\n" not in task["fault"]["message"]
+        assert task["fault"]["message"] in done.stdout
 
 
 def test_a_full_disk_is_told(repository):

@@ -48,7 +48,7 @@ static void http_answers_are_told_apart(void **state)
          FAILURE_QUOTA},
         {500, "not json", FAILURE_SERVER},
         {500, "{\"error\":{\"type\":\"server_error\",\"message\":\"x\"}}", FAILURE_SERVER},
-        {502, "{\"error\":{\"code\":\"provider_unreachable\"}}", FAILURE_SERVER},
+        {502, "{\"error\":{\"code\":\"provider_unreachable\"}}", FAILURE_UNREACHABLE},
         {503, "{\"error\":{\"type\":\"server_error\",\"message\":\"x\"}}", FAILURE_OVERLOADED},
         {504, "{\"error\":{\"code\":\"provider_timeout\"}}", FAILURE_SERVER},
         {529, "", FAILURE_OVERLOADED},
@@ -131,6 +131,7 @@ static void each_kind_has_its_policy(void **state)
         enum agent_exit exit;
     } rows[FAILURE_COUNT] = {
         {FAILURE_TRANSPORT, 1000, AGENT_EXIT_MODEL_FAILED},
+        {FAILURE_UNREACHABLE, 1000, AGENT_EXIT_MODEL_FAILED},
         {FAILURE_SERVER, 1000, AGENT_EXIT_MODEL_FAILED},
         {FAILURE_BROKEN_STREAM, 8, AGENT_EXIT_MODEL_FAILED},
         {FAILURE_RATE_LIMIT, 1000, AGENT_EXIT_MODEL_BUSY},
@@ -143,7 +144,7 @@ static void each_kind_has_its_policy(void **state)
         {FAILURE_REJECTED, 0, AGENT_EXIT_MODEL_FAILED},
     };
     for (size_t i = 0; i < FAILURE_COUNT; i++) {
-        struct retry retry = {0};
+        struct retry retry = {.heard = true};
         struct failure failure;
         unsigned tries = 0;
         for (;;) {
@@ -212,6 +213,22 @@ static void waiting_is_bounded_from_the_first_failure_on(void **state)
     assert_in_range(tries, 30, 45);
 }
 
+/* A provider that is not there is told in seconds; one that has answered before is waited for. */
+static void a_stranger_is_given_up_soon(void **state)
+{
+    struct retry retry = {0}, heard = {.heard = true};
+    int64_t now = 1000000, wait;
+    unsigned tries = 0;
+    while ((wait = next(&retry, FAILURE_UNREACHABLE, -1, now, 512)) >= 0) {
+        now += wait;
+        tries++;
+    }
+    assert_in_range(now - 1000000, 10000, retry_defaults.first_contact_ms);
+    assert_int_equal(tries, 5);
+    next(&heard, FAILURE_UNREACHABLE, -1, 0, 512);
+    assert_true(next(&heard, FAILURE_UNREACHABLE, -1, retry_defaults.first_contact_ms, 512) >= 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +240,7 @@ int main(void)
         cmocka_unit_test(waits_double_and_are_spread),
         cmocka_unit_test(the_server_decides_how_long_within_bounds),
         cmocka_unit_test(waiting_is_bounded_from_the_first_failure_on),
+        cmocka_unit_test(a_stranger_is_given_up_soon),
     };
     return cmocka_run_group_tests_name("agent_retry", tests, NULL, NULL);
 }
