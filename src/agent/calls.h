@@ -31,8 +31,8 @@ typedef void calls_done_fn(void *arg, int status, const struct err *err,
 /* Run the conversation's open calls, none of which was begun. FN is called once, from the loop. */
 void calls_run(struct calls *calls, calls_done_fn *fn, void *arg);
 
-/* Begin none of those that wait, and do not call FN any more. Those that run end with their groups.
- */
+/* Begin none of those that wait, and do not call FN any more. Those that run end with their
+ * groups. */
 void calls_stop(struct calls *calls);
 
 /* Whether any call so far did what the model asked for. */

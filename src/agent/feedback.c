@@ -17,8 +17,7 @@ static void put_names(struct buf *out, const json_t *names)
     buf_append_str(out, "\nNewly broken, compared with the tests before your work:\n");
     size_t i;
     json_t *name;
-    json_array_foreach(names, i, name)
-    {
+    json_array_foreach(names, i, name) {
         if (i == NAMES_MAX) {
             buf_appendf(out, "… and %zu more\n", json_array_size(names) - i);
             break;

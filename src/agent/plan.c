@@ -57,8 +57,7 @@ static int check_steps(json_t *steps, struct err *err)
         return err_set(err, ERR_USAGE, "'plan' has more than %d steps", STEPS_MAX);
     size_t i;
     json_t *step;
-    json_array_foreach(steps, i, step)
-    {
+    json_array_foreach(steps, i, step) {
         int status = check_step(step, i + 1, err);
         if (status < 0)
             return status;
@@ -71,8 +70,7 @@ static void show(struct plan *plan, enum event_stage stage)
     struct event_todo items[STEPS_MAX];
     size_t i;
     json_t *step;
-    json_array_foreach(plan->steps, i, step)
-    {
+    json_array_foreach(plan->steps, i, step) {
         const char *status = json_string_value(json_object_get(step, "status"));
         items[i] = (struct event_todo){
             .text = json_string_value(json_object_get(step, "step")),

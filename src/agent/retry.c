@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Half an hour outlasts most outages, and the work of hours is worth the wait. Where nobody was ever
- * reached, the address is most likely wrong, and a person waits to hear it. The timeouts are a little
- * longer than the gateway's (5 minutes), whose answer says more than our own timeout. */
+/* Half an hour outlasts most outages, and the work of hours is worth the wait. Where nobody was
+ * ever reached, the address is most likely wrong, and a person waits to hear it. The timeouts are a
+ * little longer than the gateway's (5 minutes), whose answer says more than our own timeout. */
 const struct retry_limits retry_defaults = {
     .base_ms = 500,
     .max_ms = 60000,

@@ -13,9 +13,9 @@
 
 /* Limits; task.json's `retry` may set each. All in milliseconds. */
 struct retry_limits {
-    int64_t base_ms;    /* the first wait; doubled each time */
-    int64_t max_ms;     /* the longest wait of our own; the server may ask for more */
-    int64_t give_up_ms; /* no wait that ends later than this after the first failure */
+    int64_t base_ms;          /* the first wait; doubled each time */
+    int64_t max_ms;           /* the longest wait of our own; the server may ask for more */
+    int64_t give_up_ms;       /* no wait that ends later than this after the first failure */
     int64_t first_contact_ms; /* the same for a provider that cannot be reached and never was */
     int64_t first_byte_timeout_ms;
     int64_t idle_timeout_ms;

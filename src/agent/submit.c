@@ -17,11 +17,10 @@ enum { TITLE_MAX_BYTES = 200, BODY_MAX_BYTES = 24 << 10, FILE_MAX_BYTES = 64 << 
 
 static const char SUBMIT_FILE[] = "submit.json";
 
-static const char description[] = "Records the title and description of your work: the commit and "
-                                  "the pull request get them. Call "
-                                  "it once your work is complete and tested, before your final "
-                                  "answer; it does not end your turn, "
-                                  "and a later call replaces an earlier one.";
+static const char description[] =
+    "Records the title and description of your work: the commit and the pull request get them. "
+    "Call it once your work is complete and tested, before your final answer; it does not end your "
+    "turn, and a later call replaces an earlier one.";
 
 static const char schema[] =
     "{\"type\":\"object\",\"properties\":{"

@@ -63,9 +63,9 @@ struct tool {
     const char *name;
     enum tool_kind kind;
     const char *description; /* for the model */
-    const char *schema;      /* FUNCTION: JSON Schema (a JSON object as text). CUSTOM: Lark grammar */
-    const char *argument;    /* CUSTOM: name of the one string argument in the function form */
-    bool exclusive; /* runs alone: after every earlier call of the response, before every later one */
+    const char *schema;   /* FUNCTION: JSON Schema (a JSON object as text). CUSTOM: Lark grammar */
+    const char *argument; /* CUSTOM: name of the one string argument in the function form */
+    bool exclusive; /* alone: behind every earlier call of the response, before every later one */
 
     /* Begin CALL; STATE is the group's. */
     void (*start)(void *state, struct tool_call *call);

@@ -1,5 +1,5 @@
-/* GET /v1/tasks/{id}/events: an array, or with Accept: text/event-stream all of them as they come.
- */
+/* GET /v1/tasks/{id}/events: an array, or with Accept: text/event-stream all of them as they
+ * come. */
 #include "api/request.h"
 
 #include <string.h>

@@ -58,7 +58,7 @@ struct api {
 /* Something was resumed: let the server look at it in the next round of the loop. */
 void api_wake(struct api *api);
 
-/* --- answers --- */
+/* Answers */
 
 /* BYTES as they are; they are taken over and BYTES is empty afterwards. */
 void answer(struct request *request, unsigned status, const char *type, struct buf *bytes);
@@ -72,7 +72,7 @@ void answer_error(struct request *request, const struct err *err);
 /* A response made elsewhere; taken over. */
 void answer_response(struct request *request, unsigned status, struct MHD_Response *response);
 
-/* --- helpers of the handlers --- */
+/* Helpers of the handlers */
 
 /* The request's task, or an answered problem and false. The caller releases. */
 bool request_task(struct request *request, struct task *out);
@@ -86,7 +86,7 @@ bool request_number(struct request *request, const char *name, int64_t min, int6
 const char *request_query(struct request *request, const char *name);
 const char *request_header(struct request *request, const char *name);
 
-/* --- the handlers --- */
+/* The handlers */
 request_fn handle_health, handle_doctor, handle_submit, handle_list, handle_task, handle_events,
     handle_diff, handle_cancel;
 

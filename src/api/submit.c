@@ -51,8 +51,7 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
     json_t *value;
     if (!json_is_object(body))
         return err_set(err, ERR_USAGE, "the body is not a JSON object");
-    json_object_foreach((json_t *)body, name, value)
-    {
+    json_object_foreach((json_t *)body, name, value) {
         int status = take(members, sizeof members / sizeof members[0], name, value, err);
         if (status < 0)
             return status;

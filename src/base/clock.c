@@ -38,7 +38,7 @@ void clock_rfc3339(int64_t real_ms, char *out)
     snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%03uZ", (unsigned)(real_ms % 1000) % 1000);
 }
 
-/* The digits after a point, to milliseconds; *REST is what follows them. Negative without a digit. */
+/* The digits behind a point, to milliseconds; *REST is what follows. Negative without a digit. */
 static int parse_fraction(const char *s, const char **rest)
 {
     int ms = 0, unit = 100;

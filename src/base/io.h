@@ -16,8 +16,8 @@ int io_write_all(int fd, const void *bytes, size_t len, struct err *err);
 /* Read until the end of file; -ERANGE ("too large") when that would pass OUT's maximum. */
 int io_read_all(int fd, struct buf *out, struct err *err);
 
-/* The whole file PATH, relative to DIRFD (AT_FDCWD allowed), into OUT. Symbolic links are followed.
- */
+/* The whole file PATH, relative to DIRFD (AT_FDCWD allowed), into OUT. Symbolic links are
+ * followed. */
 int io_read_file_at(int dirfd, const char *path, struct buf *out, struct err *err);
 int io_read_file(const char *path, struct buf *out, struct err *err);
 

@@ -8,12 +8,10 @@
 #include "base/clock.h"
 
 static const char *program = "codex";
-static bool debug_on;
 
-void log_open(const char *name, bool debug)
+void log_open(const char *name)
 {
     program = name;
-    debug_on = debug;
 }
 
 /* Bytes that could move a terminal's cursor or end the line become \xNN. */
@@ -50,18 +48,15 @@ __attribute__((format(printf, 3, 0))) static void write_line(const char *level, 
     buf_release(&line);
 }
 
-#define DEFINE_LEVEL(name, condition)                                                              \
+#define DEFINE_LEVEL(name)                                                                         \
     void log_##name(const char *task, const char *format, ...)                                     \
     {                                                                                              \
-        if (!(condition))                                                                          \
-            return;                                                                                \
         va_list args;                                                                              \
         va_start(args, format);                                                                    \
         write_line(#name, task, format, args);                                                     \
         va_end(args);                                                                              \
     }
 
-DEFINE_LEVEL(error, true)
-DEFINE_LEVEL(warn, true)
-DEFINE_LEVEL(info, true)
-DEFINE_LEVEL(debug, debug_on)
+DEFINE_LEVEL(error)
+DEFINE_LEVEL(warn)
+DEFINE_LEVEL(info)

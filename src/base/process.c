@@ -150,8 +150,8 @@ int process_wait(pid_t pid)
     return status;
 }
 
-/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never blocks.
- */
+/* Read FD to its end: what fits goes to OUT, the rest is dropped so that the writer never
+ * blocks. */
 static void drain(int fd, struct buf *out)
 {
     char chunk[8192];

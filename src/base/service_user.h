@@ -16,9 +16,10 @@ struct service_user {
 int service_user_find(struct service_user *out, const char *name, struct err *err);
 
 /*
- * Become USER in this process: his group and no other, no capability in any set, no_new_privs, no core
- * dumps, and not dumpable, so that not even processes of the same uid can look into it. Nothing gives
- * any of that back; this is checked before it returns. On failure the process must not go on.
+ * Become USER in this process: his group and no other, no capability in any set, no_new_privs, no
+ * core dumps, and not dumpable, so that not even processes of the same uid can look into it.
+ * Nothing gives any of that back; this is checked before it returns. On failure the process must
+ * not go on.
  */
 int service_user_become(const struct service_user *user, struct err *err);
 

@@ -26,12 +26,13 @@ int str_parse_size(const char *s, uint64_t *bytes);
 
 /* "2", "1.5", "0.25" to thousandths in [1, MAX]; else -EINVAL. */
 int str_parse_milli(const char *s, uint32_t max, uint32_t *milli);
+
 /* Length in bytes of the valid UTF-8 character at BYTES (LEN > 0 are left); 0 when it is malformed,
  * or NUL. */
 size_t str_utf8_length(const char *bytes, size_t len);
 
 /* Append LEN bytes as valid UTF-8: what is malformed becomes U+FFFD, and NUL too.
- * Stops quietly at OUT's maximum, never inside a character. Returns how many of BYTES are in OUT. */
+ * Stops quietly at OUT's maximum, never inside a character. Returns how many of BYTES OUT took. */
 size_t str_append_utf8(struct buf *out, const char *bytes, size_t len);
 
 /* How many bytes (0 to 3) at the end of BYTES begin a UTF-8 character that the next ones may

@@ -8,8 +8,8 @@
 #include <sys/types.h>
 
 /* HOME is the directory of UID in /etc/passwd if it is there, else FALLBACK_HOME. EXTRA: more
- * "NAME=value" strings (copied), ending with NULL. The result ends with NULL; user_env_free() it.
- */
+ * "NAME=value" strings (copied), ending with NULL. The result ends with NULL; user_env_free()
+ * it. */
 char **user_env_new(uid_t uid, const char *fallback_home, const char *const *extra);
 void user_env_free(char **env);
 

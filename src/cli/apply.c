@@ -93,8 +93,7 @@ static void tell_applied(const char *id, const struct totals *totals, const json
     printf("%s %s: %lld file%s changed, +%lld -%lld; in your checkout and staged, not committed\n",
            json_array_size(conflicts) ? "applied with conflicts" : "applied", id, totals->files,
            totals->files == 1 ? "" : "s", totals->insertions, totals->deletions);
-    json_array_foreach(conflicts, i, path)
-    {
+    json_array_foreach(conflicts, i, path) {
         AUTO_FREE char *clean = text_clean(json_string_value(path));
         printf("conflict: %s\n", clean);
     }

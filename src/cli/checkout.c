@@ -194,8 +194,8 @@ static void origin_release(struct origin *origin)
     free(origin->trouble);
 }
 
-/* Is PATH a repository (not a directory inside one) that git lets us use? Sets the trouble if not.
- */
+/* Is PATH a repository (not a directory inside one) that git lets us use? Sets the trouble if
+ * not. */
 static int check_origin(struct origin *origin, const char *path, struct err *err)
 {
     AUTO_BUF struct buf out, errors;

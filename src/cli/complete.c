@@ -69,8 +69,7 @@ static void offer_ids(const char *prefix)
     char target[64];
     snprintf(target, sizeof target, "/v1/tasks?limit=%d", IDS_MAX);
     if (api_json(&session.api, "GET", target, NULL, &tasks, &ignored) == 0) {
-        json_array_foreach(tasks, i, task)
-        {
+        json_array_foreach(tasks, i, task) {
             const char *id = field_text_or(task, "id", "");
             if (api_check_id(id, &ignored) == 0)
                 offer(id, prefix);

@@ -148,8 +148,7 @@ static int run_doctor(const void *arg, const char *const *arguments, int count, 
     size_t i;
     AUTO_BUF struct buf out;
     buf_init(&out, 1 << 20);
-    json_array_foreach(list, i, check)
-    {
+    json_array_foreach(list, i, check) {
         healthy = healthy && (field_is_true(check, "ok") || !field_is_true(check, "needed"));
         print_check(check, color, &out);
     }

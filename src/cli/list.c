@@ -98,7 +98,8 @@ static void print_table(const json_t *tasks)
     AUTO_BUF struct buf out;
     buf_init(&out, API_ANSWER_MAX);
     table_init(&table, 6, header);
-    json_array_foreach(tasks, i, task) add_row(&table, task);
+    json_array_foreach(tasks, i, task)
+        add_row(&table, task);
     table_append(&table, terminal_columns(), terminal_has_color(), &out);
     table_release(&table);
     fputs(out.data, stdout);

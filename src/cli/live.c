@@ -215,8 +215,8 @@ static void status_line(const struct live *live, struct block *block, int64_t no
     block_line(block, STYLE_BOLD, line.data);
 }
 
-/* "$ npm test (12s)", or what else the task waits for. Returns the output to show below, or NULL.
- */
+/* "$ npm test (12s)", or what else the task waits for. Returns the output to show below, or
+ * NULL. */
 static const char *activity_line(const struct live *live, struct block *block, int64_t now_ms)
 {
     AUTO_BUF struct buf line;

@@ -37,8 +37,7 @@ static int print_events(const json_t *events, const struct logs_options *options
     size_t i;
     AUTO_BUF struct buf out;
     buf_init(&out, RENDER_EVENT_MAX * 2);
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         int64_t seq = field_int(event, "seq", 0);
         if (seq <= *last_seq)
             return err_set(err, ERR_NO_SERVER, "codexd sent events out of order");

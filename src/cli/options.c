@@ -13,8 +13,8 @@ const struct option common_options[] = {
     {0},
 };
 
-/* Both tables are searched, the verb's first. NAME has LEN bytes; LETTER is used when it is NULL.
- */
+/* Both tables are searched, the verb's first. NAME has LEN bytes; LETTER is used when it is
+ * NULL. */
 static const struct option *find(const struct option *table, const char *name, size_t len,
                                  char letter)
 {

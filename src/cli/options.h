@@ -1,9 +1,9 @@
 /*
  * The one way in which every verb reads its command line: from a table.
  *
- * Options may stand before or after arguments, "--" ends them, "-" is an argument. "--name=value"
- * and
- * "--name value", "-n5" and "-n 5", flags as "-ab". Names are never abbreviated.
+ * Options may stand before or after arguments, "--" ends them, "-" is an argument. Values come as
+ * "--name=value" and "--name value", "-n5" and "-n 5", flags also as "-ab". Names are never
+ * abbreviated.
  */
 #ifndef CODEX_CLI_OPTIONS_H
 #define CODEX_CLI_OPTIONS_H

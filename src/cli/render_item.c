@@ -91,8 +91,7 @@ static void render_change(struct render *render, const struct item *item, struct
     bool failed = !strcmp(field_text_or(item->item, "status", ""), "failed");
     size_t i;
     const json_t *change;
-    json_array_foreach(field_at(item->item, "changes"), i, change)
-    {
+    json_array_foreach(field_at(item->item, "changes"), i, change) {
         AUTO_BUF struct buf line;
         buf_init(&line, RENDER_EVENT_MAX);
         buf_appendf(&line, "%s %s ", failed ? "not changed:" : "changed:",
@@ -108,8 +107,7 @@ static void render_plan(struct render *render, const struct item *item, struct b
     buf_init(&plan, RENDER_EVENT_MAX);
     size_t i;
     const json_t *step;
-    json_array_foreach(field_at(item->item, "items"), i, step)
-    {
+    json_array_foreach(field_at(item->item, "items"), i, step) {
         buf_append_str(&plan, field_is_true(step, "completed") ? "[x] " : "[ ] ");
         append_line(&plan, field_text_or(step, "text", ""), SIZE_MAX);
         buf_append_char(&plan, '\n');

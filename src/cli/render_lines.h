@@ -5,8 +5,8 @@
 #include "cli/render.h"
 #include "cli/terminal.h"
 
-/* Begin EVENT's line: what is left of output, a line with the date when it has changed, the time.
- */
+/* Begin EVENT's line: what is left of output, a line with the date when it has changed, the
+ * time. */
 void line_begin(struct render *render, const json_t *event, struct buf *out);
 
 /* A whole line of EVENT: the time, INDENT spaces, TEXT (safe, one line) in STYLE. */
@@ -17,8 +17,8 @@ void line_add(struct render *render, const json_t *event, size_t indent, enum st
 void lines_add(struct render *render, const json_t *event, enum style style, const char *label,
                const char *text, struct buf *out);
 
-/* TEXT from outside as output: each line behind a bar. LINES_MAX > 0: only that many from its end.
- */
+/* TEXT from outside as output: each line behind a bar. LINES_MAX > 0: only that many from its
+ * end. */
 void output_add(struct render *render, const char *text, size_t lines_max, struct buf *out);
 
 /* An event `item.*`. */

@@ -140,7 +140,8 @@ static void test_names(const struct report *report, const char *name, const char
 {
     const json_t *names = field_at(report->task, path), *test;
     size_t i;
-    json_array_foreach(names, i, test) line(report, i ? "" : name, json_string_value(test));
+    json_array_foreach(names, i, test)
+        line(report, i ? "" : name, json_string_value(test));
 }
 
 static void evidence(const struct report *report)

@@ -25,8 +25,8 @@ struct screen {
 int screen_update(struct screen *screen, const struct buf *lines, const struct buf *block,
                   size_t columns, struct err *err);
 
-/* Something else wrote to the terminal (the shell, after Ctrl-Z): leave what is there, begin anew.
- */
+/* Something else wrote to the terminal (the shell, after Ctrl-Z): leave what is there, begin
+ * anew. */
 void screen_forget(struct screen *screen);
 
 #endif

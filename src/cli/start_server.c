@@ -110,8 +110,8 @@ static char *last_words(int log, off_t offset)
         *--line_end = '\0';
     char *line = strrchr(tail.data, '\n');
     line = line ? line + 1 : tail.data;
-    /* A line of our own log says it behind msg=, an error at the start behind the program's name.
-     */
+    /* A line of our own log says it behind msg=, an error at the start behind the program's
+     * name. */
     char *message = strstr(line, " msg=\"");
     if (message)
         line = message + strlen(" msg=");

@@ -63,7 +63,8 @@ static int print_active(struct session *session, bool json, struct err *err)
         AUTO_BUF struct buf out;
         buf_init(&out, API_ANSWER_MAX);
         table_init(&table, 6, header);
-        json_array_foreach(tasks, i, task) add_active(&table, task);
+        json_array_foreach(tasks, i, task)
+            add_active(&table, task);
         table_append(&table, terminal_columns(), terminal_has_color(), &out);
         table_release(&table);
         fputs(out.data, stdout);

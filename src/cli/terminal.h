@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 
-/* Standard output is a terminal, and TERM says that it can move its cursor (it is set, not "dumb").
- */
+/* Standard output is a terminal, and TERM says that it can move its cursor (it is set, not
+ * "dumb"). */
 bool terminal_is_live(void);
 
 /* The same, and NO_COLOR (https://no-color.org) is not set. */

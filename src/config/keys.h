@@ -26,8 +26,8 @@ struct section_target {
 int section_open(struct config *config, const char *header, struct section_target *out,
                  struct err *err);
 
-/* Parse VALUE into the field of KEY. *FIELD is set to it, so that the caller can tell a repetition.
- */
+/* Parse VALUE into the field of KEY. *FIELD is set to it, so that the caller can tell a
+ * repetition. */
 int section_set(const struct section_target *target, const char *key, const char *value,
                 void **field, struct err *err);
 

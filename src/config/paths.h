@@ -1,12 +1,12 @@
 /*
  * Where things are, for every program alike:
  *
- *   configuration   $CODEX_CONFIG, else codex.conf in $XDG_CONFIG_HOME/codex (users:
- * ~/.config/codex when that is not set), else /etc/codex/codex.conf state $CODEX_STATE_DIR, else
- * /var/lib/codex as root, $XDG_STATE_HOME/codex
- *                   (~/.local/state/codex) as a user
- *   socket          $CODEX_SOCKET, else `socket` of the configuration's [server], else codexd.sock
- * in the state directory
+ *     configuration   $CODEX_CONFIG, else codex.conf in $XDG_CONFIG_HOME/codex (users:
+ *                     ~/.config/codex when that is not set), else /etc/codex/codex.conf
+ *     state           $CODEX_STATE_DIR, else /var/lib/codex as root, $XDG_STATE_HOME/codex
+ *                     (~/.local/state/codex) as a user
+ *     socket          $CODEX_SOCKET, else `socket` of the configuration's [server], else
+ *                     codexd.sock in the state directory
  *
  * Names from the environment must be absolute, so that every program finds the same file.
  */

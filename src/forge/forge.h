@@ -20,8 +20,8 @@ struct forge {
     void *self;
 
     /* Open a pull request for task->branch with title, body and draft of REQUEST; when there is one
-     * for this branch already, that one is the answer: a repetition after a crash opens no second.
-     */
+     * for this branch already, that one is the answer: a repetition after a crash opens no
+     * second. */
     void (*open)(const struct forge *forge, const struct task *task,
                  const struct pull_request *request, forge_opened_fn *done, void *arg);
 
@@ -45,7 +45,7 @@ struct forge_plain {
 void forge_plain_init(struct forge *out, struct forge_plain *plain, forge_contains_fn *contains,
                       void *host);
 
-/* --- what a pull request says: text.c --- */
+/* What a pull request says: text.c */
 
 /* One line: the agent's title, else the prompt's beginning; a task without tests says so in it.
  * The caller frees. */

@@ -102,8 +102,8 @@ ssize_t call_read(struct call *call, char *out, size_t size)
     size_t filled = 0;
     while (filled < size) {
         ssize_t n = next_piece(call);
-        /* What was read before a refusal is not given out either: it may be all but the last byte.
-         */
+        /* What was read before a refusal is not given out either: it may be all but the last
+         * byte. */
         if (n < 0 && n != -EAGAIN)
             return n;
         if (n <= 0)

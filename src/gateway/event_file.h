@@ -31,8 +31,8 @@ void event_file_free(struct event_file *events);
 struct buf *event_begin(struct event_file *events, const char *type, uint32_t phase);
 void event_end(struct event_file *events);
 
-/* Everything written so far survives a crash of the machine. Returns 0 or negative (and reports).
- */
+/* Everything written so far survives a crash of the machine. Returns 0 or negative (and
+ * reports). */
 int event_file_sync(struct event_file *events);
 
 #endif

@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 
-/* Every value of the parsed form takes up to some hundred bytes, also where it is written in two.
- */
+/* Every value of the parsed form takes up to some hundred bytes, also where it is written in
+ * two. */
 enum { OUTSIDE_DEPTH_MAX = 32, OUTSIDE_VALUES_MAX = 20000 };
 
 /* Parse LEN bytes as one JSON object: within the bounds above, no NUL in it, no member twice. NULL

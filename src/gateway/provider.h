@@ -39,8 +39,8 @@ struct provider {
 
 /* The next bytes of the request's body, checked: how many, 0 at its end, -EAGAIN when none are
  * there now, or another negative code: the request is refused. Then the provider must not let it
- * become whole, and calls call_end() soon, with anything; the client is answered as it should be.
- */
+ * become whole, and calls call_end() soon, with anything; the client is answered as it should
+ * be. */
 ssize_t call_read(struct call *call, char *out, size_t size);
 
 /* Length of the body in bytes, or -1 when it is not known before its end. */
@@ -62,8 +62,8 @@ bool call_data(struct call *call, const char *bytes, size_t len);
 /* The answer is whole. The call no longer exists; the transfer is the provider's to free. */
 void call_end(struct call *call);
 
-/* There is no answer, or no end of it. As call_end() otherwise. MESSAGE: one sentence for a person.
- */
+/* There is no answer, or no end of it. As call_end() otherwise. MESSAGE: one sentence for a
+ * person. */
 void call_fail(struct call *call, enum api_error error, const char *message);
 
 #endif

@@ -45,8 +45,7 @@ int provider_url_parse(struct provider_url *out, const char *base_url, struct er
         provider_url_release(out);
         return err_set(
             err, ERR_USAGE,
-            "gateway.json: 'base_url' must be http:// or https:// with a host and a path, "
-            "not '%s'",
+            "gateway.json: 'base_url' must be http:// or https:// with a host and a path, not '%s'",
             base_url);
     }
     out->is_literal = is_address(out->host);

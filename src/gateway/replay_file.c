@@ -29,8 +29,7 @@ static int check_turn(const json_t *line, struct err *err)
         return err_set(err, ERR_USAGE, "'usage' must have input_tokens and output_tokens");
     size_t i;
     json_t *item;
-    json_array_foreach(output, i, item)
-    {
+    json_array_foreach(output, i, item) {
         int status = replay_item_check(item, err);
         if (status < 0)
             return status;

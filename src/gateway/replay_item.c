@@ -41,11 +41,9 @@ int replay_item_check(const json_t *item, struct err *err)
         return err_set(err, ERR_USAGE, "a %s without '%s'", kind->type, kind->parts);
     size_t i;
     json_t *part;
-    json_array_foreach(parts, i, part) if (!json_is_string(json_object_get(
-                                               part, "text"))) return err_set(err, ERR_USAGE,
-                                                                              "a part of '%s' "
-                                                                              "without 'text'",
-                                                                              kind->parts);
+    json_array_foreach(parts, i, part)
+        if (!json_is_string(json_object_get(part, "text")))
+            return err_set(err, ERR_USAGE, "a part of '%s' without 'text'", kind->parts);
     return 0;
 }
 

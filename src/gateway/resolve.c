@@ -70,8 +70,8 @@ static void on_socket(void *arg, uint32_t events)
     go_on(resolve);
 }
 
-/* c-ares wants (or no longer wants) to know about FD. One that finds no place is left to time out.
- */
+/* c-ares wants (or no longer wants) to know about FD. One that finds no place is left to time
+ * out. */
 static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
     struct resolve *resolve = arg;

@@ -175,8 +175,8 @@ static void end_stream(struct stream *stream)
     streams->ended(streams->arg, number);
 }
 
-/* Returns how much was read, 0 when there is nothing now, or -1 at the end (a broken stream's too).
- */
+/* Returns how much was read, 0 when there is nothing now, or -1 at the end (a broken stream's
+ * too). */
 static ssize_t read_some(struct stream *stream)
 {
     char *chunk = stream->streams->chunk;

@@ -12,8 +12,8 @@ static int merged_in(const char *git_dir, const struct verb_request *request, st
     int status = git_resolve_base(git_dir, request->base, &name, base, err);
     if (status == 0)
         status = repository_look_up(git_dir, &commit, 1, err);
-    if (status < 0 ||
-        !*commit.sha) /* what the repository does not have, its base does not contain */
+    /* What the repository does not have, its base does not contain. */
+    if (status < 0 || !*commit.sha)
         return status;
     return repository_contains(git_dir, base, commit.sha, err);
 }

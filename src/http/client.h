@@ -45,8 +45,8 @@ struct http_call_handlers {
     /* The next bytes of its body. */
     void (*data)(void *arg, const char *bytes, size_t len);
     /* The call is over, once: STATUS 0 when the answer was whole, else the code in ERR:
-     * -ECONNREFUSED, -ENOENT (no socket), -ETIMEDOUT, ERR_PROTOCOL, … The call is freed after it.
-     */
+     * -ECONNREFUSED, -ENOENT (no socket), -ETIMEDOUT, ERR_PROTOCOL, … The call is freed after
+     * it. */
     void (*end)(void *arg, int status, const struct err *err);
 };
 

@@ -57,8 +57,8 @@ struct http_body {
     bool done;
 };
 
-/* Find out how the body of HEAD is framed. NO_BODY: the answer to HEAD, a 204, a 304.
- * ERR_PROTOCOL for what RFC 9112 section 6.3 calls an error. */
+/* Find out how the body of HEAD is framed; a 1xx, 204 or 304 has none. ERR_PROTOCOL for what
+ * RFC 9112 section 6.3 calls an error. */
 int http_body_init(struct http_body *body, enum http_kind kind, const struct http_head *head,
                    struct err *err);
 

@@ -26,10 +26,9 @@ struct http_exchange; /* one connection: its request and its answer */
 struct http_server_limits {
     unsigned connections;
     uint64_t body_bytes;
-    int64_t head_timeout_ms; /* from the connection to the end of the request's head */
-    int64_t body_timeout_ms; /* between two reads of its body, while there is room for it */
-    int64_t
-        write_timeout_ms; /* between two writes of the answer, while there is something to write */
+    int64_t head_timeout_ms;   /* from the connection to the end of the request's head */
+    int64_t body_timeout_ms;   /* between two reads of its body, while there is room for it */
+    int64_t write_timeout_ms;  /* between two writes of the answer, while one is pending */
     int64_t linger_timeout_ms; /* for what the client still sends when it has its answer */
 };
 

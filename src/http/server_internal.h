@@ -9,8 +9,7 @@ enum exchange_state {
     READING_HEAD,
     OPEN,      /* accepted or to be refused: the handlers' */
     FLUSHING,  /* answered: what is written must still go out */
-    LINGERING, /* the client has its answer; an early close could still take it away (RFC 9112, 9.6)
-                */
+    LINGERING, /* answered: an early close could still take the answer away (RFC 9112, 9.6) */
     CLOSED,
 };
 

@@ -38,8 +38,8 @@ int loop_add_signal(struct loop *loop, int signal, loop_signal_fn *fn, void *arg
 struct loop_source *loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
                                    struct err *err);
 
-/* Reap every child that ends from now on, also those that nobody added: what a subreaper inherits.
- */
+/* Reap every child that ends from now on, also those that nobody added: what a subreaper
+ * inherits. */
 int loop_reap_orphans(struct loop *loop, struct err *err);
 
 /* The same once, now: for who has to wait for an end outside of the loop. Callbacks of children are

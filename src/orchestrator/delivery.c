@@ -217,8 +217,7 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
     if (result->status == GIT_BRANCH_EXISTS && task->branch_wanted)
         return fail(
             job, task, FAULT_USER,
-            str_format("branch '%s' has appeared meanwhile: apply the work with 'codex apply "
-                       "%s'",
+            str_format("branch '%s' has appeared meanwhile: apply the work with 'codex apply %s'",
                        row->branch, task->id),
             err);
     if (result->status == GIT_BRANCH_EXISTS) {

@@ -60,8 +60,8 @@ static int end_done_run(struct job *job, const struct task *task, bool changed, 
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, &row, err);
 }
 
-/* The runner's sentence, which it chose by the agent's exit status; and the agent's own, because only
- * that says which address or key it was. Both as far as a sentence is that long. */
+/* The runner's sentence, which it chose by the agent's exit status, and behind it the agent's own,
+ * because only that says which address or key it was. */
 static int fail_as_told(struct job *job, const struct task *task, const struct run_end *end,
                         struct err *err)
 {

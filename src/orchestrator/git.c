@@ -164,8 +164,8 @@ static void on_report(void *arg, enum spawn_type type, const struct spawn_report
     if (!job)
         return; /* dropped in the meantime */
     if (type == SPAWN_FAILED) {
-        /* As root's submission is handled by the repository's owner, the spawner looks at it first.
-         */
+        /* As root's submission is handled by the repository's owner, the spawner looks at it
+         * first. */
         int status =
             report->wait_status == -ENOENT || report->wait_status == -ENOTDIR ? GIT_NOT_FOUND : -1;
         char message[600];

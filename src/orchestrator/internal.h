@@ -66,7 +66,7 @@ struct orchestrator {
 
 enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3 };
 
-/* --- orchestrator.c --- */
+/* orchestrator.c */
 
 /* Do the next step of JOB; when its task has ended, the job is freed. */
 void job_continue(struct job *job);
@@ -74,8 +74,8 @@ void job_continue(struct job *job);
 /* The same in a moment, when nothing can be done now. */
 void job_continue_in(struct job *job, int64_t delay_ms);
 
-/* A step failed for a reason that may pass (the store's disk is full, …): log it, try again later.
- */
+/* A step failed for a reason that may pass (the store's disk is full, …): log it, try again
+ * later. */
 void job_trouble(struct job *job, const struct err *err);
 
 /* Whether ERR is to be logged: it is another one than LAST, or a while has gone by. */
@@ -90,16 +90,16 @@ struct run_name job_run_name(const struct job *job);
 /* Whatever the job waits for is no longer wanted. */
 void job_drop_waits(struct job *job);
 
-/* --- prepare.c: the run is not handed over yet --- */
+/* prepare.c: the run is not handed over yet */
 void prepare_continue(struct job *job, const struct task *task);
 
 /* JOB no longer fetches its base bundle; jobs that waited for it go on. */
 void bundle_fetched(struct job *job);
 
-/* --- launch.c: SPAWN_RUN with all its descriptors --- */
+/* launch.c: SPAWN_RUN with all its descriptors */
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
 
-/* --- monitor.c: the run was handed over --- */
+/* monitor.c: the run was handed over */
 void monitor_continue(struct job *job, const struct task *task, const struct store_run *run);
 void monitor_on_started(void *arg, const struct run_name *name);
 void monitor_on_failed(void *arg, const struct run_name *name, const char *why);
@@ -107,7 +107,7 @@ void monitor_on_ended(void *arg, const struct run_name *name, const char *why);
 void monitor_cancel(struct job *job);
 void monitor_let_go(struct job *job); /* no longer watch an adopted runner */
 
-/* --- end.c: how a run ends a task. Within a transaction --- */
+/* end.c: how a run ends a task. Within a transaction */
 
 struct run_end {
     enum run_outcome outcome;
@@ -123,10 +123,10 @@ int end_crashed_run(struct job *job, bool counts, struct err *err);
 int end_task(struct job *job, const struct task *task, enum task_state to, const char *reason,
              const struct fault *fault, struct err *err);
 
-/* --- delivery.c: what the outbox says --- */
+/* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
 
-/* --- submit.c, refresh.c --- */
+/* submit.c, refresh.c */
 void submit_free_all(struct orchestrator *o);
 void refresh_free_all(struct orchestrator *o);
 void refresh_ask_contains(void *host, const struct task *task, forge_contains_done_fn *done,

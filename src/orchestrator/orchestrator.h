@@ -5,11 +5,12 @@
  * store, does one step that may be repeated, writes the outcome in one transaction, and looks
  * again. So kill -9 at any point loses nothing; the next codexd reads the same store and goes on.
  *
- *     queued         claimed when a slot is free: new run (fence + 1), preparing
- *     run not handed over        base bundle (cached), then SPAWN_RUN
- *     run handed over            its event file is followed; phases move the state
- *     run.ended                  outbox row: import → push → pull_request, or only import (kept
- * work) runner gone without a word a new run takes over, at most three in a row without progress
+ *     queued                        claimed when a slot is free: new run (fence + 1), preparing
+ *     run not handed over           base bundle (cached), then SPAWN_RUN
+ *     run handed over               its event file is followed; phases move the state
+ *     run.ended                     outbox row: import → push → pull_request, or import alone, for
+ *                                   work that is kept and not delivered
+ *     runner gone without a word    a new run takes over, at most three in a row without progress
  *
  * Single-threaded on the loop. It logs, because jobs have no caller to return an error to.
  */
@@ -39,7 +40,7 @@ void orchestrator_free(struct orchestrator *o); /* what runs goes on without it 
 /* Take up what an earlier codexd left, then start what the queue holds. */
 int orchestrator_start(struct orchestrator *o, struct err *err);
 
-/* --- submission: submit.c --- */
+/* Submission: submit.c */
 
 /* What was asked for; NULL and 0 stand for the configuration's. */
 struct submission {
@@ -63,7 +64,7 @@ void orchestrator_submit_drop(struct submit *submit);
 /* ERR_SANDBOX, -ENOSPC: why no task could run now. */
 int orchestrator_ready(struct orchestrator *o, struct err *err);
 
-/* --- later --- */
+/* Later */
 
 /* ERR_REFUSED once it delivers or has ended. The task ends as soon as its run has wound up. */
 int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct err *err);
@@ -72,8 +73,8 @@ int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct 
 char *orchestrator_task_file(const struct orchestrator *o, const char *task_id, const char *name);
 
 /* Look whether the task's open pull request was merged meanwhile, but not all too often. DONE is
- * called once, perhaps at once, when there is no more to learn; the task is then to be read again.
- */
+ * called once, perhaps at once, when there is no more to learn; the task is then to be read
+ * again. */
 typedef void refreshed_fn(void *arg);
 struct refresh;
 /* NULL: DONE was called already. */

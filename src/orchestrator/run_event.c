@@ -47,8 +47,7 @@ static int collect_members(struct run_event *event, struct err *err)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(event->root, name, value)
-    {
+    json_object_foreach(event->root, name, value) {
         if (is_envelope(name))
             continue;
         if (buf_append_char(&event->members, ',') < 0 ||

@@ -116,8 +116,7 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
     const struct secret *secret = &o->secrets->providers[provider - config->providers];
     if (secret->missing)
         return err_set(err, ERR_KEY_MISSING,
-                       "provider '%s' cannot be used: %s; set it and restart "
-                       "codexd",
+                       "provider '%s' cannot be used: %s; set it and restart codexd",
                        provider->name, secret->missing);
     return 0;
 }

@@ -93,7 +93,7 @@ static int start(struct program *program, struct gateway_config *config, int *re
 int main(void)
 {
     footprint_init();
-    log_open("codex-gateway", false);
+    log_open("codex-gateway");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);

@@ -24,15 +24,14 @@
 
 enum { EXIT_BAD_USAGE = 2 };
 
-static const char usage_text[] = "usage: codex-runner --image DIR\n"
-                                 "       codex-runner --sandbox [--write] [--root] [--workdir DIR] "
-                                 "[--memory SIZE] [--cpus N] [--pids N]\n"
-                                 "                    [--timeout DURATION] [--runtime CRUN] "
-                                 "--state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
-                                 "       codex-runner --spawner --state DIR --images DIR "
-                                 "[--runtime CRUN] [--agent PROGRAM] [--gateway PROGRAM]\n"
-                                 "                    [--git PROGRAM]            (codexd starts "
-                                 "it, with a socket as descriptor 3)\n";
+static const char usage_text[] =
+    "usage: codex-runner --image DIR\n"
+    "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N]\n"
+    "                    [--pids N] [--timeout DURATION] [--runtime CRUN]\n"
+    "                    --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
+    "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM]\n"
+    "                    [--gateway PROGRAM] [--git PROGRAM]\n"
+    "                    (codexd starts it, with a socket as descriptor 3)\n";
 
 static int usage(void)
 {
@@ -246,7 +245,7 @@ int main(int argc, char **argv)
                  {"--sandbox", sandbox_main},
                  {"--spawner", spawner_role},
                  {"--run", run_role}};
-    log_open("codex-runner", false);
+    log_open("codex-runner");
     prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
         if (!strcmp(argv[1], roles[i].name))

@@ -45,20 +45,18 @@ struct server {
     struct api *api;
 };
 
-static const char usage_text[] = "usage: codexd [--config FILE] [--debug]\n"
-                                 "The server of Codex. Runs in the foreground and logs to standard "
-                                 "error.\n\n"
-                                 "  --config FILE   instead of $CODEX_CONFIG and codex.conf\n"
-                                 "  --debug         log more\n"
-                                 "  --version, --help\n";
+static const char usage_text[] =
+    "usage: codexd [--config FILE]\n"
+    "The server of Codex. Runs in the foreground and logs to standard error.\n\n"
+    "  --config FILE   instead of $CODEX_CONFIG and codex.conf\n"
+    "  --version, --help\n";
 
 /* Exit status, or -1 to go on. */
-static int parse_arguments(int argc, char **argv, const char **config_file, bool *debug)
+static int parse_arguments(int argc, char **argv, const char **config_file)
 {
-    enum { OPTION_CONFIG = 1, OPTION_DEBUG, OPTION_VERSION, OPTION_HELP };
+    enum { OPTION_CONFIG = 1, OPTION_VERSION, OPTION_HELP };
     static const struct option options[] = {
         {"config", required_argument, NULL, OPTION_CONFIG},
-        {"debug", no_argument, NULL, OPTION_DEBUG},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
         {0},
@@ -68,9 +66,6 @@ static int parse_arguments(int argc, char **argv, const char **config_file, bool
         switch (option) {
         case OPTION_CONFIG:
             *config_file = optarg;
-            break;
-        case OPTION_DEBUG:
-            *debug = true;
             break;
         case OPTION_VERSION:
             puts("codexd " CODEX_VERSION);
@@ -201,15 +196,14 @@ static void shut_down(struct server *server)
 int main(int argc, char **argv)
 {
     const char *config_file = NULL;
-    bool debug = false;
-    int exit_status = parse_arguments(argc, argv, &config_file, &debug);
+    int exit_status = parse_arguments(argc, argv, &config_file);
     if (exit_status >= 0)
         return exit_status;
-    log_open("codexd", debug);
+    log_open("codexd");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* the terminal that it was started from may go */
-    umask(
-        022); /* what the spawner inherits: its sandboxes' users must get through its directories */
+    /* What the spawner inherits: its sandboxes' users must get through its directories. */
+    umask(022);
     close_range(3, ~0U, 0); /* whoever started us may have left something open */
     raise_file_limit();
     struct server server = {.lock_fd = -1, .socket_fd = -1, .spawner_fd = -1};

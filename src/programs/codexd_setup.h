@@ -22,8 +22,8 @@ int setup_lock(const struct paths *paths, const struct service_user *user, struc
 /* A listening socket, root:<group of USER> 0660. Returns its descriptor. */
 int setup_socket(const struct paths *paths, const struct service_user *user, struct err *err);
 
-/* Start the spawner; returns our end of its socket. Its environment has nothing of ours but PATH.
- */
+/* Start the spawner; returns our end of its socket. Its environment has nothing of ours but
+ * PATH. */
 int setup_spawner(const struct paths *paths, const struct config *config, struct err *err);
 
 #endif

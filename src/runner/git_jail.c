@@ -217,8 +217,7 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
     const struct process_options options = {
         .argv = argv,
         .program = isolated ? "/codex-git" : program,
-        .program_fd =
-            executable, /* the submitter need not be able to enter the directory where it lies */
+        .program_fd = executable, /* the submitter may be kept out of the directory it lies in */
         .envp = environment,
         .fds = placed,
         .fds_count = git->fds_count,

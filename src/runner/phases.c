@@ -82,8 +82,8 @@ static void close_sandbox(struct run *run, struct sandbox *sandbox)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
 }
 
-/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has died.
- */
+/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has
+ * died. */
 static int ensure_work(struct run *run)
 {
     if (run->work && sandbox_is_alive(run->work))
@@ -135,8 +135,8 @@ static int checkout(struct run *run, struct sandbox *sandbox, int work_bundle, i
     return status;
 }
 
-/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or negative.
- */
+/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or
+ * negative. */
 static int test(struct run *run, struct sandbox *sandbox)
 {
     const struct step step =

@@ -15,8 +15,8 @@
 #include "runner/run_internal.h"
 #include "runner/spawn_check.h"
 
-/* How long an agent that was told to end may take for it, and a lock that somebody cleans up under.
- */
+/* How long an agent that was told to end may take for it, and a lock that somebody cleans up
+ * under. */
 enum { SOFT_STOP_MS = 5000, LOCK_WAIT_MS = 15000 };
 
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
@@ -149,8 +149,8 @@ static int open_run(struct run *run, struct err *err)
     return io_make_dirs(run->layers, 0700, err);
 }
 
-/* Make this machine ready for sandboxes; what is missing fails the run, with an event that says so.
- */
+/* Make this machine ready for sandboxes; what is missing fails the run, with an event that says
+ * so. */
 static void execute(struct run *run)
 {
     struct err err;

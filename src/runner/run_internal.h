@@ -78,8 +78,7 @@ struct step_outcome {
     int status; /* exit code, or 128 + signal */
     enum sandbox_end end;
     int64_t duration_ms;
-    struct buf
-        result; /* what it wrote to descriptor 3, an opaque JSON text; released by the caller */
+    struct buf result; /* what came through descriptor 3: opaque JSON; the caller releases it */
     struct copy_result copied; /* of copy_to, when copy_status is 0 */
     int copy_status;
     struct err copy_err;

@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "runner/run_internal.h"
 
-/* What may hold a step's pipes open after its end (a daemon of the tests) has this long to finish.
- */
+/* What may hold a step's pipes open after its end (a daemon of the tests) has this long to
+ * finish. */
 enum { LINGER_MS = 2000 };
 
 /* A step while it runs. `inside` are its ends of the pipes, `outside` ours. */

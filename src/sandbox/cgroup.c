@@ -167,8 +167,8 @@ static unsigned kill_members(const char *directory)
 
 typedef void directory_fn(void *arg, const char *directory);
 
-/* DIRECTORY's children first, then itself. crun and programs with cgroups of their own nest little.
- */
+/* DIRECTORY's children first, then itself. crun and programs with cgroups of their own nest
+ * little. */
 static void walk(const char *directory, unsigned depth, directory_fn *fn, void *arg)
 {
     AUTO_DIR DIR *stream = depth < 8 ? opendir(directory) : NULL;

@@ -42,13 +42,13 @@ void cgroup_read_counts(const struct cgroup_host *host, const char *group,
 int cgroup_kill(const struct cgroup_host *host, const char *group, int64_t deadline_ms,
                 struct err *err);
 
-/* Remove GROUP and its children from every hierarchy; busy ones are tried again until the deadline.
- */
+/* Remove GROUP and its children from every hierarchy; busy ones are tried again until the
+ * deadline. */
 int cgroup_remove(const struct cgroup_host *host, const char *group, int64_t deadline_ms,
                   struct err *err);
 
-/* Call FN with the name of every group right below PARENT whose name starts with PREFIX, each once.
- */
+/* Call FN with the name of every group right below PARENT whose name starts with PREFIX, each
+ * once. */
 void cgroup_each(const struct cgroup_host *host, const char *parent, const char *prefix,
                  void (*fn)(void *arg, const char *name), void *arg);
 

@@ -12,11 +12,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-/* Seconds are enough on an idle machine in milliseconds; this is for one that swaps. */
+/* crun takes some 20 ms; the minute is for a machine that swaps. */
 enum { CRUN_TIMEOUT_MS = 60000, CRUN_ARGS_MAX = 24, CRUN_LOG_MAX = 16384 };
 
-/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and alike).
- */
+/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and
+ * alike). */
 static int failure(const struct crun *crun, const char *command, const char *how, struct err *err)
 {
     AUTO_BUF struct buf log;

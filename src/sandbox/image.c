@@ -22,8 +22,8 @@ enum { IMAGE_RECIPE = 1 };
 static const char making[] = ".making";
 static const char removing[] = ".removing-";
 
-/* What changes when packages come, go or are upgraded, or when npm and others install below /usr.
- */
+/* What changes when packages come, go or are upgraded, or when npm and others install below
+ * /usr. */
 static const char *const watched[] = {"/var/lib/dpkg/status",
                                       "/usr",
                                       "/usr/bin",

@@ -36,8 +36,7 @@ int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read
 int mounts_bind_read_only(const char *from, const char *to, struct err *err);
 
 struct mounts_overlay {
-    const char
-        *directory; /* the names below are relative to it, so that no path of the host shows */
+    const char *directory; /* the names below begin there: no path of the host shows in mountinfo */
     const char *lower, *upper, *work, *target;
     uid_t owner;    /* root of the sandbox, on the host: makes what overlayfs itself makes */
     bool volatile_; /* nothing of it has to survive a crash: no fsync reaches the disk */

@@ -1,7 +1,7 @@
 /*
  * A sandbox from nothing to a waiting process 1, and back.
  *
- * Files of one, in the program's private directory: PRIVATE/<n>/{config.json, root, lower, top, …}.
+ * Files of one are in the program's private directory, PRIVATE/<n>/: config.json, root, lower …
  * The mounts `lower` (the image) and `top` (what holds the writable layer) carry the sandbox's ids;
  * the overlay of both is mounted on `root`, after which they are only needed by it and are
  * detached.

@@ -54,8 +54,7 @@ struct sandbox_host_options {
     const char *images;   /* directory of images */
     const char *runtime;  /* crun: a name in PATH, or a path */
     const char *agent;    /* codex-agent on the host: a path, whose last component is that name */
-    bool agent_is_shared; /* its directory holds nothing else, and can be mounted; else it is copied
-                           */
+    bool agent_is_shared; /* its directory holds nothing else: it is mounted, not copied */
     image_progress_fn *progress; /* while the image is made; NULL: none */
     void *progress_arg;
 };

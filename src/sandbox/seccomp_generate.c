@@ -36,8 +36,8 @@ enum { NATIVE_ARCH = AUDIT_ARCH_AARCH64 };
 #error "no sandbox policy for this architecture yet"
 #endif
 
-/* set_mempolicy_home_node of Linux 5.17: what came later is answered as if the kernel were older.
- */
+/* set_mempolicy_home_node of Linux 5.17: what came later is answered as if the kernel were
+ * older. */
 enum { NEWEST_CALL = 450, POLICY_MAX = 4096 };
 
 static void check(int status, const char *what)
@@ -138,8 +138,8 @@ static size_t prepend_own(struct sock_filter *out)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 9),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        /* x32 numbers have bit 30: left to libseccomp, which kills them as another architecture's.
-         */
+        /* x32 numbers have bit 30: left to libseccomp, which kills them as another
+         * architecture's. */
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 7, 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),

@@ -2,8 +2,7 @@
  * A thin layer over SQLite's C interface: statements are prepared once, values are bound by type,
  * and error codes become struct err. Private to this room.
  *
- *     sql_exec(&db, err, "UPDATE task SET phase = ? WHERE number = ?", SQL_TEXT(phase),
- * SQL_INT(n));
+ *     sql_exec(&db, err, "UPDATE task SET phase = ? WHERE number = ?", SQL_TEXT(p), SQL_INT(n));
  *
  *     AUTO_QUERY sqlite3_stmt *row = sql_query(&db, err, "SELECT … WHERE id = ?", SQL_TEXT(id));
  *     int more = row ? sql_step(&db, row, err) : -1;   1: a row; 0: no more; negative

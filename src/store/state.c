@@ -69,10 +69,9 @@ static int write_state(struct store *store, const struct task_move *move, struct
     const char *kind = move->fault == FAULT_NONE ? NULL : fault_kind_name(move->fault);
     int status = sql_exec(
         store_writing(store), err,
-        "UPDATE task SET state = ?, verdict = coalesce(?, verdict), fault_kind = ?, fault_step = "
-        "?, "
-        "fault_message = ?, started_ms = CASE WHEN started_ms = 0 AND ? THEN ? ELSE started_ms "
-        "END, "
+        "UPDATE task SET state = ?, verdict = coalesce(?, verdict), "
+        "fault_kind = ?, fault_step = ?, fault_message = ?, "
+        "started_ms = CASE WHEN started_ms = 0 AND ? THEN ? ELSE started_ms END, "
         "ended_ms = ?, activity = CASE WHEN ? THEN NULL ELSE activity END WHERE number = ?",
         SQL_TEXT(task_state_name(move->to)), SQL_TEXT(verdict_name(move->verdict)), SQL_TEXT(kind),
         SQL_TEXT(kind ? move->fault_step : NULL), SQL_TEXT(kind ? move->fault_message : NULL),

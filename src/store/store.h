@@ -34,9 +34,8 @@ typedef void store_events_fn(void *arg, const char *task_id);
 void store_on_events(struct store *store, store_events_fn *fn, void *arg);
 
 enum store_durability {
-    STORE_LATER, /* survives a kill; a power cut may take it back (what is followed is read again)
-                  */
-    STORE_NOW, /* on the disk when store_commit() returns: what was promised or cannot be redone */
+    STORE_LATER, /* survives a kill; a power cut may take it back: for what can be read again */
+    STORE_NOW,   /* on the disk when the commit returns: what was promised or cannot be redone */
 };
 
 int store_begin(struct store *store, enum store_durability durability, struct err *err);
@@ -46,7 +45,7 @@ void store_rollback(struct store *store);               /* without a transaction
  * written. */
 int store_end(struct store *store, int status, struct err *err);
 
-/* --- tasks: tasks.c --- */
+/* Tasks: tasks.c */
 
 /* A new task, queued: what was asked is taken from TASK (id, uid, priority, prompt … timeout_ms);
  * its number is set. */
@@ -105,7 +104,7 @@ int store_branch_taken(struct store *store, int64_t number, const char *repo, co
 /* 1 when a task that has not ended was asked for BRANCH of REPO by name; else 0. */
 int store_branch_wanted(struct store *store, const char *repo, const char *branch, struct err *err);
 
-/* --- the state: state.c --- */
+/* The state: state.c */
 
 struct task_move {
     int64_t number;
@@ -125,7 +124,7 @@ int task_set_state(struct store *store, const struct task_move *move, struct err
 /* ERR_CONFLICT unless RUN is the task's current run. */
 int store_check_fence(struct store *store, int64_t number, uint32_t run, struct err *err);
 
-/* --- events: events.c --- */
+/* Events: events.c */
 
 struct store_event {
     int64_t number;
@@ -144,12 +143,12 @@ typedef int store_event_visit_fn(void *arg, int64_t seq, const char *type, const
 int store_event_list(struct store *store, int64_t number, int64_t after, int64_t limit,
                      store_event_visit_fn *visit, void *arg, struct err *err);
 
-/* Why the agent's turn failed, in its own words: the message of the last `turn.failed` of RUN. *OUT,
- * which the caller frees, is NULL where there is none. Within a transaction. */
+/* Why the agent's turn failed, in its own words: the message of the last `turn.failed` of RUN.
+ * *OUT, which the caller frees, is NULL where there is none. Within a transaction. */
 int store_event_turn_failure(struct store *store, int64_t number, uint32_t run, char **out,
                              struct err *err);
 
-/* --- runs: runs.c --- */
+/* Runs: runs.c */
 
 struct store_run {
     uint32_t run;
@@ -174,7 +173,7 @@ int64_t store_runs_used_ms(struct store *store, int64_t number, struct err *err)
 /* How many runs in a row died without progress. */
 int store_task_set_crashes(struct store *store, int64_t number, int64_t crashes, struct err *err);
 
-/* --- the tests: evidence.c --- */
+/* The tests: evidence.c */
 
 enum store_test { STORE_TEST_BASELINE, STORE_TEST_VERIFICATION };
 
@@ -190,7 +189,7 @@ int store_baseline_get(struct store *store, const struct store_baseline_key *key
 int store_baseline_set(struct store *store, const struct store_baseline_key *key,
                        const struct test_result *result, struct err *err);
 
-/* --- delivery: outbox.c --- */
+/* Delivery: outbox.c */
 
 enum outbox_step { OUTBOX_IMPORT, OUTBOX_PUSH, OUTBOX_PULL_REQUEST, OUTBOX_STEP_COUNT };
 

@@ -9,16 +9,19 @@
 
 enum gateway_control_type {
     /* runner → gateway */
-    GATEWAY_LISTEN = 1,        /* one descriptor: listens on GATEWAY_MODEL_PORT in the sandbox; takes
-                                  the place of the one before, which is closed */
-    GATEWAY_PHASE_STARTED,     /* phase, round */
-    GATEWAY_PHASE_COMPLETED,   /* phase, round, status, duration_ms; payload: the result's JSON or nothing */
-    GATEWAY_STREAM,            /* phase, stream, kind; one descriptor: read it to its end */
-    GATEWAY_STREAM_STOP,       /* stream: what is still to come from it does not matter; answer ENDED.
-                                  One that has ended already is not answered again */
-    GATEWAY_LIMIT_HIT,         /* phase; figure; payload: the limit's name */
-    GATEWAY_NOTE,              /* phase; payload: text of the platform, becomes phase.output */
-    GATEWAY_RUN_ENDED,         /* outcome, fault, phase (the step), changed, archive_*; payload: message */
+    /* One descriptor: listens on GATEWAY_MODEL_PORT in the sandbox; takes the place of the one
+     * before, which is closed. */
+    GATEWAY_LISTEN = 1,
+    GATEWAY_PHASE_STARTED, /* phase, round */
+    /* phase, round, status, duration_ms; payload: the result's JSON or nothing */
+    GATEWAY_PHASE_COMPLETED,
+    GATEWAY_STREAM, /* phase, stream, kind; one descriptor: read it to its end */
+    /* stream: what is still to come from it does not matter; answer ENDED. One that has ended
+     * already is not answered again. */
+    GATEWAY_STREAM_STOP,
+    GATEWAY_LIMIT_HIT, /* phase; figure; payload: the limit's name */
+    GATEWAY_NOTE,      /* phase; payload: text of the platform, becomes phase.output */
+    GATEWAY_RUN_ENDED, /* outcome, fault, phase (the step), changed, archive_*; payload: message */
     /* gateway → runner */
     GATEWAY_STREAM_ENDED = 100, /* stream: everything of it is in the event file */
     GATEWAY_WRITTEN,            /* GATEWAY_RUN_ENDED is in the event file, and synced */
@@ -63,7 +66,7 @@ enum gateway_fd {
  */
 enum gateway_exit {
     GATEWAY_EXIT_DONE = 0,       /* the control socket was closed, or SIGTERM came */
-    GATEWAY_EXIT_START = 10,     /* descriptors, gateway.json or the drop of privileges: no use to retry */
+    GATEWAY_EXIT_START = 10,     /* descriptors, gateway.json or privileges: no use to retry */
     GATEWAY_EXIT_CONTROL = 11,   /* a message that is none, or a descriptor that cannot be used */
     GATEWAY_EXIT_DISK_FULL = 12, /* the event file: no space, quota or size limit */
     GATEWAY_EXIT_EVENTS = 13,    /* the event file: any other error */

@@ -15,12 +15,12 @@ enum spawn_type {
     SPAWN_RUN = 1, /* start a runner; body: struct spawn_run; descriptors: enum spawn_run_fd */
     SPAWN_CANCEL,  /* end a run softly (what was done is kept); body: struct spawn_cancel */
     SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: as its fd_numbers say */
-    SPAWN_GIT_END, /* end a codex-git that is no longer wanted; body: struct spawn_git with the id */
+    SPAWN_GIT_END, /* end a codex-git that is not wanted any more; body: struct spawn_git, its id */
     /* spawner → codexd */
     SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
-    SPAWN_RUN_ENDED,         /* the runner is gone and what it left is cleaned; struct spawn_report */
-    SPAWN_GIT_ENDED,         /* struct spawn_report */
-    SPAWN_FAILED,            /* a request could not be carried out; struct spawn_report with message */
+    SPAWN_RUN_ENDED, /* the runner is gone and what it left is cleaned; struct spawn_report */
+    SPAWN_GIT_ENDED, /* struct spawn_report */
+    SPAWN_FAILED,    /* a request could not be carried out; struct spawn_report with message */
 };
 
 enum { SPAWN_TASK_SIZE = 32, SPAWN_REPO_SIZE = 128, SPAWN_ARGS_SIZE = 8192 };
@@ -70,7 +70,7 @@ struct spawn_cancel {
 };
 
 enum spawn_git_as {
-    SPAWN_GIT_ISOLATED,     /* uid 65534, an empty network namespace, a scratch directory; no state */
+    SPAWN_GIT_ISOLATED, /* uid 65534, an empty network namespace, a scratch directory; no state */
     SPAWN_GIT_AS_SUBMITTER, /* `uid`; when that is root, the owner of `repository` */
 };
 
@@ -85,8 +85,8 @@ struct spawn_git {
     uint32_t fds_count;
     uint8_t fd_numbers[SPAWN_GIT_FDS_MAX]; /* of the n-th descriptor in the child; the rest: closed,
                                               0, 1 and 2: /dev/null */
-    char repository[4096];      /* SPAWN_GIT_AS_SUBMITTER */
-    char args[SPAWN_ARGS_SIZE]; /* argc NUL-terminated strings, one after the other */
+    char repository[4096];                 /* SPAWN_GIT_AS_SUBMITTER */
+    char args[SPAWN_ARGS_SIZE];            /* argc NUL-terminated strings, one after the other */
 };
 
 struct spawn_report {

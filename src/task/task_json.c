@@ -84,7 +84,7 @@ static const char *workspace_state(const struct task *task)
     if (task->archive_path)
         return "archived";
     if (!task_state_ended(task->state))
-        return NULL; /* there is none yet */
+        return NULL;                              /* there is none yet */
     return task->prepared ? "frozen" : "removed"; /* what cannot be archived is kept as it is */
 }
 

@@ -44,8 +44,8 @@ static int read_source(const struct step *step, struct source *source, struct er
     return 0;
 }
 
-/* 1 when the workspace is there: a directory with something in it. It appears whole, by a rename.
- */
+/* 1 when the workspace is there: a directory with something in it. It appears whole, by a
+ * rename. */
 static int is_there(const struct step *step, struct err *err)
 {
     AUTO_DIR DIR *dir = opendir(step->workdir);
@@ -60,8 +60,8 @@ static int is_there(const struct step *step, struct err *err)
     return 0;
 }
 
-/* `codex-git resolve` gives branches by their short names; all else starts with refs/ or is an id.
- */
+/* `codex-git resolve` gives branches by their short names; all else starts with refs/ or is an
+ * id. */
 static bool base_is_branch(const char *base)
 {
     struct err ignored;

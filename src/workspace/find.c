@@ -10,8 +10,7 @@
 
 const char test_plan_looked_for[] =
     "a test script in package.json, pytest or unittest files, a target test or check in a "
-    "Makefile, "
-    "Cargo.toml, go.mod with *_test.go, tests in CMakeLists.txt or meson.build";
+    "Makefile, Cargo.toml, go.mod with *_test.go, tests in CMakeLists.txt or meson.build";
 
 /* The order is a promise: see find.h. */
 static void (*const finders[])(const struct find_input *input, struct test_plan *plan) = {

@@ -3,14 +3,16 @@
  *
  * The first of these that fits, in this order (docs/tests-found.md says the same to users):
  *
- *   package.json     it has a "test" script other than the one that `npm init` writes
- *                    → npm, yarn or pnpm `test`, by the lock file that is there
- *   pytest           pytest.ini, a pytest section in pyproject.toml, setup.cfg or tox.ini, a
- * conftest.py, or test files that use pytest → python3 -m pytest unittest         test files that
- * use unittest → python3 -m unittest discover Makefile         it has a target `test` → make test,
- * else one `check` → make check Cargo.toml       → cargo test go.mod           and a *_test.go → go
- * test ./... CMakeLists.txt   that enables testing → configure, build, ctest meson.build      that
- * has a test → meson setup, meson test
+ *     package.json      with a "test" script other than the one that `npm init` writes:
+ *                       npm, yarn or pnpm `test`, by the lock file that is there
+ *     pytest            pytest.ini, a pytest section in pyproject.toml, setup.cfg or tox.ini,
+ *                       a conftest.py, or test files that use pytest: python3 -m pytest
+ *     unittest          test files that use unittest: python3 -m unittest discover
+ *     Makefile          with a target `test`: make test; else with `check`: make check
+ *     Cargo.toml        cargo test
+ *     go.mod            and a *_test.go: go test ./...
+ *     CMakeLists.txt    that enables testing: configure, build, ctest
+ *     meson.build       that has a test: meson setup, meson test
  *
  * Only files are looked at; nothing of the repository runs. The same tree gives the same answer,
  * but for pytest: whether it is installed decides where a repository could do with either.

@@ -42,8 +42,8 @@ static bool pytest_none_ran(int exit_code, const char *output_tail)
     return exit_code == 5; /* "no tests were collected": docs.pytest.org, "Exit codes" */
 }
 
-/* Packages below src/ are not found from the top unless they are installed, which nobody has done.
- */
+/* Packages below src/ are not found from the top unless they are installed, which nobody has
+ * done. */
 static bool has_src_layout(const char *dir)
 {
     AUTO_FREE char *src = str_format("%s/src", dir);

@@ -6,9 +6,8 @@
 #include <sys/stat.h>
 
 enum {
-    HARDLINKS_MAX = 1 << 18, /* files that are kept in mind, */
-    HARDLINKS_BYTES_MAX =
-        64 << 20 /* and bytes of their names; one more is met as if for the first time */
+    HARDLINKS_MAX = 1 << 18,        /* files that are kept in mind, */
+    HARDLINKS_BYTES_MAX = 64 << 20, /* and bytes of their names; one more counts as not met yet */
 };
 
 struct hardlinks {

@@ -120,8 +120,8 @@ static void add_xattrs(struct pack *pack, int fd)
     }
 }
 
-/* Owners are numbers of the sandbox: a name would be that of somebody else wherever it is unpacked.
- */
+/* Owners are numbers of the sandbox: a name would be that of somebody else wherever it is
+ * unpacked. */
 static void describe(struct pack *pack, const char *path, const struct stat *st)
 {
     struct archive_entry *entry = pack->entry;

@@ -22,8 +22,8 @@ struct sparse_map {
 bool sparse_possible(const struct stat *st);
 
 /* The extents of the first SIZE bytes of FD. Of a file with more holes than extents are kept for,
- * the smallest holes count as data. False when the file system does not say; then it is all data.
- */
+ * the smallest holes count as data. False when the file system does not say; then it is all
+ * data. */
 bool sparse_map_read(int fd, int64_t size, struct sparse_map *map);
 void sparse_map_release(struct sparse_map *map);
 

@@ -10,7 +10,7 @@
  * there already is left as it is. */
 int checkout_main(int argc, char **argv);
 
-/* Run the repository's tests; see test_find.h for how they are found. */
+/* Run the repository's tests; see find.h for how they are found. */
 int test_main(int argc, char **argv);
 
 /* Make one commit of what has changed since the base, and write it as the work bundle.

@@ -49,12 +49,12 @@ static void check_body(const struct buf *body)
     const char *name;
     json_t *value;
     unsigned models = 0;
-    json_object_foreach(root, name, value) if (!strcasecmp(name, "model"))
-    {
-        require(!strcmp(name, "model"));
-        require(json_is_string(value) && !strcmp(json_string_value(value), "m"));
-        models++;
-    }
+    json_object_foreach(root, name, value)
+        if (!strcasecmp(name, "model")) {
+            require(!strcmp(name, "model"));
+            require(json_is_string(value) && !strcmp(json_string_value(value), "m"));
+            models++;
+        }
     require(models == 1);
     json_decref(root);
 }

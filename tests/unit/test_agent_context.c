@@ -1,5 +1,5 @@
-/* What the agent reads before it works: task.json, AGENTS.md, the result of a failed verification.
- */
+/* What the agent reads before it works: task.json, AGENTS.md, the result of a failed
+ * verification. */
 #include "test.h"
 
 #include <fcntl.h>

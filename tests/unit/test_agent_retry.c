@@ -1,5 +1,5 @@
-/* Failures of requests to the model: what kind they are, and whether and when they are tried again.
- */
+/* Failures of requests to the model: what kind they are, and whether and when they are tried
+ * again. */
 #include "test.h"
 
 #include <time.h>

@@ -110,8 +110,7 @@ static void every_schema_is_a_json_object(void **state)
             json_t *required = json_object_get(schema, "required"), *name;
             assert_true(json_array_size(required) > 0);
             size_t r;
-            json_array_foreach(required, r, name)
-            {
+            json_array_foreach(required, r, name) {
                 assert_non_null(json_object_get(json_object_get(schema, "properties"),
                                                 json_string_value(name)));
             }

@@ -202,8 +202,8 @@ static int try_process_vm_readv(void)
 static int try_32_bit_call(void)
 {
 #ifdef __x86_64__
-    /* A filter for one architecture must not be walked around through another: getpid as i386 says.
-     */
+    /* A filter for one architecture must not be walked around through another: getpid as i386
+     * says. */
     long result;
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
     return 0;

@@ -136,8 +136,7 @@ static void characters_are_never_split(void **state)
     output_end(&output);
     json_t *events = events_of(&world), *event;
     size_t i;
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         assert_true(strlen(member(event, "text")) <= OUTPUT_TEXT_MAX);
         buf_append_str(&out, member(event, "text"));
     }
@@ -160,8 +159,7 @@ static void malformed_bytes_are_bounded_too(void **state)
     output_end(&output);
     json_t *events = events_of(&world), *event;
     size_t i, total = 0;
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         assert_true(strlen(member(event, "text")) <= OUTPUT_TEXT_MAX);
         total += strlen(member(event, "text"));
     }
@@ -208,8 +206,7 @@ static void of_a_flood_head_and_tail_are_kept(void **state)
     json_t *events = events_of(&world), *event;
     unsigned long long left_out = 0, kept = 0;
     size_t i, limits = 0;
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         if (!strcmp(member(event, "type"), "limit.hit")) {
             limits++;
             assert_string_equal(member(event, "limit"), "output");
@@ -416,8 +413,7 @@ static void lines_become_events_at_any_split(void **state)
         AUTO_BUF struct buf text;
         buf_init(&text, 1000);
         size_t i, n = 0;
-        json_array_foreach(events, i, event)
-        {
+        json_array_foreach(events, i, event) {
             if (!strcmp(member(event, "type"), "phase.output"))
                 buf_append_str(&text, member(event, "text"));
             else
@@ -445,8 +441,7 @@ static void a_line_without_end_becomes_output(void **state)
     buf_append_str(&line, "\"}\n{\"type\":\"turn.started\"}\n");
     json_t *events = stream_events(line.data, line.len, 65536), *event;
     size_t i, started = 0, left_out = 0;
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         assert_string_not_equal(member(event, "type"), "error");
         started += !strcmp(member(event, "type"), "turn.started");
         left_out += strstr(member(event, "text"), "bytes left out") != NULL;
@@ -472,8 +467,7 @@ static void of_too_many_events_the_turns_end_is_kept(void **state)
     buf_append_str(&lines, "{\"type\":\"turn.completed\",\"usage\":{}}\n");
     json_t *events = stream_events(lines.data, lines.len, 65536), *event;
     size_t i, limits = 0, turns = 0, notes = 0, items = 0;
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach(events, i, event) {
         limits += !strcmp(member(event, "type"), "limit.hit");
         turns += !strcmp(member(event, "type"), "turn.completed");
         items += !strcmp(member(event, "type"), "item.completed");

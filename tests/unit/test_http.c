@@ -15,12 +15,14 @@
 
 static void a_head_is_read_whole(void **state)
 {
-    static const char text[] = "POST /v1/responses HTTP/1.1\r\nHost: a\r\nContent-Length:  3 \r\n\r\nabc";
+    static const char text[] =
+        "POST /v1/responses HTTP/1.1\r\nHost: a\r\nContent-Length:  3 \r\n\r\nabc";
     struct http_head head;
     struct err err;
     for (size_t n = 0; n < sizeof text - 4; n++)
         assert_int_equal(http_head_parse(&head, HTTP_REQUEST, text, n, &err), 0);
-    assert_int_equal(http_head_parse(&head, HTTP_REQUEST, text, sizeof text - 1, &err), sizeof text - 4);
+    assert_int_equal(http_head_parse(&head, HTTP_REQUEST, text, sizeof text - 1, &err),
+                     sizeof text - 4);
     assert_string_equal(head.method, "POST");
     assert_string_equal(head.target, "/v1/responses");
     assert_string_equal(http_head_get(&head, "content-length"), "3");
@@ -35,13 +37,20 @@ static void a_head_is_read_whole(void **state)
 static void ambiguous_heads_are_refused(void **state)
 {
     const char *bad[] = {
-        "GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n",   "GET / HTTP/1.1\r\nA : b\r\n\r\n",
-        "GET / HTTP/1.1\r\n folded\r\n\r\n",      "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
-        "GET / HTTP/2.0\r\n\r\n",                 "GET  / HTTP/1.1\r\n\r\n",
-        "GET / x HTTP/1.1\r\n\r\n",               "G(T / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nnocolon\r\n\r\n",      "GET / HTTP/1.1\r\n: v\r\n\r\n",
-        "\r\n\r\n",                               "GET /\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: \x01\r\n\r\n",      "GET / HTTP/1.1\rA: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n",
+        "GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        "GET / HTTP/1.1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
+        "GET  / HTTP/1.1\r\n\r\n",
+        "GET / x HTTP/1.1\r\n\r\n",
+        "G(T / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nnocolon\r\n\r\n",
+        "GET / HTTP/1.1\r\n: v\r\n\r\n",
+        "\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: \x01\r\n\r\n",
+        "GET / HTTP/1.1\rA: b\r\n\r\n",
     };
     struct http_head head;
     struct err err;
@@ -103,7 +112,8 @@ static void chunks_are_read_at_any_split(void **state)
         assert_true(body.done);
         assert_string_equal(out.data, "abcd0123456789");
     }
-    const char *bad[] = {"\r\n", "g\r\n", "1\nx", "1\r\nab", "-1\r\n", "1234567890abcdef0\r\n",
+    const char *bad[] = {"\r\n",    "g\r\n",        "1\nx",
+                         "1\r\nab", "-1\r\n",       "1234567890abcdef0\r\n",
                          "0x1\r\n", "1\r\na\r\n\n", "0\r\n\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         AUTO_BUF struct buf out;
@@ -121,8 +131,9 @@ static int note_event(void *arg, const struct sse_event *event)
 
 static void events_are_read_at_any_split(void **state)
 {
-    static const char text[] = "\xef\xbb\xbf: comment\n\ndata: a\r\ndata:b\rdata\n\nevent: x\nid: 7\n"
-                               "data:  c\n\nevent: nothing\n\nretry: 5\nfoo: bar\ndata: d\r\n\r\ndata: cut";
+    static const char text[] =
+        "\xef\xbb\xbf: comment\n\ndata: a\r\ndata:b\rdata\n\nevent: x\nid: 7\n"
+        "data:  c\n\nevent: nothing\n\nretry: 5\nfoo: bar\ndata: d\r\n\r\ndata: cut";
     for (size_t step = 1; step < sizeof text; step++) {
         struct sse sse;
         AUTO_BUF struct buf seen;
@@ -157,8 +168,10 @@ static int note_piece(void *arg, const char *bytes, size_t len)
 
 static void data_is_read_in_pieces_without_a_maximum(void **state)
 {
-    static const char text[] = "\xef\xbb\xbf" "data: a\r\ndata:b\rdata\n\nevent: x\nid: 7\n: long comment\n"
-                               "data:  c\n\nevent: nothing\n\ndata\n\ndatum: e\ndata : e\ndata: cut";
+    static const char text[] =
+        "\xef\xbb\xbf"
+        "data: a\r\ndata:b\rdata\n\nevent: x\nid: 7\n: long comment\n"
+        "data:  c\n\nevent: nothing\n\ndata\n\ndatum: e\ndata : e\ndata: cut";
     for (size_t step = 1; step < sizeof text; step++) {
         struct sse sse;
         AUTO_BUF struct buf seen;
@@ -202,8 +215,9 @@ static void peers_are_numeric(void **state)
     assert_int_equal(ntohs(((struct sockaddr_in *)&peer.address)->sin_port), 64080);
     assert_int_equal(http_peer_url(&peer, "http://[::1]:8080", &other, &err), 0);
     assert_string_equal(other, "");
-    const char *bad[] = {"https://127.0.0.1/", "http://example.com/", "http://", "http://127.0.0.1:0/",
-                         "http://127.0.0.1:99999/", "http://127.0.0.1:1/?a", "127.0.0.1"};
+    const char *bad[] = {
+        "https://127.0.0.1/",      "http://example.com/",   "http://",  "http://127.0.0.1:0/",
+        "http://127.0.0.1:99999/", "http://127.0.0.1:1/?a", "127.0.0.1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(http_peer_url(&peer, bad[i], &prefix, &err), ERR_USAGE);
 }
@@ -272,7 +286,10 @@ static void call(struct seen_call *seen, const struct http_peer *peer, const str
 {
     *seen = (struct seen_call){.loop = loop_new(NULL)};
     buf_init(&seen->data, 1 << 20);
-    struct http_request request = {.method = "POST", .target = "/x", .body = body, .body_count = body_count,
+    struct http_request request = {.method = "POST",
+                                   .target = "/x",
+                                   .body = body,
+                                   .body_count = body_count,
                                    .first_byte_timeout_ms = 200};
     http_call_start(seen->loop, peer, &request, &handlers, seen);
     loop_run(seen->loop, NULL);
@@ -295,7 +312,8 @@ static void answers_are_streamed_and_checked(void **state)
         int http_status, status;
         const char *data;
     } cases[] = {
-        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "3\r\nabc\r\n0\r\n\r\n",
          200, 0, "abc"},
         {"HTTP/1.1 429 Too Many\r\nContent-Length: 2\r\n\r\nno", 429, 0, "no"},
         {"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, 0, "until the end"},

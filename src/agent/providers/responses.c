@@ -93,8 +93,8 @@ static void put_custom(struct buf *out, const struct tool *tool)
     put(out, "}}");
 }
 
-/* The function form of a custom tool: no server enforces the grammar, so the model gets to read it.
- */
+/* The function form of a custom tool: no server enforces the grammar, so the model gets to read
+ * it. */
 static void put_custom_as_function(struct buf *out, const struct tool *tool)
 {
     AUTO_FREE char *what =

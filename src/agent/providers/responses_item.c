@@ -34,8 +34,7 @@ static void add_parts(struct buf *text, const json_t *parts)
 {
     size_t i;
     json_t *part;
-    json_array_foreach(parts, i, part)
-    {
+    json_array_foreach(parts, i, part) {
         json_t *value = json_object_get(part, "text");
         if (!json_is_string(value))
             value = json_object_get(part, "refusal");

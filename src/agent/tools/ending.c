@@ -60,8 +60,8 @@ static bool anybody_left(uid_t uid)
     return proc == NULL;
 }
 
-/* Until nobody is left, but no longer than TIMEOUT_MS; with SIGNAL to everybody each time, if any.
- */
+/* Until nobody is left, but no longer than TIMEOUT_MS; with SIGNAL to everybody each time, if
+ * any. */
 static void wait_for_end(uid_t uid, int signal, int64_t timeout_ms)
 {
     const struct timespec pause = {.tv_nsec = LOOK_EVERY_MS * 1000000L};

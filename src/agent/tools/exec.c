@@ -17,8 +17,7 @@
 
 enum {
     JOBS_MAX = 64,
-    IDS_PER_START =
-        1000, /* so that an id from before a restart names nothing, rather than another */
+    IDS_PER_START = 1000, /* so that an id from before a restart names nothing, not another job */
 };
 
 struct exec {

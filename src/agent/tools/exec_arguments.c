@@ -13,9 +13,9 @@ enum {
     COMMAND_MAX_BYTES = (128 << 10) - 1, /* Linux's MAX_ARG_STRLEN without the NUL */
 };
 
-const char exec_command_description[] = "Runs a shell command and returns its output, or a session "
-                                        "ID for ongoing interaction when it is "
-                                        "still running after yield_time_ms.";
+const char exec_command_description[] =
+    "Runs a shell command and returns its output, or a session ID for ongoing interaction when it "
+    "is still running after yield_time_ms.";
 
 const char exec_command_schema[] =
     "{\"type\":\"object\",\"properties\":{"

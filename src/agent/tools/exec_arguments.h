@@ -1,5 +1,5 @@
-/* The arguments of exec_command and write_stdin: what the model is told of them, and reading them.
- */
+/* The arguments of exec_command and write_stdin: what the model is told of them, and reading
+ * them. */
 #ifndef CODEX_AGENT_TOOLS_EXEC_ARGUMENTS_H
 #define CODEX_AGENT_TOOLS_EXEC_ARGUMENTS_H
 

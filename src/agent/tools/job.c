@@ -12,8 +12,7 @@ enum {
     UPDATE_LAST_MS = 5000, /* … fewer of one that goes on and on: they all are kept */
     UPDATE_FRACTION = 10,  /* of the time it has been running */
     UPDATE_TOKENS = 2000,
-    WHOLE_TOKENS =
-        16000, /* of the completed item: below EVENTS_TEXT_MAX with the mark in between */
+    WHOLE_TOKENS = 16000, /* of the completed item: below EVENTS_TEXT_MAX, with the mark */
     STATUS_MAX = 64,
     TEXT_EXTRA_BYTES = 256, /* all that is not output */
 };
@@ -69,8 +68,8 @@ void job_text(int64_t began_us, const char *status, const struct output *output,
 }
 
 /* The answer to the call that waits: what came since the last one. It is finished last, when
- * nothing of the job is touched any more, since the turn loop may start the next call from within.
- */
+ * nothing of the job is touched any more, since the turn loop may start the next call from
+ * within. */
 static struct tool_call *take_answer(struct job *job, const char *status, struct buf *text)
 {
     struct tool_call *call = job->call;

@@ -20,8 +20,8 @@ struct login;
 struct login *login_new(const struct tool_host *host, const struct command_limits *limits,
                         char *const *base);
 
-/* The environment for `bash -c` that stands for `bash -lc` in BASE; NULL when there is none (now).
- */
+/* The environment for `bash -c` that stands for `bash -lc` in BASE; NULL when there is none
+ * (now). */
 char *const *login_environment(const struct login *login);
 
 /* Find it out in the background, when it is not known or no longer holds. */

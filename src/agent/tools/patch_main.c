@@ -52,8 +52,7 @@ int patch_main(int argc, char **argv)
     if (argc == 2)
         return apply(argv[1], strlen(argv[1]));
     AUTO_BUF struct buf input;
-    buf_init(&input,
-             PATCH_MAX_BYTES + 1); /* one more, for the parser to say that it is too large */
+    buf_init(&input, PATCH_MAX_BYTES + 1); /* one more, for the parser to say: too large */
     struct err err;
     int status = io_read_all(STDIN_FILENO, &input, &err);
     if (status < 0 && input.len <= PATCH_MAX_BYTES) {

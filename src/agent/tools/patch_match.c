@@ -19,9 +19,9 @@ struct file {
 struct placed {
     const struct patch_chunk *chunk;
     size_t at; /* line of the file */
-    size_t
-        old_count; /* how many of the chunk's old and new lines take part: one of each may be the */
-    size_t new_count; /* empty "line" behind the file's last line ending */
+    /* How many of the chunk's old and new lines take part: one of each may be the empty "line"
+     * behind the file's last line ending. */
+    size_t old_count, new_count;
 };
 
 static void split_lines(struct file *file, struct slice bytes)

@@ -22,8 +22,7 @@ enum {
 
 struct patch_run {
     const struct tool_host *host;
-    char *directory; /* where relative paths begin; NULL: the workdir, and they are reported as such
-                      */
+    char *directory; /* where relative paths begin; NULL: the workdir, and they are told as such */
     patch_run_fn *done;
     void *arg;
     pid_t pid;

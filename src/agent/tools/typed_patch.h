@@ -1,5 +1,5 @@
-/* Patches that the model has typed into the shell: applied as by the tool, answered as by a shell.
- */
+/* Patches that the model has typed into the shell: applied as by the tool, answered as by a
+ * shell. */
 #ifndef CODEX_AGENT_TOOLS_TYPED_PATCH_H
 #define CODEX_AGENT_TOOLS_TYPED_PATCH_H
 
