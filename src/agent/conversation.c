@@ -32,7 +32,7 @@ const struct response *conversation_last(const struct conversation *c)
     return &c->last;
 }
 
-const struct usage *conversation_usage(const struct conversation *c)
+const struct token_usage *conversation_usage(const struct conversation *c)
 {
     return &c->usage;
 }
@@ -93,7 +93,7 @@ static void forget_calls(struct conversation *c)
     response_release(&c->last);
 }
 
-static void add_usage(struct usage *sum, const struct usage *usage)
+static void add_usage(struct token_usage *sum, const struct token_usage *usage)
 {
     sum->input_tokens += usage->input_tokens;
     sum->cached_input_tokens += usage->cached_input_tokens;
@@ -156,7 +156,7 @@ void conversation_take_round(struct conversation *c, struct json_span item)
     free_span(c->round_item);
     c->round_item = copy_span(item);
     c->rounds++;
-    c->usage = (struct usage){0};
+    c->usage = (struct token_usage){0};
 }
 
 static int write_record(struct conversation *c, struct err *err)
@@ -277,7 +277,7 @@ int conversation_add_response(struct conversation *c, struct response *response,
     int status = check_room(c, items_len(response), err);
     if (status < 0)
         return status;
-    const struct usage *usage = &response->usage;
+    const struct token_usage *usage = &response->usage;
     buf_appendf(begin_record(c, "response"), "{\"usage\":[%lld,%lld,%lld,%lld],\"items\":[",
                 (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
                 (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens);

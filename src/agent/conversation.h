@@ -49,7 +49,7 @@ bool conversation_is_empty(const struct conversation *conversation);
 bool conversation_has_ended(const struct conversation *conversation);
 unsigned conversation_session(const struct conversation *conversation); /* from 0 */
 /* Of the answers since the last round began. */
-const struct usage *conversation_usage(const struct conversation *conversation);
+const struct token_usage *conversation_usage(const struct conversation *conversation);
 
 /*
  * The steps. Each returns 0, ERR_LIMIT when the conversation would be larger than it may be, or

@@ -23,7 +23,7 @@ struct conversation {
     unsigned records, sessions, rounds;
     bool ended;
     struct json_span round_item; /* owned: what began the last round, after the first */
-    struct usage usage;
+    struct token_usage usage;
 };
 
 /* Items divided by commas, as a list has them between its brackets. */

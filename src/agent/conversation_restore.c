@@ -27,9 +27,9 @@ static int read_items(struct conversation *c, struct response *response, const j
 }
 
 /* As conversation_add_response() writes it. */
-static struct usage read_usage(const json_t *figures)
+static struct token_usage read_usage(const json_t *figures)
 {
-    return (struct usage){
+    return (struct token_usage){
         .input_tokens = json_integer_value(json_array_get(figures, 0)),
         .cached_input_tokens = json_integer_value(json_array_get(figures, 1)),
         .output_tokens = json_integer_value(json_array_get(figures, 2)),

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/json_text.h"
 #include "base/buf.h"
 #include "base/io.h"
+#include "base/json_text.h"
 
 enum {
     LINE_MAX_BYTES = 4 << 20, /* of one event: six bytes for each of a text's worst characters */
@@ -163,7 +163,7 @@ void events_turn_started(struct events *events)
     send_line(events);
 }
 
-void events_turn_completed(struct events *events, const struct usage *usage)
+void events_turn_completed(struct events *events, const struct token_usage *usage)
 {
     buf_appendf(begin(events, "turn.completed"),
                 ",\"usage\":{\"input_tokens\":%lld,\"cached_input_tokens\":%lld,"

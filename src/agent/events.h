@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "task/usage.h"
+
 struct events;
 
 enum {
@@ -21,10 +23,6 @@ enum {
 };
 
 enum event_stage { EVENT_STARTED, EVENT_UPDATED, EVENT_COMPLETED };
-
-struct usage {
-    int64_t input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens;
-};
 
 /* FD (not owned) may be -1: then events go nowhere. SESSION counts the starts of the agent on this
  * journal, from 0: it keeps the ids of items apart. */
@@ -36,7 +34,7 @@ int events_status(const struct events *events);
 
 void events_thread_started(struct events *events, const char *thread_id);
 void events_turn_started(struct events *events);
-void events_turn_completed(struct events *events, const struct usage *usage);
+void events_turn_completed(struct events *events, const struct token_usage *usage);
 void events_turn_failed(struct events *events, const char *message);
 void events_error(struct events *events, const char *message); /* a passing trouble: "retrying…" */
 

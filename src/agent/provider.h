@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json_text.h"
+#include "task/usage.h"
 
 enum {
     ANSWER_MAX_BYTES = 16 << 20, /* of one event of the stream, and of all items of an answer */
@@ -52,7 +53,7 @@ void item_release(struct item *item);
 struct response {
     struct item *items;
     size_t count;
-    struct usage usage;
+    struct token_usage usage;
 };
 
 void response_release(struct response *response);

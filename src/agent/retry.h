@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/exit.h"
 #include "agent/failure.h"
+#include "task/exit.h"
 
 /* Limits; task.json's `retry` may set each. All in milliseconds. */
 struct retry_limits {

@@ -11,19 +11,16 @@
 #include "agent/context.h"
 #include "agent/conversation.h"
 #include "agent/events.h"
-#include "agent/exit.h"
 #include "agent/feedback.h"
 #include "agent/model.h"
 #include "agent/task_file.h"
 #include "agent/tool.h"
 #include "agent/turn.h"
 #include "base/cleanup.h"
+#include "base/sandbox_layout.h"
+#include "task/exit.h"
 
 enum { FD_TASK = 0, FD_EVENTS = 3, FD_FEEDBACK = 6 };
-
-enum { COMMAND_UID = 1000, COMMAND_GID = 1000 }; /* of what the model starts */
-
-static const char default_state_dir[] = "/var/lib/codex";
 
 enum { GROUPS_MAX = 4 };
 
@@ -174,8 +171,8 @@ static enum agent_exit work(struct agent *agent)
         .events = agent->events,
         .workdir = agent->task.workdir,
         .drop = geteuid() == 0,
-        .uid = geteuid() == 0 ? COMMAND_UID : geteuid(),
-        .gid = geteuid() == 0 ? COMMAND_GID : getegid(),
+        .uid = geteuid() == 0 ? SANDBOX_UID : geteuid(),
+        .gid = geteuid() == 0 ? SANDBOX_GID : getegid(),
         .session = conversation_session(agent->conversation),
     };
     enum agent_exit status = prepare_conversation(agent);
@@ -257,7 +254,7 @@ int agent_run_main(int argc, char **argv)
     inherited(FD_TASK);
     struct agent agent = {
         .state_fd = -1, .events_fd = inherited(FD_EVENTS), .feedback_fd = inherited(FD_FEEDBACK)};
-    enum agent_exit status = run(&agent, with_state ? argv[2] : default_state_dir);
+    enum agent_exit status = run(&agent, with_state ? argv[2] : SANDBOX_STATE_DIR);
     if (status != AGENT_EXIT_DONE)
         report(&agent);
     release(&agent);

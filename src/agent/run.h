@@ -1,6 +1,6 @@
 /*
  * `codex-agent run`: the agent itself. Descriptors and task.json are in docs/protocols.md, the exit
- * statuses in agent/exit.h.
+ * statuses in task/exit.h.
  */
 #ifndef CODEX_AGENT_RUN_H
 #define CODEX_AGENT_RUN_H

@@ -7,11 +7,11 @@
 
 #include "agent/conversation.h"
 #include "agent/events.h"
-#include "agent/exit.h"
 #include "agent/model.h"
 #include "agent/tool.h"
 #include "base/err.h"
 #include "loop/loop.h"
+#include "task/exit.h"
 
 struct turn_parts {
     struct loop *loop;

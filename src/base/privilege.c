@@ -11,9 +11,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
-
-/* Where the runner puts the agent in every sandbox. */
-static const char agent_place[] = "/run/codex/codex-agent";
+#include "base/sandbox_layout.h"
 
 /* System calls by number: the C library's setresuid() signals other threads, which a child between
  * fork and exec must not do. */
@@ -74,10 +72,11 @@ static bool in_user_namespace(void)
 
 bool privilege_in_sandbox(void)
 {
-    char program[sizeof agent_place + 1];
+    static const char agent[] = SANDBOX_AGENT;
+    char program[sizeof agent + 1];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    return getppid() == 0 && n == (ssize_t)sizeof agent_place - 1 &&
-           !memcmp(program, agent_place, (size_t)n) && in_user_namespace();
+    return getppid() == 0 && n == (ssize_t)sizeof agent - 1 && !memcmp(program, agent, (size_t)n) &&
+           in_user_namespace();
 }
 
 int privilege_kill_all(uid_t uid, gid_t gid)

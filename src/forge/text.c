@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "task/exit.h"
 
 enum {
     TITLE_MAX = 100,

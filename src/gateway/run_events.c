@@ -3,8 +3,8 @@
 #include <inttypes.h>
 
 #include "base/json_text.h"
-#include "gateway/outside_json.h"
 #include "gateway/output.h"
+#include "gateway/outside_json.h"
 #include "task/phase.h"
 
 void run_event_phase_started(struct event_file *events, const struct control_message *message)

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/internal.h"
 #include "orchestrator/run_event.h"
+#include "task/exit.h"
 
 enum { ACTIVITY_MAX = 400 };
 

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "orchestrator/branch.h"
 #include "orchestrator/files.h"
+#include "task/exit.h"
 
 enum {
     IMPORT_TIMEOUT_MS = 10 * 60 * 1000,
@@ -147,7 +148,7 @@ static void on_imported(void *arg, const struct git_result *result)
     struct job *job = arg;
     struct err err = {0};
     job->git = NULL;
-    if (result->status != GIT_OK) {
+    if (result->status != GIT_EXIT_DONE) {
         write_outcome(job, not_imported, result);
         return;
     }
@@ -214,13 +215,13 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
                       struct err *err)
 {
     const struct git_result *result = arg;
-    if (result->status == GIT_BRANCH_EXISTS && task->branch_wanted)
+    if (result->status == GIT_EXIT_BRANCH_EXISTS && task->branch_wanted)
         return fail(
             job, task, FAULT_USER,
             str_format("branch '%s' has appeared meanwhile: apply the work with 'codex apply %s'",
                        row->branch, task->id),
             err);
-    if (result->status == GIT_BRANCH_EXISTS) {
+    if (result->status == GIT_EXIT_BRANCH_EXISTS) {
         int status = choose_branch(job, task, row, row->branch_number + 1, err);
         return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
     }
@@ -239,9 +240,9 @@ static void on_pushed(void *arg, const struct git_result *result)
 {
     struct job *job = arg;
     job->git = NULL;
-    if (result->status != GIT_OK)
+    if (result->status != GIT_EXIT_DONE)
         log_info(job->id, "not pushed: %s", result->message);
-    write_outcome(job, result->status == GIT_OK ? pushed : not_pushed, result);
+    write_outcome(job, result->status == GIT_EXIT_DONE ? pushed : not_pushed, result);
 }
 
 static int start_push(struct job *job, const struct task *task, const struct outbox *row,

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "task/exit.h"
 
 enum {
     MESSAGE_MAX = 4096,
@@ -136,10 +137,10 @@ static void finish(struct git_job *job, int status, const char *message)
         errors + (str_starts_with(errors, "codex-git: ") ? strlen("codex-git: ") : 0);
     struct git_result result = {.status = status,
                                 .output = output,
-                                .message = status == GIT_OK ? ""
-                                           : *message       ? message
-                                           : *said          ? said
-                                                            : "git failed"};
+                                .message = status == GIT_EXIT_DONE ? ""
+                                           : *message              ? message
+                                           : *said                 ? said
+                                                                   : "git failed"};
     git_done_fn *done = job->done;
     void *arg = job->arg;
     job_free(job);
@@ -166,8 +167,9 @@ static void on_report(void *arg, enum spawn_type type, const struct spawn_report
     if (type == SPAWN_FAILED) {
         /* As root's submission is handled by the repository's owner, the spawner looks at it
          * first. */
-        int status =
-            report->wait_status == -ENOENT || report->wait_status == -ENOTDIR ? GIT_NOT_FOUND : -1;
+        int status = report->wait_status == -ENOENT || report->wait_status == -ENOTDIR
+                         ? GIT_EXIT_NOT_FOUND
+                         : -1;
         char message[600];
         snprintf(message, sizeof message, "%s%s", status < 0 ? "git could not be started: " : "",
                  report->message);

@@ -12,15 +12,6 @@
 #include "loop/loop.h"
 #include "orchestrator/spawner.h"
 
-/* Exit statuses of codex-git (docs/protocols.md). */
-enum git_exit {
-    GIT_OK = 0,
-    GIT_REFUSED = 1,
-    GIT_USAGE = 2,
-    GIT_NOT_FOUND = 3,
-    GIT_BRANCH_EXISTS = 4
-};
-
 struct git_fd {
     int fd;         /* of ours, stays ours */
     uint8_t number; /* in codex-git */
@@ -40,7 +31,7 @@ struct git_request {
 };
 
 struct git_result {
-    int status; /* exit status; -1: it did not run to its end (killed, timed out, not started) */
+    int status; /* enum git_exit; -1: it did not run to its end (killed, timed out, not started) */
     const char *output;  /* what it printed */
     const char *message; /* why it failed, one line; "" when it did not */
 };

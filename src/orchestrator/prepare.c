@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
+#include "task/exit.h"
 
 enum {
     FETCH_TIMEOUT_MS = 10 * 60 * 1000,
@@ -75,15 +76,15 @@ static void on_fetched(void *arg, const struct git_result *result)
     AUTO_FREE char *key = str_dup(job->bundle_key);
     AUTO_FREE char *from = fetched_name(job, key);
     AUTO_FREE char *to = files_bundle(job->o, key);
-    int status = result->status == GIT_OK ? files_publish(from, to, &err) : 0;
-    if (result->status != GIT_OK)
+    int status = result->status == GIT_EXIT_DONE ? files_publish(from, to, &err) : 0;
+    if (result->status != GIT_EXIT_DONE)
         unlink(from);
     else if (status == 0)
         files_trim_bundles(job->o);
     bundle_fetched(job);
     if (status < 0) {
         job_trouble(job, &err);
-    } else if (result->status == GIT_OK) {
+    } else if (result->status == GIT_EXIT_DONE) {
         job_continue(job);
     } else if (result->status > 0) {
         fail(job, FAULT_USER,

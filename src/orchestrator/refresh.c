@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "task/exit.h"
 
 /* Reading a task asks git about its pull request; whoever reads in a loop must not keep git busy.
  * So looks come from a bucket that holds a few and gets a new one every now and then. */
@@ -72,7 +73,9 @@ static void on_merged(void *arg, const struct git_result *result)
     struct refresh *refresh = arg;
     struct err err = {0};
     refresh->git = NULL;
-    int contains = result->status == GIT_OK ? 1 : result->status == GIT_REFUSED ? 0 : -1;
+    int contains = result->status == GIT_EXIT_DONE      ? 1
+                   : result->status == GIT_EXIT_REFUSED ? 0
+                                                        : -1;
     if (contains < 0)
         err_set(&err, ERR_REFUSED, "%s", result->message);
     refresh->contains_done(refresh->contains_arg, contains, &err);

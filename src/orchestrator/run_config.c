@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/json_text.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "task/gateway_control.h"
 
@@ -74,7 +75,7 @@ int run_config_task(const struct task *task, const struct config *config, const 
     number(&out, "run", task->run);
     text(&out, "prompt", task->prompt);
     text(&out, "repo", repo);
-    buf_appendf(&out, ",\"workdir\":\"/workspace/%s\"", repo);
+    buf_appendf(&out, ",\"workdir\":\"" SANDBOX_WORKSPACE "/%s\"", repo);
     text(&out, "base", task->base);
     text(&out, "base_commit", task->base_commit);
     text(&out, "test_command", task->test_command);

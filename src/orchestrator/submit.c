@@ -10,6 +10,7 @@
 #include "base/object_id.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
+#include "task/exit.h"
 
 enum {
     RESOLVE_TIMEOUT_MS = 10000,
@@ -201,9 +202,10 @@ static int queue_task(struct orchestrator *o, struct task *task, struct err *err
 /* What git's refusal is to the submitter. */
 static int resolve_error(const struct git_result *result, struct err *err)
 {
-    static const int codes[] = {
-        [GIT_REFUSED] = ERR_REFUSED, [GIT_USAGE] = ERR_USAGE, [GIT_NOT_FOUND] = ERR_NOT_FOUND};
-    bool known = result->status > 0 && result->status <= GIT_NOT_FOUND;
+    static const int codes[] = {[GIT_EXIT_REFUSED] = ERR_REFUSED,
+                                [GIT_EXIT_USAGE] = ERR_USAGE,
+                                [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND};
+    bool known = result->status > 0 && result->status <= GIT_EXIT_NOT_FOUND;
     return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
 }
 
@@ -211,7 +213,7 @@ static int finish(struct submit *submit, const struct git_result *result, struct
 {
     struct task *task = &submit->task;
     bool branch_exists;
-    if (result->status != GIT_OK)
+    if (result->status != GIT_EXIT_DONE)
         return resolve_error(result, err);
     int status = take_resolved(task, result->output, &branch_exists, err);
     if (status == 0)

@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/privilege.h"
 #include "base/object_id.h"
+#include "base/privilege.h"
 #include "base/refname.h"
 #include "git/verbs.h"
+#include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
 enum option { OPT_REPO = 1, OPT_BASE = 2, OPT_BRANCH = 4, OPT_COMMIT = 8, OPT_BASE_COMMIT = 16 };
@@ -35,14 +36,12 @@ static const struct verb {
      "--repo PATH --base REF --commit SHA"},
 };
 
-enum { EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_NOT_FOUND = 3, EXIT_EXISTS = 4 };
-
 static int usage(void)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         fprintf(stderr, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
                 verbs[i].usage);
-    return EXIT_USAGE;
+    return GIT_EXIT_USAGE;
 }
 
 /* Where the value of the option NAME goes; its bit into *BIT. NULL: no such option. */
@@ -101,15 +100,15 @@ static int exit_code(int status)
 {
     switch (status) {
     case 0:
-        return 0;
+        return GIT_EXIT_DONE;
     case ERR_USAGE:
-        return EXIT_USAGE;
+        return GIT_EXIT_USAGE;
     case ERR_NOT_FOUND:
-        return EXIT_NOT_FOUND;
+        return GIT_EXIT_NOT_FOUND;
     case ERR_CONFLICT:
-        return EXIT_EXISTS;
+        return GIT_EXIT_BRANCH_EXISTS;
     default:
-        return EXIT_REFUSED;
+        return GIT_EXIT_REFUSED;
     }
 }
 
@@ -137,6 +136,6 @@ int main(int argc, char **argv)
         err_print(&err, "codex-git");
     /* A verb that answers a question says 1 for yes: to a shell, success. */
     if (verb->run == git_merged && status >= 0)
-        return status == 1 ? 0 : 1;
+        return status == 1 ? GIT_EXIT_DONE : GIT_EXIT_REFUSED;
     return exit_code(status);
 }

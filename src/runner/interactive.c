@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "runner/pump.h"
 #include "runner/run_dir.h"
@@ -244,7 +245,7 @@ static int start_sandbox(struct interactive *self, const char *name, struct err 
     if (layers < 0)
         return layers;
     snprintf(directory, sizeof directory, "%s/sandboxes/%s", options->state, name);
-    if (snprintf(cwd, sizeof cwd, "/workspace/%s", workspace) >= (int)sizeof cwd)
+    if (snprintf(cwd, sizeof cwd, SANDBOX_WORKSPACE "/%s", workspace) >= (int)sizeof cwd)
         return err_set(err, -ENAMETOOLONG, "path too long");
     self->sandbox =
         sandbox_create(&self->host,

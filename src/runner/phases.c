@@ -10,16 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/exit.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "runner/run_internal.h"
 #include "runner/sandbox_name.h"
-
-/* Of codex-agent's steps. */
-enum { TEST_PASSED = 0, TEST_FAILED = 1, TEST_NONE = 3, TEST_TIMED_OUT = 4, COMMIT_NOTHING = 3 };
+#include "task/exit.h"
 
 /* What the platform's own steps may take; git and tar on a large repository and a slow disk. */
 static const int64_t checkout_ms = 15 * 60 * 1000, commit_ms = 15 * 60 * 1000,
@@ -197,7 +194,7 @@ static int baseline(struct run *run)
     return status < 0 ? status : go_on(run);
 }
 
-/* The fault that the agent's exit status stands for; src/agent/exit.h. */
+/* The fault that the agent's exit status stands for; src/task/exit.h. */
 static int judge_agent(struct run *run, const struct step_outcome *outcome)
 {
     static const struct {
@@ -267,7 +264,7 @@ static int commit(struct run *run, int *exit_status, struct buf *result)
     *exit_status = outcome.status;
     buf_append(result, outcome.result.data, outcome.result.len);
     buf_release(&outcome.result);
-    if (status < 0 || outcome.status == COMMIT_NOTHING)
+    if (status < 0 || outcome.status == STEP_EXIT_NOTHING)
         return status;
     if (outcome.copy_status == ERR_LIMIT) {
         gateway_link_limit_hit(&run->gateway, run->phase, "output",
@@ -331,7 +328,8 @@ static int verifying(struct run *run)
 static bool is_for_the_agent(const struct run *run, int status)
 {
     bool failed = status == TEST_FAILED || status == TEST_TIMED_OUT;
-    return failed && (run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NONE) &&
+    return failed &&
+           (run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NOT_FOUND) &&
            run->round <= run->request.verify_rounds;
 }
 

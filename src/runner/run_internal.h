@@ -18,7 +18,7 @@
 /* Why a run is ended before its work is done. */
 enum run_stop { RUN_STOP_NONE, RUN_STOP_CANCELLED, RUN_STOP_TIME };
 
-struct fault {
+struct run_fault {
     enum fault_kind kind;
     enum phase phase;
     char message[512];
@@ -50,7 +50,7 @@ struct run {
     bool soft_stop; /* the step that runs is told to end, and given time to */
     pid_t step;     /* 0: none */
     struct loop_source *step_deadline;
-    struct fault fault; /* kind FAULT_NONE: none */
+    struct run_fault fault; /* kind FAULT_NONE: none */
 };
 
 /* The fault of the run, of which the first one counts. Returns -1, so that one can write `return

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/sandbox_layout.h"
 #include "runner/run_internal.h"
 
 /* What may hold a step's pipes open after its end (a daemon of the tests) has this long to
@@ -190,7 +191,7 @@ static int start(struct running *self, struct sandbox *sandbox, struct err *err)
     pid_t pid = sandbox_exec(sandbox,
                              &(struct sandbox_step){.profile = step->profile,
                                                     .argv = argv,
-                                                    .cwd = "/workspace",
+                                                    .cwd = SANDBOX_WORKSPACE,
                                                     .fds = fds,
                                                     .fds_count = count,
                                                     .timeout_ms = step->timeout_ms},

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "sandbox/image_tree.h"
 #include "sandbox/sandbox.h"
@@ -45,9 +46,9 @@ static const struct {
     {"/usr/local/share", 0755, 0},
     {"/usr/local/src", 0755, 0},
     {"/usr/src", 0755, 0},
-    {"/home/codex", 0755, SANDBOX_UID},
-    {"/workspace", 0755, SANDBOX_UID},
-    {"/var/lib/codex", 0700, 0}, /* the platform's own: codex-agent's journal */
+    {SANDBOX_HOME, 0755, SANDBOX_UID},
+    {SANDBOX_WORKSPACE, 0755, SANDBOX_UID},
+    {SANDBOX_STATE_DIR, 0700, 0},
 };
 
 static const struct {
@@ -128,8 +129,9 @@ static int put_accounts(struct image_tree *tree, struct err *err)
         status = append_system_accounts(&group, "/etc/group", err);
     if (status < 0)
         return status;
-    buf_appendf(&passwd, "codex:x:%d:%d:Codex:/home/codex:/bin/bash\n", SANDBOX_UID, SANDBOX_UID);
-    buf_appendf(&group, "codex:x:%d:\n", SANDBOX_UID);
+    buf_appendf(&passwd, "codex:x:%d:%d:Codex:" SANDBOX_HOME ":/bin/bash\n", SANDBOX_UID,
+                SANDBOX_GID);
+    buf_appendf(&group, "codex:x:%d:\n", SANDBOX_GID);
     status = image_tree_write(tree, "/etc/passwd", 0644, 0, 0, passwd.data, err);
     if (status == 0)
         status = image_tree_write(tree, "/etc/group", 0644, 0, 0, group.data, err);
@@ -159,12 +161,12 @@ static int put_home(struct image_tree *tree, struct err *err)
     for (size_t i = 0; i < sizeof dotfiles / sizeof dotfiles[0]; i++) {
         char from[64], to[64];
         snprintf(from, sizeof from, "/etc/skel/%s", dotfiles[i]);
-        snprintf(to, sizeof to, "/home/codex/%s", dotfiles[i]);
+        snprintf(to, sizeof to, SANDBOX_HOME "/%s", dotfiles[i]);
         AUTO_BUF struct buf text;
         buf_init(&text, 1 << 20);
         if (io_read_file(from, &text, NULL) < 0)
             continue;
-        int status = image_tree_write(tree, to, 0644, SANDBOX_UID, SANDBOX_UID, text.data, err);
+        int status = image_tree_write(tree, to, 0644, SANDBOX_UID, SANDBOX_GID, text.data, err);
         if (status < 0)
             return status;
     }

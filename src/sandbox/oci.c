@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/json_text.h"
+#include "base/sandbox_layout.h"
 #include "seccomp_bpf.h"
 
 /* The file systems of a sandbox beside its root. /dev is always a tmpfs of ours: over a layer whose
@@ -84,7 +85,7 @@ static int append_environment(struct buf *out, const struct sandbox_step *step)
                              "\"env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/"
                              "sbin:/bin\",\"HOME=%s\","
                              "\"USER=%s\",\"LOGNAME=%s\",\"SHELL=/bin/bash\",\"LANG=C.UTF-8\"",
-                             root ? "/root" : "/home/codex", root ? "root" : "codex",
+                             root ? "/root" : SANDBOX_HOME, root ? "root" : "codex",
                              root ? "root" : "codex");
     if (status == 0)
         status = append_strings(out, step->env, ",");

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/process.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "sandbox/mounts.h"
 #include "sandbox/netns.h"
@@ -125,7 +126,7 @@ static int make_workspace_layer(const struct sandbox_options *options, mode_t mo
     if (status == 0)
         status = make_dir(work, 0700, err);
     if (status == 0 &&
-        (chown(upper, SANDBOX_UID, SANDBOX_UID) < 0 || chmod(upper, mode & 0777) < 0))
+        (chown(upper, SANDBOX_UID, SANDBOX_GID) < 0 || chmod(upper, mode & 0777) < 0))
         status = err_errno(err, "cannot prepare '%s'", upper);
     return status;
 }
@@ -179,7 +180,7 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
 {
     char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
     join(workspace, sandbox->directory, "workspace");
-    join(target, "/workspace", options->workspace.path ? options->workspace.name : "");
+    join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
     AUTO_BUF struct buf config;
     buf_init(&config, CONFIG_MAX);
     const struct oci_sandbox oci = {.root = "root",

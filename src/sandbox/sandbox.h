@@ -25,16 +25,8 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/image.h"
 
-/* Of everything that a task starts, inside; user and group `codex`. */
-enum { SANDBOX_UID = 1000 };
-
 /* Where all servers of a machine meet: uid ranges, and the mount point of private directories. */
 #define SANDBOX_RUN_DIR "/run/codex"
-
-/* codex-agent inside a sandbox. Its directory is a mount, so that not even container root can put
- * another one in its place. */
-#define SANDBOX_AGENT_DIR "/run/codex"
-#define SANDBOX_AGENT     SANDBOX_AGENT_DIR "/codex-agent"
 
 /* The cgroup that holds those of all sandboxes. */
 #define SANDBOX_CGROUP_PARENT "codex"

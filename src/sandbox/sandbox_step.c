@@ -1,11 +1,11 @@
 /* Steps: commands in a sandbox, by `crun exec` with a process.json of their own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/magic.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/sandbox_layout.h"
 #include "sandbox/oci.h"
 #include "sandbox/sandbox_internal.h"
 

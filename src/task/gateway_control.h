@@ -73,6 +73,6 @@ enum gateway_exit {
     GATEWAY_EXIT_INTERNAL = 14,
 };
 
-enum { GATEWAY_MODEL_PORT = 64080, GATEWAY_PROXY_PORT = 64081 };
+enum { GATEWAY_MODEL_PORT = 64080 }; /* on 127.0.0.1 in the sandbox; above the ephemeral ports */
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "task/exit.h"
+
 static const char *const names[VERDICT_COUNT] = {
     [VERDICT_PASSED] = "passed",     [VERDICT_FAILED] = "failed", [VERDICT_UNPROVEN] = "unproven",
     [VERDICT_NO_TESTS] = "no_tests", [VERDICT_NONE] = "none",

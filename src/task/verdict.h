@@ -9,13 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Exit statuses of `codex-agent test`. */
-enum test_status { TEST_PASSED = 0, TEST_FAILED = 1, TEST_NOT_FOUND = 3, TEST_TIMED_OUT = 4 };
-
 /* One run of the tests. Strings are owned; see test_result_release(). */
 struct test_result {
     bool known;        /* false: the tests did not run; nothing else holds then */
-    int status;        /* enum test_status; anything else: the step itself broke */
+    int status;        /* enum test_exit, or anything: the step itself broke */
     char *command;     /* NULL: none was found */
     char *found;       /* what made it the command: "package.json" …; NULL */
     int64_t exit_code; /* -1: none (a signal, a timeout, no command) */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "task/exit.h"
 #include "workspace/pack.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "task/exit.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
 

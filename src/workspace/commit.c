@@ -17,10 +17,12 @@
 #include "base/json_text.h"
 #include "base/object_id.h"
 #include "base/privilege.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
 #include "git/repository.h"
+#include "task/exit.h"
 #include "workspace/message.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
@@ -28,7 +30,7 @@
 
 enum { BUNDLE_TIMEOUT_MS = 900000 };
 
-static const char *state_dir = "/var/lib/codex";
+static const char *state_dir = SANDBOX_STATE_DIR;
 
 /* The work, from the files to the commit. */
 struct work {
@@ -250,7 +252,7 @@ static int commit(struct step *step, struct err *err)
     read_message(step, &message);
     umask(022);
     /* What an agent that was killed left running must not change files under our hands. */
-    privilege_kill_all(STEP_UID, STEP_GID);
+    privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
     int status = step_drop(err);
     if (status == 0)
         status = commit_work(&work, &message, err);

@@ -12,7 +12,9 @@
 #include "base/io.h"
 #include "base/object_id.h"
 #include "base/privilege.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
+#include "task/exit.h"
 
 enum {
     TASK_MAX = 8 << 20, /* bytes of task.json */
@@ -184,15 +186,15 @@ int step_drop(struct err *err)
 {
     if (geteuid() != 0)
         return 0;
-    int status = privilege_drop(STEP_UID, STEP_GID);
+    int status = privilege_drop(SANDBOX_UID, SANDBOX_GID);
     if (status < 0)
-        return err_set(err, status, "cannot become user %d: %s", STEP_UID, strerror(-status));
+        return err_set(err, status, "cannot become user %d: %s", SANDBOX_UID, strerror(-status));
     return 0;
 }
 
 uid_t step_user(void)
 {
-    return geteuid() == 0 ? STEP_UID : geteuid();
+    return geteuid() == 0 ? SANDBOX_UID : geteuid();
 }
 
 int step_write_result(const struct buf *result, struct err *err)

@@ -16,14 +16,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum step_exit {
-    STEP_EXIT_DONE = 0,      /* test: passed */
-    STEP_EXIT_FAILED = 1,    /* test: the tests failed. Others: could not be done */
-    STEP_EXIT_USAGE = 2,     /* called wrongly. test: the step itself could not be done */
-    STEP_EXIT_NOTHING = 3,   /* test: no tests found. commit: nothing has changed */
-    STEP_EXIT_TIMED_OUT = 4, /* test */
-};
-
 enum step_fd {
     STEP_FD_TASK = 0,
     STEP_FD_RESULT = 3,
@@ -32,7 +24,7 @@ enum step_fd {
     STEP_FD_LAST = 6,
 };
 
-enum { STEP_UID = 1000, STEP_GID = 1000, STEP_RESULT_MAX = 65536 };
+enum { STEP_RESULT_MAX = 65536 }; /* bytes */
 
 struct step {
     json_t *json; /* owned: the strings below are its */
@@ -68,8 +60,8 @@ int step_write_result(const struct buf *result, struct err *err);
 /* The directory that the workdir is in; the caller frees it. */
 char *step_parent(const struct step *step);
 
-/* main() of a step: `codex-agent NAME` without arguments. RUN returns an enum step_exit or
- * negative, which is printed and becomes FAILURE. */
+/* main() of a step: `codex-agent NAME` without arguments. RUN returns the exit status
+ * (task/exit.h), or negative, which is printed and becomes FAILURE. */
 int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *err), int failure);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * The steps, as rows of codex-agent's table: argv[0] is the step's name; each returns its exit
- * status (enum step_exit).
+ * status (task/exit.h).
  */
 #ifndef CODEX_WORKSPACE_STEPS_H
 #define CODEX_WORKSPACE_STEPS_H

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/privilege.h"
 #include "base/process.h"
+#include "base/sandbox_layout.h"
 #include "workspace/step.h"
 
 enum {
@@ -42,7 +43,7 @@ static int prepare_child(void *arg)
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;
-    int status = geteuid() == 0 ? privilege_drop(STEP_UID, STEP_GID) : privilege_renounce();
+    int status = geteuid() == 0 ? privilege_drop(SANDBOX_UID, SANDBOX_GID) : privilege_renounce();
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         status = -errno;
     return status;
@@ -124,7 +125,7 @@ static int serve(struct session *session, bool both, int64_t deadline_ms)
 static void kill_everything(struct session *session)
 {
     kill(-session->pid, SIGKILL);
-    privilege_kill_all(STEP_UID, STEP_GID);
+    privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
 }
 
 static int start(struct session *session, struct err *err)

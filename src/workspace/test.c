@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "base/user_env.h"
+#include "task/exit.h"
 #include "workspace/find.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
@@ -19,7 +20,7 @@ enum {
 };
 
 /* How the tests went. */
-struct test_result {
+struct test_run {
     struct supervised_end end;
     int64_t duration_ms;
     struct buf tail;
@@ -52,8 +53,8 @@ static bool pytest_works(void *arg)
 }
 
 /* Run the commands of PLAN until one fails. */
-static int run_plan(const struct step *step, const struct test_plan *plan,
-                    struct test_result *result, struct err *err)
+static int run_plan(const struct step *step, const struct test_plan *plan, struct test_run *result,
+                    struct err *err)
 {
     AUTO_FREE char *parent = step_parent(step);
     const char *const extra[] = {"CI=1", plan->env, NULL};
@@ -105,7 +106,7 @@ static void append_tail(const struct buf *tail, size_t max, struct buf *out)
     }
 }
 
-static int write_result(const struct test_plan *plan, const struct test_result *result,
+static int write_result(const struct test_plan *plan, const struct test_run *result,
                         struct err *err)
 {
     AUTO_BUF struct buf json, command;
@@ -130,31 +131,30 @@ static int write_result(const struct test_plan *plan, const struct test_result *
     return step_write_result(&json, err);
 }
 
-static int exit_status(const struct test_plan *plan, const struct test_result *result)
+static int exit_status(const struct test_plan *plan, const struct test_run *result)
 {
     if (!plan->found) {
         fprintf(stderr,
                 "codex-agent test: no tests found: looked for %s; name the command with --test\n",
                 test_plan_looked_for);
-        return STEP_EXIT_NOTHING;
+        return TEST_NOT_FOUND;
     }
     if (result->end.timed_out)
-        return STEP_EXIT_TIMED_OUT;
+        return TEST_TIMED_OUT;
     if (plan->none_ran && plan->none_ran(result->end.exit_code, result->tail.data)) {
         fprintf(stderr,
                 "codex-agent test: no tests found: %s (found by %s) ran none; name the command "
                 "with --test\n",
                 plan->argv[plan->count - 1][0], plan->found);
-        return STEP_EXIT_NOTHING;
+        return TEST_NOT_FOUND;
     }
-    return result->end.signal == 0 && result->end.exit_code == 0 ? STEP_EXIT_DONE
-                                                                 : STEP_EXIT_FAILED;
+    return result->end.signal == 0 && result->end.exit_code == 0 ? TEST_PASSED : TEST_FAILED;
 }
 
 static int test(struct step *step, struct err *err)
 {
     struct test_plan plan = {0};
-    struct test_result result = {0};
+    struct test_run result = {0};
     buf_init(&result.tail, TAIL_MAX);
     umask(022);
     int status = find_plan(step, &plan, err);
@@ -171,5 +171,5 @@ static int test(struct step *step, struct err *err)
 
 int test_main(int argc, char **argv)
 {
-    return step_main(argc, argv, test, STEP_EXIT_USAGE);
+    return step_main(argc, argv, test, TEST_BROKEN);
 }

@@ -1,15 +1,15 @@
 #include "test.h"
 
-#include <fcntl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "agent/events.h"
-#include "base/json_text.h"
 #include "base/cleanup.h"
+#include "base/json_text.h"
 
 /* What the one event that WRITE makes looks like on the wire. */
 static char line[1 << 20];
@@ -45,7 +45,7 @@ static void shapes_are_those_of_exec_json(void **state)
     json_decref(read_event(fds));
     assert_string_equal(line, "{\"type\":\"thread.started\",\"thread_id\":\"task-abc123\"}\n");
 
-    events_turn_completed(events, &(struct usage){1, 2, 3, 4});
+    events_turn_completed(events, &(struct token_usage){1, 2, 3, 4});
     json_decref(read_event(fds));
     assert_string_equal(line, "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1,"
                               "\"cached_input_tokens\":2,\"output_tokens\":3,"

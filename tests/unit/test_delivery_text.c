@@ -6,6 +6,7 @@
 #include "forge/forge.h"
 #include "orchestrator/branch.h"
 #include "orchestrator/run_config.h"
+#include "task/exit.h"
 
 static void check_branch(const struct task *task, int64_t number, const char *expected)
 {

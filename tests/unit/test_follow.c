@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "orchestrator/follow.h"
 #include "orchestrator/run_event.h"
+#include "task/exit.h"
 
 struct reader {
     struct loop *loop;

@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/process.h"
 #include "base/object_id.h"
+#include "base/process.h"
 #include "base/refname.h"
 #include "base/str.h"
 

@@ -1,5 +1,7 @@
 #include "store_fixture.h"
 
+#include "task/exit.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <sched.h>

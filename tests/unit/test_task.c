@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "task/exit.h"
 #include "task/id.h"
 #include "task/state.h"
 #include "task/task.h"

@@ -95,10 +95,10 @@ static int64_t figure(const json_t *object, const char *name)
     return n > 0 && n < (1LL << 40) ? n : 0;
 }
 
-static void read_usage(struct usage *usage, const json_t *response)
+static void read_usage(struct token_usage *usage, const json_t *response)
 {
     const json_t *json = json_object_get(response, "usage");
-    *usage = (struct usage){
+    *usage = (struct token_usage){
         .input_tokens = figure(json, "input_tokens"),
         .cached_input_tokens =
             figure(json_object_get(json, "input_tokens_details"), "cached_tokens"),

@@ -5,8 +5,8 @@
 #include "agent/tools/exec_arguments.h"
 #include "agent/tools/job.h"
 #include "agent/tools/patch_run.h"
-#include "base/clock.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/str.h"
 
 struct typed_patch {
