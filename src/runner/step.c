@@ -43,8 +43,8 @@ struct step step_named(const char *name, enum sandbox_profile profile, int64_t t
 /*
  * The same file from its beginning, for reading only, whatever may be done with FD: who gets this
  * shares no position with us. git opens what it is given once more, by /proc/self/fd, as a user
- * that to the host is nobody in particular: the file has to be readable for everybody. (It lies in
- * codexd's own directory, which nobody else can enter.)
+ * that to the host is nobody in particular: the file has to be readable for everybody. codexd makes
+ * it so (in its own directory, which nobody else can enter); that is not for root to change.
  */
 static int reopen(int fd, struct err *err)
 {
@@ -54,8 +54,8 @@ static int reopen(int fd, struct err *err)
     struct stat st;
     if (again < 0 || fstat(again, &st) < 0)
         return err_errno(err, "cannot open a file of the run again");
-    if (!(st.st_mode & S_IROTH) && fchmod(again, (st.st_mode & 07777) | S_IRGRP | S_IROTH) < 0)
-        return err_errno(err, "cannot make a file of the run readable");
+    if (!(st.st_mode & S_IROTH))
+        return err_set(err, ERR_REFUSED, "a file of the run is not readable for the sandbox's users");
     return steal_fd(&again);
 }
 

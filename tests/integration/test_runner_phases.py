@@ -3,6 +3,8 @@ import io
 import os
 import shutil
 import signal
+import stat
+import subprocess
 import tarfile
 import time
 
@@ -378,6 +380,22 @@ def test_one_attempt_has_one_runner(spawner):
     for fd in fds:
         os.close(fd)
     assert b"has a runner already" in spawner.receive(FAILED).message
+    task.cancel()
+    assert task.wait() == 0
+
+
+def test_nobody_but_codexd_can_hold_the_lock_of_a_run(spawner):
+    (spawner.state / "server").mkdir()
+    os.chown(spawner.state / "server", 12345, 12345)
+    task = Task(spawner, GOOD + "step_run() { echo waiting; sleep 1000; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    lock = spawner.state / "runs" / f"{task.name}-1" / "lock"
+    assert (lock.stat().st_uid, stat.S_IMODE(lock.stat().st_mode)) == (12345, 0o600)
+    # For any local user a lock for reading would do: it asks for no more than a descriptor for reading.
+    done = subprocess.run(["/usr/bin/python3", "-c", "import sys; open(sys.argv[1])", lock], user=65534, group=65534,
+                          capture_output=True, check=False, text=True)
+    assert "PermissionError" in done.stderr
     task.cancel()
     assert task.wait() == 0
 

@@ -1,6 +1,7 @@
 """A spawner, spoken to as codexd does: messages of src/task/spawn.h over a socket pair."""
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -58,9 +59,11 @@ class Message(ctypes.Structure):
 
 
 def memfd(data):
-    fd = os.memfd_create("test", os.MFD_CLOEXEC)
+    """A sealed memory file, as codexd makes them."""
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return fd
 
 
@@ -131,7 +134,7 @@ class Task:
         self.directory.mkdir(exist_ok=True)
         self.script = script
         for name in ("base.bundle", "work.bundle", "archive"):
-            (self.directory / name).touch(mode=0o600)
+            (self.directory / name).touch(mode=0o644)
         (self.directory / "base.bundle").write_text("base")
         self.run = 0
         self.options = options
