@@ -9,8 +9,7 @@
 
 struct crun {
     const char *program;
-    char state[256]; /* directory of crun's own state, in the private directory */
-    char log[256];   /* where crun says what went wrong */
+    char directory[256]; /* private: crun's state, its log and its temporary files are in it */
 };
 
 /* Run `crun COMMAND` with the arguments ARGS (NULL at the end) and the descriptors FDS, and wait

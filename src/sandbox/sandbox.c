@@ -46,8 +46,7 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
              options->name);
     sandbox->crun.program = host->runtime;
-    snprintf(sandbox->crun.state, sizeof sandbox->crun.state, "%s/crun", sandbox->directory);
-    snprintf(sandbox->crun.log, sizeof sandbox->crun.log, "%s/log", sandbox->directory);
+    snprintf(sandbox->crun.directory, sizeof sandbox->crun.directory, "%s", sandbox->directory);
     return sandbox;
 }
 
