@@ -91,6 +91,8 @@ int crun_run(const struct crun *crun, const char *command, const char *const *ar
     int status = wait_with_deadline(pid);
     if (status == -ETIMEDOUT)
         return failure(log, command, " took too long", err);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        return err_set(err, ERR_KILLED, "crun %s was killed", command);
     if (status != 0)
         return failure(log, command, " failed", err);
     return 0;
