@@ -250,6 +250,13 @@ static void finish(struct running *self)
         outcome->copy_status = copy_finish(self->copy, &outcome->copied, &outcome->copy_err);
 }
 
+/* By somebody who has no part in this: we kill a step only when the run is stopped. */
+static bool was_killed(const struct run *run, const struct step_outcome *outcome)
+{
+    return outcome->end == SANDBOX_SIGNALLED && outcome->status == 128 + SIGKILL &&
+           run->stop == RUN_STOP_NONE;
+}
+
 int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
              struct step_outcome *outcome)
 {
@@ -269,9 +276,15 @@ int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
     if (wait_for_end(&self, &wait_err) < 0 && status == 0)
         status = err_set(&err, wait_err.code, "%s", wait_err.message);
     finish(&self);
-    if (status < 0)
-        return run_fail(run, FAULT_PLATFORM, "cannot run %s: %s", step->name, err.message);
+    if (status < 0) {
+        err_context(&err, "cannot run %s", step->name);
+        return run_fail_by(run, &err);
+    }
     if (run->gateway.broken)
         return run_fail(run, FAULT_PLATFORM, "%s", run->gateway.err.message);
+    if (was_killed(run, outcome)) {
+        err_set(&err, ERR_KILLED, "'codex-agent %s' was killed from outside", step->name);
+        return run_lose(run, err.message);
+    }
     return 0;
 }

@@ -165,16 +165,17 @@ def test_a_missing_repository_is_said(spawner):
     assert (report.id, report.message) == (1, b"cannot open '/nonexistent': No such file or directory")
 
 
-TREE = ("import subprocess, time; subprocess.Popen(['setsid', 'sleep', '1234']); "
+SECONDS = f"{1000000 + os.getpid()}"  # nobody else's: these tests run side by side
+TREE = (f"import subprocess, time; subprocess.Popen(['setsid', 'sleep', '{SECONDS}']); "
         "import os; os.write(1, b'up'); time.sleep(1000)")
 
 
 def sleepers():
-    """The processes `sleep 1234`."""
+    """The processes that TREE has put into the background."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes() == b"sleep\x001234\0":
+            if path.read_bytes() == f"sleep\0{SECONDS}\0".encode():
                 found.append(path.parent.name)
         except OSError:
             continue

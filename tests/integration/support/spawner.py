@@ -70,8 +70,13 @@ def memfd(data):
 class Spawner(Sandbox):
     """A state directory with a spawner on it. The gateway, the agent and codex-git are the tests' own."""
 
-    def __init__(self, git=None):
+    def __init__(self, git=None, runtime=None):
+        """RUNTIME: a script that stands for crun, with {home} where a test's own files are."""
         super().__init__()
+        self.runtime = self.home / "crun" if runtime else "crun"
+        if runtime:
+            self.runtime.write_text(runtime.replace("{home}", str(self.home)))
+            self.runtime.chmod(0o755)
         self.gateway = self.home / "codex-gateway"  # where uid 65534 can read it
         shutil.copy(FAKE_GATEWAY, self.gateway)
         self.gateway.chmod(0o755)
@@ -91,7 +96,7 @@ class Spawner(Sandbox):
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(SECONDS)
         argv = [BUILD / "codex-runner", "--spawner", "--state", self.state, "--images", IMAGES, "--agent", self.agent,
-                "--gateway", self.gateway, "--git", self.git]
+                "--gateway", self.gateway, "--git", self.git, "--runtime", self.runtime]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(3,),
                                             preexec_fn=lambda: os.dup2(theirs.fileno(), 3), start_new_session=True)
