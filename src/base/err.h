@@ -19,6 +19,7 @@ enum {
     ERR_LIMIT = -2006,     /* a bound of ours was reached */
     ERR_SANDBOX = -2007,   /* the sandbox could not be had */
     ERR_CONFLICT = -2008,  /* the state changed under the caller (an old fence) */
+    ERR_KILLED = -2009,    /* somebody else killed a process that we need, by SIGKILL */
 };
 
 struct err {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 int io_write_all(int fd, const void *bytes, size_t len, struct err *err)
 {
@@ -122,6 +123,28 @@ int io_make_dirs(const char *path, mode_t mode, struct err *err)
             return err_errno(err, "cannot create directory '%s'", partial);
     }
     return 0;
+}
+
+/* Under another name first: nobody finds it half made, and whoever is its owner has no hand in it
+ * before it is done. */
+int io_make_owned_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *err)
+{
+    char id[13];
+    str_random_id(id, sizeof id - 1);
+    if (access(path, F_OK) == 0)
+        return 0;
+    AUTO_FREE char *new = str_format("%s.new-%s", path, id);
+    int status = 0;
+    if (mkdir(new, 0700) < 0)
+        return err_errno(err, "cannot create directory '%s'", path);
+    if (chown(new, uid, gid) < 0 || chmod(new, mode) < 0)
+        status = err_errno(err, "cannot set owner and mode of '%s'", path);
+    else if (syscall(SYS_renameat2, AT_FDCWD, new, AT_FDCWD, path, 1 /* RENAME_NOREPLACE */) == 0)
+        return 0;
+    else if (errno != EEXIST)
+        status = err_errno(err, "cannot create directory '%s'", path);
+    rmdir(new);
+    return status;
 }
 
 int io_open_private_dir(const char *path, struct err *err)

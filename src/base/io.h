@@ -29,6 +29,10 @@ int io_replace_file_at(int dirfd, const char *path, const void *bytes, size_t le
 /* mkdir -p. Existing directories are left as they are. */
 int io_make_dirs(const char *path, mode_t mode, struct err *err);
 
+/* A directory that belongs to UID and GID from the moment it is there; nothing happens when PATH
+ * exists. Its parent must be the caller's alone. */
+int io_make_owned_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *err);
+
 /* Open the directory PATH, made with mode 0700 when it is not there. ERR_REFUSED when it is not
  * ours alone: what lies in it may be somebody's real files, setuid ones among them. */
 int io_open_private_dir(const char *path, struct err *err);

@@ -71,8 +71,6 @@ static void render_command(struct render *render, const struct item *item, struc
     if (exit_code >= 0)
         snprintf(line, sizeof line, "exit %lld", (long long)exit_code);
     else
-        snprintf(line, sizeof line, "ended without an exit status");
-    if (!strcmp(field_text_or(item->item, "status", ""), "interrupted"))
         snprintf(line, sizeof line, "interrupted");
     if (exit_code != 0 || !render->brief)
         line_add(render, item->event, 2, exit_code == 0 ? STYLE_DIM : STYLE_RED, line, out);

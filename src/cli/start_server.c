@@ -43,13 +43,10 @@ static int make_server_dir(const struct session *session, const char *dir, struc
     int status = io_make_dirs(session->paths.state, 0755, err);
     if (status < 0)
         return status;
-    if (mkdir(dir, 0700) < 0)
-        return errno == EEXIST ? 0 : err_errno(err, "cannot create directory '%s'", dir);
     /* When there is no such user, codexd will say so. */
     const struct passwd *user = getpwnam(session->config.user);
-    if (user && chown(dir, user->pw_uid, user->pw_gid) < 0)
-        return err_errno(err, "cannot give '%s' to '%s'", dir, session->config.user);
-    return 0;
+    return user ? io_make_owned_dir(dir, user->pw_uid, user->pw_gid, 0700, err)
+                : io_make_dirs(dir, 0700, err);
 }
 
 /*

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -156,7 +155,7 @@ void call_open(struct call_context *context, struct http_exchange *exchange,
         abort();
     *call = (struct call){.context = context, .exchange = exchange};
     request_check_init(&call->check, context->config->model);
-    meter_init(&call->meter, METER_NOTHING);
+    meter_init(&call->meter);
     redact_init(&call->redact, context->config->key);
     buf_init(&call->clean, HTTP_WRITE_MAX);
     copy_headers(call, head);
@@ -228,18 +227,6 @@ void call_on_gone(void *arg)
     call_free(call);
 }
 
-static enum meter_format format_of(const struct http_header *headers, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!strcasecmp(headers[i].name, "content-type")) {
-            if (!strncasecmp(headers[i].value, "text/event-stream", 17))
-                return METER_STREAM;
-            if (!strncasecmp(headers[i].value, "application/json", 16))
-                return METER_JSON;
-        }
-    return METER_NOTHING;
-}
-
 void call_head(struct call *call, int status, const struct http_header *headers, size_t count)
 {
     struct http_header clean[HTTP_HEADERS_MAX];
@@ -249,7 +236,6 @@ void call_head(struct call *call, int status, const struct http_header *headers,
             clean[clean_count++] = headers[i];
     call->began = true;
     call->is_good = status >= 200 && status < 300;
-    call->meter.format = format_of(headers, count);
     http_exchange_begin(call->exchange, status, clean, clean_count);
 }
 

@@ -43,9 +43,9 @@ static void begin_document(struct meter *meter)
     meter->broken = meter->terminal = meter->found = false;
 }
 
-void meter_init(struct meter *meter, enum meter_format format)
+void meter_init(struct meter *meter)
 {
-    *meter = (struct meter){.format = format};
+    *meter = (struct meter){.format = METER_UNDECIDED};
     sse_init(&meter->sse, 0);
     begin_document(meter);
 }
@@ -80,7 +80,7 @@ static void take_number(struct meter *meter, const struct json_scan *scan)
 static bool ends_a_response(const struct json_scan *scan)
 {
     return json_scan_is(scan, "response.completed") || json_scan_is(scan, "response.incomplete") ||
-           json_scan_is(scan, "response.failed");
+           json_scan_is(scan, "response.failed") || json_scan_is(scan, "response.done");
 }
 
 static int take_token(void *arg, const struct json_scan *scan, enum json_token token)
@@ -127,8 +127,19 @@ static int take_piece(void *arg, const char *bytes, size_t len)
     return 0;
 }
 
+static void decide(struct meter *meter, const char *bytes, size_t len)
+{
+    size_t i = 0;
+    while (i < len && memchr(" \t\r\n", bytes[i], 4))
+        i++;
+    if (i < len)
+        meter->format = bytes[i] == '{' ? METER_JSON : METER_STREAM;
+}
+
 void meter_feed(struct meter *meter, const char *bytes, size_t len)
 {
+    if (meter->format == METER_UNDECIDED)
+        decide(meter, bytes, len);
     if (meter->format == METER_STREAM)
         sse_feed_pieces(&meter->sse, bytes, len, take_piece, meter);
     else if (meter->format == METER_JSON)
@@ -138,6 +149,6 @@ void meter_feed(struct meter *meter, const char *bytes, size_t len)
 void meter_end(struct meter *meter)
 {
     /* A stream may lack the empty line behind its last event: that it was meant counts here. */
-    if (!meter->known && meter->format != METER_NOTHING)
+    if (!meter->known)
         end_document(meter);
 }

@@ -1,6 +1,7 @@
 /*
  * Reading what a response cost, out of its bytes as they pass: the `usage` of a Responses answer,
- * in the last event of a stream or in a plain JSON body. Memory is fixed, however large the
+ * in the last event of a stream or in a plain JSON body. Which of the two it is, the first byte
+ * tells: servers name either by either content type, or by none. Memory is fixed, however large the
  * response.
  */
 #ifndef CODEX_GATEWAY_METER_H
@@ -16,12 +17,6 @@
 
 enum { METER_TOKENS_MAX = 1000000000 }; /* of one figure; a larger one is not believed */
 
-enum meter_format {
-    METER_NOTHING, /* an answer that has no usage: an error, or of an unknown type */
-    METER_STREAM,  /* text/event-stream: response.completed, .incomplete or .failed */
-    METER_JSON,    /* one response object */
-};
-
 enum { METER_DEPTH = 4 }; /* response, usage, input_tokens_details, cached_tokens */
 
 struct meter {
@@ -29,7 +24,7 @@ struct meter {
     struct token_usage usage;
 
     /* private */
-    enum meter_format format;
+    enum { METER_UNDECIDED, METER_STREAM, METER_JSON } format;
     struct sse sse;
     struct json_scan scan;
     int path[METER_DEPTH + 1]; /* the member that is being read, at each depth */
@@ -38,7 +33,7 @@ struct meter {
     bool found;
 };
 
-void meter_init(struct meter *meter, enum meter_format format);
+void meter_init(struct meter *meter);
 void meter_release(struct meter *meter);
 
 /* The next bytes of the answer; `known` may become true. */

@@ -86,6 +86,7 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
     }
     const char *why = transfer->err.code        ? transfer->err.message
                       : transfer->curl_error[0] ? transfer->curl_error
+                      : result == CURLE_OK      ? "it hung up before its answer began"
                                                 : curl_easy_strerror(result);
     fail(transfer,
          result == CURLE_OPERATION_TIMEDOUT ? API_PROVIDER_TIMEOUT : API_PROVIDER_UNREACHABLE,

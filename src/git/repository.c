@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "git/command.h"
+#include "git/ownership.h"
 
 enum { ANSWER_MAX = 65536 };
 
@@ -72,11 +73,31 @@ static int read_facts(struct repository *repository, char *answer, struct err *e
     return 0;
 }
 
+/* What git is about to read at TOP. */
+static int check_ownership(const char *top, struct err *err)
+{
+    int status = ownership_check(top, err);
+    if (status < 0 || !has(top, ".git"))
+        return status;
+    AUTO_FREE char *dot_git = str_format("%s/.git", top);
+    return ownership_check(dot_git, err);
+}
+
+/* A .git that is a link or a file leads elsewhere. */
+static int check_git_dir(const struct repository *repository, struct err *err)
+{
+    AUTO_FREE char *real = realpath(repository->git_dir, NULL);
+    return real ? ownership_check(real, err)
+                : err_errno(err, "cannot open '%s'", repository->git_dir);
+}
+
 int repository_open(const char *path, struct repository *repository, struct err *err)
 {
     char top[PATH_MAX];
     *repository = (struct repository){0};
     int status = find_top(path, top, err);
+    if (status == 0)
+        status = check_ownership(top, err);
     if (status < 0)
         return status;
     repository->path = str_dup(top);
@@ -101,7 +122,8 @@ int repository_open(const char *path, struct repository *repository, struct err 
         err_context(err, "'%s' cannot be used", top);
         return ERR_REFUSED;
     }
-    return read_facts(repository, answer.data, err);
+    status = read_facts(repository, answer.data, err);
+    return status < 0 ? status : check_git_dir(repository, err);
 }
 
 /* "<id> commit <size>" is a hit; anything else, with the name in it, is none. */

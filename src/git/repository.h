@@ -22,7 +22,8 @@ struct repository {
 /*
  * Open the repository that PATH is in: PATH or the nearest directory above it that has a .git or is
  * bare. ERR_NOT_FOUND when there is none; ERR_REFUSED for one that cannot be handled (SHA-256, a
- * broken one, a path with control characters). Release it also after a failure.
+ * broken one, a path with control characters, as root one that is not root's alone). Release it also
+ * after a failure.
  */
 int repository_open(const char *path, struct repository *repository, struct err *err);
 void repository_release(struct repository *repository);

@@ -46,8 +46,10 @@ int files_create(const char *path, int flags, struct err *err)
 {
     if (unlink(path) < 0 && errno != ENOENT)
         return err_errno(err, "cannot remove '%s'", path);
-    int fd = open(path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return fd < 0 ? err_errno(err, "cannot create '%s'", path) : fd;
+    AUTO_FD int fd = open(path, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || fchmod(fd, 0644) < 0)
+        return err_errno(err, "cannot create '%s'", path);
+    return steal_fd(&fd);
 }
 
 int files_publish(const char *from, const char *to, struct err *err)

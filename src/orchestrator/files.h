@@ -18,8 +18,8 @@ char *files_events(const struct orchestrator *o, const char *task_id, uint32_t r
 
 int files_make_dir(const struct orchestrator *o, const char *task_id, struct err *err);
 
-/* A new file at PATH, in place of any there was: who still holds that one cannot touch the new
- * one. */
+/* A new file at PATH, in place of any there was: who still holds that one cannot touch the new one.
+ * Only codexd can enter the directory; who is handed the file in a sandbox may read it. */
 int files_create(const char *path, int flags, struct err *err);
 
 /* Rename FROM to TO. codex-git has put it on the disk: waiting for that here would hold up the

@@ -1,7 +1,10 @@
 /*
  * codex-agent: everything of the platform that runs inside a sandbox, as one static program, so
- * that it runs in any image. Its first argument names the part.
+ * that it runs in any image. Its first argument names the part; called as `apply_patch`, it is
+ * that.
  */
+#include <libgen.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,8 +35,17 @@ static int usage(void)
     return 2;
 }
 
+/* The two names by which openai/codex puts it on the PATH of a model's commands. */
+static bool is_apply_patch(char *path)
+{
+    const char *name = basename(path);
+    return !strcmp(name, "apply_patch") || !strcmp(name, "applypatch");
+}
+
 int main(int argc, char **argv)
 {
+    if (argc && is_apply_patch(argv[0]))
+        return patch_main(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
         if (!strcmp(argv[1], parts[i].name))
             return parts[i].run(argc - 1, argv + 1);

@@ -132,6 +132,9 @@ static void on_spawner_gone(void *arg, const struct err *err)
 static int open_rooms(struct server *server, struct err *err)
 {
     AUTO_FREE char *database = str_format("%s/server/codex.db", server->paths.state);
+    int status = setup_own_state(&server->paths, err);
+    if (status < 0)
+        return status;
     server->loop = loop_new(err);
     if (!server->loop)
         return err->code;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -29,24 +30,23 @@ int setup_user(struct service_user *user, const struct config *config, struct er
     return status;
 }
 
-/* A directory as it is to be, made when it is not there. What is there and belongs to somebody else
- * is not taken over: it may be another server's. */
+/* A directory as it is to be. What is there and belongs to somebody else is not taken over: it may
+ * be another server's. */
 static int make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *err)
 {
+    int status = io_make_owned_dir(path, uid, gid, mode, err);
+    if (status < 0)
+        return status;
+    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat found;
-    if (mkdir(path, mode) == 0) {
-        if (chown(path, uid, gid) < 0 || chmod(path, mode) < 0)
-            return err_errno(err, "cannot set owner and mode of '%s'", path);
-        return 0;
-    }
-    if (errno != EEXIST || lstat(path, &found) < 0)
-        return err_errno(err, "cannot create directory '%s'", path);
-    if (!S_ISDIR(found.st_mode))
+    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
         return err_set(err, -ENOTDIR, "'%s' is not a directory", path);
+    if (fd < 0 || fstat(fd, &found) < 0)
+        return err_errno(err, "cannot open directory '%s'", path);
     if (found.st_uid != uid)
         return err_set(err, ERR_REFUSED, "'%s' belongs to uid %u, not to uid %u", path,
                        (unsigned)found.st_uid, (unsigned)uid);
-    if ((found.st_mode & 07777) != mode && chmod(path, mode) < 0)
+    if ((found.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
         return err_errno(err, "cannot set the mode of '%s'", path);
     return 0;
 }
@@ -83,22 +83,19 @@ int setup_state(const struct paths *paths, const struct config *config,
 {
     const struct {
         const char *name;
-        bool own; /* USER's; else root's */
+        uid_t uid;
+        gid_t gid;
         mode_t mode;
     } dirs[] = {
-        {"", false, 0755},
-        {"/server", true, 0700},
-        {"/server/secrets", true, 0700},
-        {"/server/bundles", true, 0700},
-        {"/server/tasks", true, 0700},
-        {"/runs", false, 0755},
-        {"/sandboxes", false, 0700},
+        {"", 0, 0, 0755},
+        {"/runs", 0, 0, 0755},
+        {"/sandboxes", 0, 0, 0700},
+        {"/server", user->uid, user->gid, 0700},
     };
     int status = io_make_dirs(paths->state, 0755, err);
     for (size_t i = 0; status == 0 && i < sizeof dirs / sizeof dirs[0]; i++) {
         AUTO_FREE char *path = str_format("%s%s", paths->state, dirs[i].name);
-        status = make_dir(path, dirs[i].own ? user->uid : 0, dirs[i].own ? user->gid : 0,
-                          dirs[i].mode, err);
+        status = make_dir(path, dirs[i].uid, dirs[i].gid, dirs[i].mode, err);
     }
     if (status < 0)
         return status;
@@ -110,14 +107,35 @@ int setup_state(const struct paths *paths, const struct config *config,
     return status < 0 ? status : check_entrance(server, user, err);
 }
 
+int setup_own_state(const struct paths *paths, struct err *err)
+{
+    static const char *const names[] = {"secrets", "bundles", "tasks"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        AUTO_FREE char *path = str_format("%s/server/%s", paths->state, names[i]);
+        int status = io_make_dirs(path, 0700, err);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+/* With the user's rights and as his file: what lies in his directory need not be what we left. */
+static int open_as(const struct service_user *user, const char *path)
+{
+    setfsgid(user->gid);
+    setfsuid(user->uid);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    setfsuid(geteuid());
+    setfsgid(getegid());
+    return fd;
+}
+
 int setup_lock(const struct paths *paths, const struct service_user *user, struct err *err)
 {
     AUTO_FREE char *path = str_format("%s/server/lock", paths->state);
-    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    AUTO_FD int fd = open_as(user, path);
     if (fd < 0)
         return err_errno(err, "cannot open '%s'", path);
-    if (fchown(fd, user->uid, user->gid) < 0)
-        return err_errno(err, "cannot set the owner of '%s'", path);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_SETLK, &lock) == 0)
         return steal_fd(&fd);
@@ -161,12 +179,12 @@ int setup_socket(const struct paths *paths, const struct service_user *user, str
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(err, "cannot create a socket");
-    mode_t before = umask(0177); /* nobody's until it has its group */
+    mode_t before = umask(0117); /* root's own until it has its group */
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
     if (bound < 0)
         return err_errno(err, "cannot bind '%s'", path);
-    if (chown(path, 0, user->gid) < 0 || chmod(path, 0660) < 0 || listen(fd, SOMAXCONN) < 0)
+    if (lchown(path, 0, user->gid) < 0 || listen(fd, SOMAXCONN) < 0)
         return err_errno(err, "cannot listen on '%s'", path);
     return steal_fd(&fd);
 }

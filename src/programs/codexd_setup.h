@@ -9,10 +9,13 @@
 /* The user of [server], who is not root. */
 int setup_user(struct service_user *user, const struct config *config, struct err *err);
 
-/* The directories of docs/architecture.md with their owners and modes. ERR when USER could not
- * enter what is his. */
+/* The directories of docs/architecture.md with their owners and modes, down to server/. ERR when
+ * USER could not enter what is his. */
 int setup_state(const struct paths *paths, const struct config *config,
                 const struct service_user *user, struct err *err);
+
+/* What is below server/, made once we are that user. */
+int setup_own_state(const struct paths *paths, struct err *err);
 
 /* The lock of this state directory; ERR_CONFLICT names the process that has it. Returns a
  * descriptor that must stay open, and must be the only one ever opened: closing another one gives

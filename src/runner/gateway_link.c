@@ -1,6 +1,7 @@
 #include "runner/gateway_link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,8 +9,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -17,6 +20,9 @@
 
 /* A gateway that reads nothing for so long is as good as dead. */
 enum { SEND_TIMEOUT_S = 20 };
+
+/* What it has been told takes a gateway milliseconds to write. */
+enum { LAST_WORDS_MS = 2000 };
 
 void gateway_link_break(struct gateway_link *link, const char *why)
 {
@@ -161,14 +167,25 @@ int gateway_link_open(struct gateway_link *link, struct loop *loop,
     return status < 0 ? err_context(err, "cannot start the gateway") : 0;
 }
 
+/* One that has not written the end has other things to write: it does, and exits, once nothing more
+ * can come. */
+static void end_process(struct gateway_link *link)
+{
+    AUTO_FD int pidfd = link->written ? -1 : (int)syscall(SYS_pidfd_open, link->pid, 0);
+    if (pidfd >= 0) {
+        shutdown(link->ours, SHUT_RDWR);
+        poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, LAST_WORDS_MS);
+    }
+    kill(link->pid, SIGKILL);
+    process_wait(link->pid);
+}
+
 void gateway_link_close(struct gateway_link *link)
 {
     loop_remove(link->process);
     loop_remove(link->socket);
-    if (link->pid > 0) {
-        kill(link->pid, SIGKILL);
-        process_wait(link->pid);
-    }
+    if (link->pid > 0)
+        end_process(link);
     if (link->ours >= 0) {
         close(link->ours);
         close(link->theirs);

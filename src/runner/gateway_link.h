@@ -55,7 +55,7 @@ struct gateway_link_options {
 int gateway_link_open(struct gateway_link *link, struct loop *loop,
                       const struct gateway_link_options *options, struct err *err);
 
-/* End the gateway: it has nothing more to write when `written`. */
+/* End the gateway, once it has written what it was told. */
 void gateway_link_close(struct gateway_link *link);
 
 /* The messages. Descriptors become the link's. A failure is kept in `broken`: the caller asks at

@@ -36,15 +36,17 @@ static void begin(struct run *run, enum phase phase)
 
 static void complete(struct run *run, int status, int64_t began_ms, const struct buf *result)
 {
+    if (run->lost)
+        return;
     gateway_link_phase_completed(&run->gateway, run->phase, run->round, status,
                                  clock_mono_ms() - began_ms, result ? result->data : NULL,
                                  result ? result->len : 0);
 }
 
-/* -1 when the run was told to stop. */
+/* -1 when the run was told to stop, or is lost. */
 static int go_on(const struct run *run)
 {
-    return run->stop == RUN_STOP_NONE ? 0 : -1;
+    return run->stop == RUN_STOP_NONE && !run->lost ? 0 : -1;
 }
 
 /* A started sandbox for ROLE; NULL with a fault. */
@@ -67,7 +69,7 @@ static struct sandbox *open_sandbox(struct run *run, const char *role, bool keep
                                  &err);
     if (sandbox && sandbox_start(sandbox, &err) == 0)
         return sandbox;
-    run_fail(run, FAULT_PLATFORM, "%s", err.message);
+    run_fail_by(run, &err);
     sandbox_free(sandbox, NULL);
     return NULL;
 }
@@ -83,6 +85,8 @@ static void close_sandbox(struct run *run, struct sandbox *sandbox)
  * died. */
 static int ensure_work(struct run *run)
 {
+    if (run->lost)
+        return -1;
     if (run->work && sandbox_is_alive(run->work))
         return 0;
     close_sandbox(run, run->work);
@@ -92,7 +96,7 @@ static int ensure_work(struct run *run)
     struct err err;
     int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
     if (listener < 0)
-        return run_fail(run, FAULT_PLATFORM, "%s", err.message);
+        return run_fail_by(run, &err);
     gateway_link_listen(&run->gateway, listener);
     return 0;
 }
@@ -394,7 +398,8 @@ void run_phases(struct run *run)
     run->round = 1;
     if (preparing(run) == 0 && baseline(run) == 0)
         work_and_verify(run);
-    if (run->resumed && !run->worked)
+    if (run->resumed && !run->worked && !run->lost)
         keep_earlier_work(run);
-    finishing(run);
+    if (!run->lost)
+        finishing(run);
 }

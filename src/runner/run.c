@@ -21,7 +21,7 @@ enum { SOFT_STOP_MS = 5000, LOCK_WAIT_MS = 15000 };
 
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
 {
-    if (run->fault.kind != FAULT_NONE)
+    if (run->fault.kind != FAULT_NONE || run->lost)
         return -1;
     run->fault.kind = kind;
     run->fault.phase = run->phase;
@@ -31,6 +31,22 @@ int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
     va_end(args);
     log_warn(run->request.name.task, "%s: %s", phase_name(run->phase), run->fault.message);
     return -1;
+}
+
+int run_lose(struct run *run, const char *why)
+{
+    if (run->fault.kind != FAULT_NONE || run->lost)
+        return -1;
+    run->lost = true;
+    log_warn(run->request.name.task, "%s: %s", phase_name(run->phase), why);
+    gateway_link_note(&run->gateway, run->phase, "this run is over: %s\n", why);
+    return -1;
+}
+
+int run_fail_by(struct run *run, const struct err *err)
+{
+    return err->code == ERR_KILLED ? run_lose(run, err->message)
+                                   : run_fail(run, FAULT_PLATFORM, "%s", err->message);
 }
 
 static void on_step_deadline(void *arg)
@@ -219,7 +235,8 @@ static int run_it(struct run *run)
         wall = loop_add_timer(run->loop, run->request.limits.timeout_ms, on_wall_time, run);
         execute(run);
         outcome = judge(run);
-        status = tell_end(run, outcome, &err);
+        status = run->lost ? err_set(&err, ERR_KILLED, "the next run goes on")
+                           : tell_end(run, outcome, &err);
     }
     (void)wall; /* gone with the loop */
     if (status < 0)

@@ -35,6 +35,18 @@ pid_t run_dir_holder(int runs_fd, const char *name)
     return lock.l_pid;
 }
 
+/* codexd asks who holds the lock, as the user that $STATE/server belongs to. Nobody else may open
+ * the file: a lock for reading would do to keep a run from ever being executed. */
+static int give_lock(const struct run_dir *dir, int lock)
+{
+    struct stat server;
+    if (fchmod(lock, 0600) < 0)
+        return -errno;
+    if (fstatat(dir->runs_fd, "../server", &server, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno; /* no codexd has ever been here */
+    return fchown(lock, server.st_uid, (gid_t)-1) < 0 ? -errno : 0;
+}
+
 /* Open and lock. -EAGAIN: somebody else has it, or it was removed under our hands. */
 static int try_take(struct run_dir *dir, struct err *err)
 {
@@ -43,9 +55,11 @@ static int try_take(struct run_dir *dir, struct err *err)
     AUTO_FD int fd =
         openat(dir->runs_fd, dir->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     AUTO_FD int lock =
-        fd < 0 ? -1 : openat(fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+        fd < 0 ? -1 : openat(fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (lock < 0)
         return errno == ENOENT ? -EAGAIN : err_errno(err, "cannot open 'runs/%s/lock'", dir->name);
+    if ((errno = -give_lock(dir, lock)))
+        return err_errno(err, "cannot give 'runs/%s/lock' to codexd", dir->name);
     struct flock request;
     if (set_lock(lock, F_SETLK, &request) < 0)
         return errno == EAGAIN || errno == EACCES ? -EAGAIN : err_errno(err, "cannot lock a run");

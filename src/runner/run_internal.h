@@ -51,12 +51,24 @@ struct run {
     pid_t step;     /* 0: none */
     struct loop_source *step_deadline;
     struct run_fault fault; /* kind FAULT_NONE: none */
+    bool lost;              /* see run_lose() */
 };
 
 /* The fault of the run, of which the first one counts. Returns -1, so that one can write `return
  * run_fail(...)`. */
 int run_fail(struct run *run, enum fault_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * Somebody else has killed a process that the run needs (SIGKILL, which nobody inside can send to
+ * it): the run ends without a word, as if the runner had been killed itself, and the next run goes
+ * on where this one was. WHY goes to the task's log. Returns -1.
+ */
+int run_lose(struct run *run, const char *why);
+
+/* What failed without a fault of the task's: ERR_KILLED loses the run, all else is the platform's
+ * fault. Returns -1. */
+int run_fail_by(struct run *run, const struct err *err);
 
 /* One command of the platform in a sandbox. */
 struct step {

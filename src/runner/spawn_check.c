@@ -1,7 +1,9 @@
 #include "runner/spawn_check.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
 #include "sandbox/sandbox.h"
@@ -77,6 +79,58 @@ int spawn_check_run(const struct spawn_run *run, struct err *err)
 size_t spawn_run_fds(const struct spawn_run *run)
 {
     return run->flags & SPAWN_RUN_WITH_REPLAY ? SPAWN_FD_COUNT : SPAWN_FD_COUNT - 1;
+}
+
+/* The file type of FD, and how it was opened; 0 when it only names a file (O_PATH): opened anew by
+ * root it would be more than codexd may have. */
+static mode_t file_type(int fd, int *flags)
+{
+    struct stat st;
+    *flags = fcntl(fd, F_GETFL);
+    return *flags < 0 || *flags & O_PATH || fstat(fd, &st) < 0 ? 0 : st.st_mode & S_IFMT;
+}
+
+static bool is_sealed(int fd)
+{
+    static const int all = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & all) == all;
+}
+
+int spawn_check_run_fds(const int *fds, size_t count, struct err *err)
+{
+    static const struct {
+        bool read, write, append, sealed;
+    } wanted[SPAWN_FD_COUNT] = {
+        [SPAWN_FD_TASK] = {.read = true, .sealed = true},
+        [SPAWN_FD_GATEWAY] = {.read = true, .sealed = true},
+        [SPAWN_FD_BASE_BUNDLE] = {.read = true},
+        [SPAWN_FD_WORK_BUNDLE] = {.read = true, .write = true},
+        [SPAWN_FD_ARCHIVE] = {.write = true},
+        [SPAWN_FD_EVENTS] = {.read = true, .write = true, .append = true},
+        [SPAWN_FD_REPLAY] = {.read = true, .sealed = true},
+    };
+    for (size_t i = 0; i < count; i++) {
+        int flags;
+        bool good = file_type(fds[i], &flags) == S_IFREG;
+        int access = flags & O_ACCMODE;
+        if (!good || (wanted[i].read && access == O_WRONLY) ||
+            (wanted[i].write && access == O_RDONLY) || (wanted[i].append && !(flags & O_APPEND)) ||
+            (wanted[i].sealed && !is_sealed(fds[i])))
+            return err_set(err, ERR_PROTOCOL, "descriptor %zu is not what it should be", i);
+    }
+    return 0;
+}
+
+int spawn_check_git_fds(const int *fds, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        int flags;
+        mode_t type = file_type(fds[i], &flags);
+        if (type != S_IFREG && type != S_IFIFO)
+            return err_set(err, ERR_PROTOCOL, "descriptor %zu is no file and no pipe", i);
+    }
+    return 0;
 }
 
 static int check_git_args(const struct spawn_git *git, struct err *err)

@@ -15,4 +15,8 @@ int spawn_check_git(const struct spawn_git *git, size_t fds_count, struct err *e
 /* How many descriptors come with RUN. */
 size_t spawn_run_fds(const struct spawn_run *run);
 
+/* The descriptors, in their order: each a file of the kind and opened in the way that its use needs. */
+int spawn_check_run_fds(const int *fds, size_t count, struct err *err);
+int spawn_check_git_fds(const int *fds, size_t count, struct err *err);
+
 #endif

@@ -113,6 +113,8 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
         if (status == 0 && count != spawn_run_fds(&message->body.run))
             status = err_set(err, ERR_PROTOCOL, "wrong number of descriptors");
         if (status == 0)
+            status = spawn_check_run_fds(fds, count, err);
+        if (status == 0)
             spawner_start_run(spawner, &message->body.run, fds);
         return status;
     case SPAWN_CANCEL:
@@ -122,6 +124,8 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
         return status;
     case SPAWN_GIT:
         status = spawn_check_git(git, count, err);
+        if (status == 0)
+            status = spawn_check_git_fds(fds, count, err);
         if (status == 0)
             spawner_start_git(spawner, git, fds);
         return status;

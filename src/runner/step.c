@@ -44,8 +44,8 @@ struct step step_named(const char *name, enum sandbox_profile profile, int64_t t
 /*
  * The same file from its beginning, for reading only, whatever may be done with FD: who gets this
  * shares no position with us. git opens what it is given once more, by /proc/self/fd, as a user
- * that to the host is nobody in particular: the file has to be readable for everybody. (It lies in
- * codexd's own directory, which nobody else can enter.)
+ * that to the host is nobody in particular: the file has to be readable for everybody. codexd makes
+ * it so (in its own directory, which nobody else can enter); that is not for root to change.
  */
 static int reopen(int fd, struct err *err)
 {
@@ -55,8 +55,8 @@ static int reopen(int fd, struct err *err)
     struct stat st;
     if (again < 0 || fstat(again, &st) < 0)
         return err_errno(err, "cannot open a file of the run again");
-    if (!(st.st_mode & S_IROTH) && fchmod(again, (st.st_mode & 07777) | S_IRGRP | S_IROTH) < 0)
-        return err_errno(err, "cannot make a file of the run readable");
+    if (!(st.st_mode & S_IROTH))
+        return err_set(err, ERR_REFUSED, "a file of the run is not readable for the sandbox's users");
     return steal_fd(&again);
 }
 
@@ -251,6 +251,13 @@ static void finish(struct running *self)
         outcome->copy_status = copy_finish(self->copy, &outcome->copied, &outcome->copy_err);
 }
 
+/* By somebody who has no part in this: we kill a step only when the run is stopped. */
+static bool was_killed(const struct run *run, const struct step_outcome *outcome)
+{
+    return outcome->end == SANDBOX_SIGNALLED && outcome->status == 128 + SIGKILL &&
+           run->stop == RUN_STOP_NONE;
+}
+
 int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
              struct step_outcome *outcome)
 {
@@ -270,9 +277,15 @@ int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
     if (wait_for_end(&self, &wait_err) < 0 && status == 0)
         status = err_set(&err, wait_err.code, "%s", wait_err.message);
     finish(&self);
-    if (status < 0)
-        return run_fail(run, FAULT_PLATFORM, "cannot run %s: %s", step->name, err.message);
+    if (status < 0) {
+        err_context(&err, "cannot run %s", step->name);
+        return run_fail_by(run, &err);
+    }
     if (run->gateway.broken)
         return run_fail(run, FAULT_PLATFORM, "%s", run->gateway.err.message);
+    if (was_killed(run, outcome)) {
+        err_set(&err, ERR_KILLED, "'codex-agent %s' was killed from outside", step->name);
+        return run_lose(run, err.message);
+    }
     return 0;
 }

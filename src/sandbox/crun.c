@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,13 +18,13 @@
 /* crun takes some 20 ms; the minute is for a machine that swaps. */
 enum { CRUN_TIMEOUT_MS = 60000, CRUN_ARGS_MAX = 24, CRUN_LOG_MAX = 16384 };
 
-/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and
- * alike). */
-static int failure(const struct crun *crun, const char *command, const char *how, struct err *err)
+/* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and alike).
+ */
+static int failure(const char *log_path, const char *command, const char *how, struct err *err)
 {
     AUTO_BUF struct buf log;
     buf_init(&log, CRUN_LOG_MAX);
-    io_read_file(crun->log, &log, NULL);
+    io_read_file(log_path, &log, NULL);
     while (log.len && (log.data[log.len - 1] == '\n' || log.data[log.len - 1] == ' '))
         log.data[--log.len] = '\0';
     const char *line = strrchr(log.data, '\n');
@@ -46,28 +49,51 @@ static int wait_with_deadline(pid_t pid)
     return ready == 0 ? -ETIMEDOUT : status;
 }
 
+/* Whoever is killed while crun works takes it along: what it would still make, nobody would remove.
+ */
+static int die_with_parent(void *arg)
+{
+    const pid_t *parent = arg;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return -errno;
+    return getppid() == *parent ? 0 : -ESRCH;
+}
+
 int crun_run(const struct crun *crun, const char *command, const char *const *args,
              const struct process_fd *fds, size_t fds_count, struct err *err)
 {
+    char state[PATH_MAX], log[PATH_MAX], temporary[PATH_MAX];
+    snprintf(state, sizeof state, "%s/crun", crun->directory);
+    snprintf(log, sizeof log, "%s/log", crun->directory);
+    /* Where it mounts itself before it goes on: else /tmp, where one that is killed leaves a file.
+     */
+    snprintf(temporary, sizeof temporary, "_LIBCONTAINER_STATEDIR=%s", crun->directory);
     const char *argv[CRUN_ARGS_MAX] = {
-        crun->program, "--cgroup-manager=cgroupfs", "--root", crun->state, "--log",
-        crun->log,     "--log-format=text",         command};
+        crun->program, "--cgroup-manager=cgroupfs", "--root", state, "--log",
+        log,           "--log-format=text",         command};
     size_t n = 8;
     while (*args && n < CRUN_ARGS_MAX - 1)
         argv[n++] = *args++;
     if (*args)
         return err_set(err, -E2BIG, "too many arguments for crun");
-    unlink(crun->log);
-    static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    struct process_options options = {
-        .argv = argv, .envp = environment, .fds = fds, .fds_count = fds_count};
+    unlink(log);
+    const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", temporary, NULL};
+    pid_t self = getpid();
+    struct process_options options = {.argv = argv,
+                                      .envp = environment,
+                                      .fds = fds,
+                                      .fds_count = fds_count,
+                                      .prepare = die_with_parent,
+                                      .prepare_arg = &self};
     pid_t pid = process_spawn(&options, err);
     if (pid < 0)
         return err_context(err, "the OCI runtime");
     int status = wait_with_deadline(pid);
     if (status == -ETIMEDOUT)
-        return failure(crun, command, " took too long", err);
+        return failure(log, command, " took too long", err);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        return err_set(err, ERR_KILLED, "crun %s was killed", command);
     if (status != 0)
-        return failure(crun, command, " failed", err);
+        return failure(log, command, " failed", err);
     return 0;
 }

@@ -9,13 +9,12 @@
 
 struct crun {
     const char *program;
-    char state[256]; /* directory of crun's own state, in the private directory */
-    char log[256];   /* where crun says what went wrong */
+    char directory[256]; /* private: crun's state, its log and its temporary files are in it */
 };
 
 /* Run `crun COMMAND` with the arguments ARGS (NULL at the end) and the descriptors FDS, and wait
  * for it. Its exit status other than 0 is an error with crun's last line; so is one that takes
- * longer than a minute: it is killed. */
+ * longer than a minute: it is killed. ERR_KILLED when somebody else did that. */
 int crun_run(const struct crun *crun, const char *command, const char *const *args,
              const struct process_fd *fds, size_t fds_count, struct err *err);
 

@@ -16,7 +16,7 @@
 #include "sandbox/image_tree.h"
 
 /* Counts up whenever images are made differently, so that no older one is taken for a new. */
-enum { IMAGE_RECIPE = 1 };
+enum { IMAGE_RECIPE = 2 };
 
 /* Names below IMAGES of what is being made or removed; a crash leaves them to the next maker. */
 static const char making[] = ".making";

@@ -73,6 +73,9 @@ static const struct {
     {"/etc/mtab", "../proc/self/mounts"},
     {"/var/run", "/run"},
     {"/var/lock", "/run/lock"},
+    /* Models run it as a command, anywhere in a script. */
+    {"/usr/local/bin/apply_patch", SANDBOX_AGENT_DIR "/codex-agent"},
+    {"/usr/local/bin/applypatch", SANDBOX_AGENT_DIR "/codex-agent"},
 };
 
 /* Of the host, as they are: made by packages' scripts, so no package owns them. */

@@ -47,8 +47,7 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
              options->name);
     sandbox->crun.program = host->runtime;
-    snprintf(sandbox->crun.state, sizeof sandbox->crun.state, "%s/crun", sandbox->directory);
-    snprintf(sandbox->crun.log, sizeof sandbox->crun.log, "%s/log", sandbox->directory);
+    snprintf(sandbox->crun.directory, sizeof sandbox->crun.directory, "%s", sandbox->directory);
     return sandbox;
 }
 
@@ -219,6 +218,20 @@ static void init_ended(void *arg, pid_t pid, int wait_status)
     struct sandbox *sandbox = arg;
     sandbox->init = 0;
     sandbox->init_source = NULL;
+    sandbox->init_was_killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+}
+
+int sandbox_failed(const struct sandbox *sandbox, struct err *err)
+{
+    /* The loop may not have told us of its end yet. */
+    siginfo_t end = {0};
+    bool ended = sandbox->init &&
+                 waitid(P_PID, (id_t)sandbox->init, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                 end.si_pid != 0;
+    bool killed = ended && end.si_code == CLD_KILLED && end.si_status == SIGKILL;
+    if (sandbox->init_was_killed || killed)
+        err->code = ERR_KILLED;
+    return err->code;
 }
 
 /* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
@@ -283,6 +296,7 @@ struct sandbox *sandbox_create(struct sandbox_host *host, const struct sandbox_o
     struct sandbox *sandbox = sandbox_new(host, options);
     if (create(sandbox, options, err) == 0)
         return sandbox;
+    sandbox_failed(sandbox, err);
     err_context(err, "cannot make a sandbox");
     sandbox_free(sandbox, NULL);
     return NULL;
@@ -290,9 +304,9 @@ struct sandbox *sandbox_create(struct sandbox_host *host, const struct sandbox_o
 
 int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
 {
-    if (!sandbox->init)
-        return err_set(err, ERR_SANDBOX, "the sandbox has ended");
-    return netns_listen(sandbox->init, port, err);
+    int status = sandbox->init ? netns_listen(sandbox->init, port, err)
+                               : err_set(err, ERR_SANDBOX, "the sandbox has ended");
+    return status < 0 ? sandbox_failed(sandbox, err) : status;
 }
 
 /*
@@ -323,7 +337,10 @@ int sandbox_start(struct sandbox *sandbox, struct err *err)
     int status = crun_run(&sandbox->crun, "start", args, NULL, 0, err);
     if (status == 0)
         status = wait_until_ready(sandbox, err);
-    return status < 0 ? err_context(err, "cannot start the sandbox") : 0;
+    if (status == 0)
+        return 0;
+    sandbox_failed(sandbox, err);
+    return err_context(err, "cannot start the sandbox");
 }
 
 bool sandbox_is_alive(const struct sandbox *sandbox)

@@ -9,7 +9,8 @@
  *
  * The life of one: sandbox_create, sandbox_listen, sandbox_start, sandbox_exec…, sandbox_free.
  * Whatever fails half-way, sandbox_free leaves no process, mount, cgroup or file but `directory`,
- * which belongs to the caller.
+ * which belongs to the caller. ERR_KILLED from any of them: it failed because somebody else killed
+ * crun or process 1 with SIGKILL, and may well succeed the next time.
  */
 #ifndef CODEX_SANDBOX_SANDBOX_H
 #define CODEX_SANDBOX_SANDBOX_H

@@ -17,6 +17,7 @@ struct sandbox {
     char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */
     char id[CGROUP_PATH_SIZE];     /* crun's name for it */
     pid_t init;                    /* process 1, a child of ours; 0: none */
+    bool init_was_killed;          /* it has ended, by SIGKILL */
     int init_pidfd;
     int ready_fd; /* ends when process 1 runs its own program; -1: it does, or there is none */
     struct loop_source *init_source;
@@ -26,6 +27,10 @@ struct sandbox {
 
 /* Forget the steps: their callbacks are not called. */
 void sandbox_drop_steps(struct sandbox *sandbox);
+
+/* ERR tells why a call failed: when that is because somebody has killed process 1, its code becomes
+ * ERR_KILLED. Returns the code. */
+int sandbox_failed(const struct sandbox *sandbox, struct err *err);
 
 /* The pid in FILE, which crun wrote. */
 int sandbox_read_pid(const char *file, pid_t *pid, struct err *err);

@@ -204,6 +204,7 @@ pid_t sandbox_exec(struct sandbox *sandbox, const struct sandbox_step *step, san
     unlink(pid_file);
     if (status < 0) {
         free(running);
+        sandbox_failed(sandbox, err);
         return err_context(err, "cannot run '%s' in the sandbox", step->argv[0]);
     }
     return running->pid;

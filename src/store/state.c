@@ -9,20 +9,27 @@
 
 enum { MEMBERS_MAX = 65536 };
 
-/* The task's state and fence as they are now. */
-static int read_state(struct store *store, int64_t number, enum task_state *state, uint32_t *run,
-                      struct err *err)
+/* A task as it is now, before a move. */
+struct present {
+    enum task_state state;
+    uint32_t run; /* the fence */
+    enum verdict verdict;
+};
+
+static int read_present(struct store *store, int64_t number, struct present *out, struct err *err)
 {
-    AUTO_QUERY sqlite3_stmt *row = sql_query(
-        store_writing(store), err, "SELECT state, run FROM task WHERE number = ?", SQL_INT(number));
+    AUTO_QUERY sqlite3_stmt *row =
+        sql_query(store_writing(store), err,
+                  "SELECT state, run, verdict FROM task WHERE number = ?", SQL_INT(number));
     int more = row ? sql_step(&store->writer, row, err) : sql_failed(err);
     if (more < 0)
         return more;
     if (!more)
         return err_set(err, ERR_NOT_FOUND, "there is no task number %lld", (long long)number);
-    if (task_state_parse((const char *)sqlite3_column_text(row, 0), state) < 0)
+    if (task_state_parse((const char *)sqlite3_column_text(row, 0), &out->state) < 0)
         abort(); /* only task_set_state() writes it */
-    *run = (uint32_t)sqlite3_column_int64(row, 1);
+    out->run = (uint32_t)sqlite3_column_int64(row, 1);
+    out->verdict = verdict_parse((const char *)sqlite3_column_text(row, 2));
     return 0;
 }
 
@@ -35,33 +42,33 @@ static int check_fence(uint32_t current, uint32_t fence, struct err *err)
 
 int store_check_fence(struct store *store, int64_t number, uint32_t run, struct err *err)
 {
-    enum task_state state;
-    uint32_t current;
-    int status = read_state(store, number, &state, &current, err);
-    return status < 0 ? status : check_fence(current, run, err);
+    struct present present;
+    int status = read_present(store, number, &present, err);
+    return status < 0 ? status : check_fence(present.run, run, err);
 }
 
-static int add_event(struct store *store, const struct task_move *move, enum task_state from,
-                     struct err *err)
+static int add_event(struct store *store, const struct task_move *move,
+                     const struct present *before, struct err *err)
 {
+    enum verdict verdict = move->verdict == VERDICT_UNSET ? before->verdict : move->verdict;
     AUTO_BUF struct buf members;
     buf_init(&members, MEMBERS_MAX);
     buf_appendf(&members,
                 ",\"state\":\"%s\",\"from\":\"%s\",\"reason\":", task_state_name(move->to),
-                task_state_name(from));
+                task_state_name(before->state));
     json_text_cstring(&members, move->reason);
     buf_append_str(&members, ",\"fault\":");
     fault_to_json(move->fault, move->fault_step, move->fault_message, &members);
     buf_append_str(&members, ",\"verdict\":");
-    if (json_text_cstring(&members, verdict_name(move->verdict)) < 0)
+    if (json_text_cstring(&members, verdict_name(verdict)) < 0)
         return err_set(err, ERR_LIMIT, "the reason for a change of state is too long");
     struct store_event event = {
         .number = move->number, .run = move->fence, .type = "task.state", .members = members.data};
     return store_event_add(store, &event, err);
 }
 
-/* started_ms is set once; ended_ms, the fault and the verdict belong to the state that they came
- * with. */
+/* started_ms is set once, and a verdict stays until there is another; ended_ms and the fault belong
+ * to the state that they came with. */
 static int write_state(struct store *store, const struct task_move *move, struct err *err)
 {
     int64_t now = clock_real_ms();
@@ -85,18 +92,17 @@ static int write_state(struct store *store, const struct task_move *move, struct
 
 int task_set_state(struct store *store, const struct task_move *move, struct err *err)
 {
-    enum task_state from;
-    uint32_t current;
-    int status = read_state(store, move->number, &from, &current, err);
+    struct present before;
+    int status = read_present(store, move->number, &before, err);
     if (status < 0)
         return status;
-    if (check_fence(current, move->fence, err) < 0)
+    if (check_fence(before.run, move->fence, err) < 0)
         return ERR_CONFLICT;
-    if (from == move->to)
+    if (before.state == move->to)
         return 0;
-    if (!task_state_may_move(from, move->to))
-        return err_set(err, ERR_REFUSED, "a task cannot go from %s to %s", task_state_name(from),
-                       task_state_name(move->to));
+    if (!task_state_may_move(before.state, move->to))
+        return err_set(err, ERR_REFUSED, "a task cannot go from %s to %s",
+                       task_state_name(before.state), task_state_name(move->to));
     status = write_state(store, move, err);
-    return status < 0 ? status : add_event(store, move, from, err);
+    return status < 0 ? status : add_event(store, move, &before, err);
 }

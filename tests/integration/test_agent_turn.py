@@ -257,6 +257,9 @@ def test_a_task_that_is_no_json_is_said_in_one_line():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could do harm")
 def test_root_needs_a_sandbox():
+    """The machine's own pid namespace has a fixed number (PROC_PID_INIT_INO of linux/proc_ns.h)."""
+    if os.stat("/proc/self/ns/pid").st_ino != 0xEFFFFFFC:
+        pytest.skip("these tests run in a container: its processes are nobody's")
     with Agent("http://127.0.0.1:9/v1") as agent:
         result = agent.run(namespace=[])
     assert result.status == status.BAD_INPUT

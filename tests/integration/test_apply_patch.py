@@ -73,6 +73,16 @@ def test_usage(tmp_path):
     assert run.stderr == b"Error: apply_patch accepts exactly one PATCH argument.\n"
 
 
+def test_called_by_its_own_name(tmp_path):
+    for name in ("apply_patch", "applypatch"):
+        (tmp_path / name).symlink_to(AGENT)
+        patch = f"*** Begin Patch\n*** Add File: by-{name}\n+x\n*** End Patch"
+        run = subprocess.run([tmp_path / name, patch], cwd=tmp_path, timeout=60, capture_output=True,
+                             check=False)
+        assert (run.returncode, run.stderr) == (0, b"")
+        assert (tmp_path / f"by-{name}").read_text() == "x\n"
+
+
 def test_a_patch_of_more_than_16_mib_is_refused(tmp_path):
     line = b"+" + b"x" * 1000 + b"\n"
     patch = b"*** Begin Patch\n*** Add File: a\n" + line * 17000 + b"*** End Patch\n"

@@ -1,11 +1,13 @@
 """codex-git on a person's own repository: resolve, fetch, push, merged."""
 import os
+import pathlib
 import subprocess
+import tempfile
 
 import pytest
 
 from support.bundles import base_bundle, git_facts, import_work, push
-from support.program import NOBODY, run_program
+from support.program import NOBODY, TASK_USER, run_program
 from support.repository import ENVIRONMENT, Repository
 
 FILES = {"a.txt": "one\n", "dir/b.txt": "two\n"}
@@ -15,6 +17,15 @@ NOTHING = "0" * 40
 @pytest.fixture(name="repository")
 def make_repository(tmp_path):
     return Repository(tmp_path / "repo", FILES)
+
+
+@pytest.fixture(name="open_directory")
+def make_open_directory():
+    """One that other users can enter, unlike pytest's."""
+    with tempfile.TemporaryDirectory(prefix="codex-test-") as directory:
+        path = pathlib.Path(directory)
+        path.chmod(0o755)
+        yield path
 
 
 def resolve(*arguments, **options):
@@ -163,14 +174,80 @@ def test_a_bare_repository(repository, tmp_path):
     assert shown.stdout.decode().strip() == commit
 
 
-def test_a_repository_of_somebody_else_is_read_without_trusting_it(repository):
-    for top, _, files in os.walk(repository.path):
-        os.chown(top, NOBODY, NOBODY)
-        for name in files:
-            os.chown(os.path.join(top, name), NOBODY, NOBODY)
-    facts = git_facts("--repo", repository.path)
+def give_away(path, user):
+    for top, _, files in os.walk(path):
+        for name in (top, *(os.path.join(top, name) for name in files)):
+            os.chown(name, user, user)
+
+
+def test_a_repository_of_somebody_else_is_read_without_trusting_it(open_directory):
+    repository = Repository(open_directory / "repo", FILES)
+    give_away(repository.path, NOBODY)
+    facts = git_facts("--repo", repository.path, user=TASK_USER)
     assert facts["base"] == "main"
-    assert base_bundle(repository, facts["commit"]).startswith(b"# v2 git bundle")
+    bundle = run_program("codex-git", "fetch", "--repo", repository.path, "--commit", facts["commit"], user=TASK_USER,
+                         check=0).stdout
+    assert bundle.startswith(b"# v2 git bundle")
+
+
+def below_a_directory_of_somebody(directory):
+    os.chown(directory, TASK_USER, TASK_USER)
+    return Repository(directory / "repo", FILES).path
+
+
+def below_a_directory_of_everybody(directory):
+    directory.chmod(0o777)
+    return Repository(directory / "repo", FILES).path
+
+
+def shared_with_a_group(directory):
+    repository = Repository(directory / "repo", FILES).path
+    os.chown(repository, 0, TASK_USER)
+    repository.chmod(0o2775)
+    return repository
+
+
+def dot_git_of_somebody(directory):
+    repository = Repository(directory / "repo", FILES).path
+    give_away(repository / ".git", TASK_USER)
+    return repository
+
+
+def dot_git_elsewhere(directory):
+    repository = Repository(directory / "repo", FILES).path
+    (repository / ".git").rename(directory / "elsewhere")
+    give_away(directory / "elsewhere", TASK_USER)
+    (repository / ".git").write_text(f"gitdir: {directory}/elsewhere\n")
+    return repository
+
+
+def linked_dot_git(directory):
+    repository = Repository(directory / "repo", FILES).path
+    (repository / ".git").rename(directory / "elsewhere")
+    give_away(directory / "elsewhere", TASK_USER)
+    (repository / ".git").symlink_to(directory / "elsewhere")
+    return repository
+
+
+def a_directory_of_root_in_somebodys_repository(directory):
+    repository = Repository(directory / "repo", FILES).path
+    give_away(repository, TASK_USER)
+    (repository / "mine").mkdir()
+    return repository / "mine"
+
+
+@pytest.mark.parametrize("make", [
+    below_a_directory_of_somebody, below_a_directory_of_everybody, shared_with_a_group, dot_git_of_somebody,
+    dot_git_elsewhere, linked_dot_git, a_directory_of_root_in_somebodys_repository])
+def test_as_root_only_a_repository_that_is_roots_alone(open_directory, make):
+    # Whoever can put another repository in its place while it is used would have root work in that.
+    done = resolve("--repo", make(open_directory), check=1)
+    assert done.stdout == b"" and "others than root can change" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_roots_repository_in_a_directory_like_tmp(open_directory):
+    open_directory.chmod(0o1777)
+    assert git_facts("--repo", Repository(open_directory / "repo", FILES).path)["base"] == "main"
 
 
 def test_a_base_bundle_is_a_clone_of_its_own(repository, tmp_path):
@@ -313,11 +390,10 @@ def test_merged_follows_the_base(repository, tmp_path):
 
 
 def test_capabilities_are_given_up(repository):
-    """As root without CAP_DAC_OVERRIDE, a directory of somebody else that is closed stays closed."""
-    os.chown(repository.path, NOBODY, NOBODY)
-    os.chmod(repository.path, 0o700)
+    """As root without CAP_DAC_OVERRIDE, a directory that is closed to its owner stays closed."""
+    os.chmod(repository.path, 0)
     done = resolve("--repo", repository.path / "dir")
-    assert os.getuid() != 0 or done.returncode != 0
+    assert os.getuid() != 0 or "Permission denied" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [

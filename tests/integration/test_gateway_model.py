@@ -188,6 +188,17 @@ def test_an_answer_until_the_connections_end_comes_back():
         assert (got.body, got.broken) == (b"".join(stream_of()), False)
 
 
+@pytest.mark.parametrize("content_type", [b"application/json", b"text/plain", b"Text/Event-Stream; charset=UTF-8",
+                                          None])
+def test_a_stream_is_metered_whatever_it_is_called(content_type):
+    line = b"Content-Type: " + content_type + b"\r\n" if content_type else b""
+    with RawProvider(says_once(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + line + b"\r\n", *stream_of())) \
+            as provider, open_gateway(provider) as gateway:
+        assert gateway.ask().body == b"".join(stream_of())
+        gateway.close()
+        assert [e["usage"] for e in gateway.events("model.usage")] == [EVENT_USAGE]
+
+
 @pytest.mark.parametrize("cut", range(0, 260, 13))
 def test_a_cut_answer_is_cut_for_the_client_too(cut):
     """Never an end that looks like one. Before the head is whole it is a 502."""
@@ -197,6 +208,7 @@ def test_a_cut_answer_is_cut_for_the_client_too(cut):
         got = gateway.ask()
         if cut < len(stream_head()):
             assert (got.status, got.error) == (502, "provider_unreachable")
+            assert b"No error" not in got.body
         else:
             assert (got.status, got.broken) == (200, True)
             assert body.startswith(got.body)

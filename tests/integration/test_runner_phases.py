@@ -1,8 +1,12 @@
 """A run from SPAWN_RUN to run.ended, with steps and a gateway of the tests' own."""
+import contextlib
 import io
 import os
+import pathlib
 import shutil
 import signal
+import stat
+import subprocess
 import tarfile
 import time
 
@@ -19,6 +23,29 @@ IS_SANITIZED = b"__asan" in (BUILD / "codex-runner").read_bytes()
 def fixture_spawner():
     with Spawner() as spawner:
         yield spawner
+
+
+# Does what it is asked to, and is killed then when the file `kill` says so.
+KILLED_CRUN = """#!/bin/sh
+crun "$@"
+status=$?
+[ -e {home}/kill ] && case " $* " in *" $(cat {home}/kill) "*) kill -9 $$;; esac
+exit $status
+"""
+
+
+def sandboxed(spawner, role, argument):
+    """The process of codex-agent that was started with ARGUMENT in the sandbox for ROLE."""
+    def find():
+        found = set()
+        for group in spawner.cgroups():
+            for pid in (pathlib.Path(group) / "cgroup.procs").read_text().split() if group.endswith(f"-{role}") else ():
+                with contextlib.suppress(OSError):
+                    if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().endswith(f"\0{argument}\0".encode()):
+                        found.add(int(pid))
+        return found if len(found) == 1 else None  # bash has two of its name while it starts a command
+    pid, = wait_for(find, 10, f"one {argument} in {role}")
+    return pid
 
 
 def test_a_run_from_beginning_to_end(spawner):
@@ -297,6 +324,39 @@ def test_a_gateway_that_cannot_be_replaced_ends_the_run_at_once(spawner):
     assert task.complete(baseline=0)["outcome"] == DONE  # from what the first one left
 
 
+@pytest.mark.parametrize("step, phase", [("checkout", PREPARING), ("test", BASELINE), ("run", WORKING), ("commit", WORKING),
+                                         ("archive", FINISHING)])
+@pytest.mark.parametrize("victim", ["the step", "process 1"])
+def test_what_is_killed_from_outside_ends_the_run_without_a_word(spawner, step, phase, victim):
+    """And the next one goes on, as if the runner had been killed."""
+    task = Task(spawner, GOOD + f"step_{step}() {{ echo waiting; sleep 1000; }}")
+    task.start()
+    task.wait_for_output("waiting")
+    role = "baseline" if step == "test" else "work"
+    os.kill(sandboxed(spawner, role, "init" if victim == "process 1" else step), signal.SIGKILL)
+    assert os.WEXITSTATUS(task.wait()) == 1
+    assert "run.ended" not in [event["type"] for event in task.events()]
+    notes = [event for event in task.events() if event["type"] == "note"]
+    assert notes[-1]["phase"] == phase and "this run is over" in notes[-1]["text"] and "killed" in notes[-1]["text"]
+    assert phase not in [done for done, _, _ in task.phases()]
+    assert spawner.cgroups() == []
+    task.script = GOOD
+    assert task.complete()["outcome"] == DONE
+    assert task.phases()[-5:] == [(PREPARING, 1, 0), (BASELINE, 1, 0), (WORKING, 1, 0), (VERIFYING, 1, 0), (FINISHING, 1, 0)]
+
+
+@pytest.mark.parametrize("command", ["create", "start", "exec"])
+def test_a_killed_crun_ends_the_run_without_a_word(command):
+    with Spawner(runtime=KILLED_CRUN) as spawner:
+        (spawner.home / "kill").write_text(command)
+        task = Task(spawner, GOOD)
+        task.start()
+        assert os.WEXITSTATUS(task.wait()) == 1
+        assert f"crun {command} was killed" in "".join(event.get("text", "") for event in task.events())
+        (spawner.home / "kill").unlink()
+        assert task.complete()["outcome"] == DONE
+
+
 def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawner):
     task = Task(spawner, GOOD + "step_run() { [ -e /workspace/demo/work ] && { echo resumed; return 0; }; setpriv --reuid 1000 "
                 "--regid 1000 --clear-groups bash -c 'echo before >/workspace/demo/work'; sync; echo waiting; sleep 1000; }")
@@ -378,6 +438,22 @@ def test_one_attempt_has_one_runner(spawner):
     for fd in fds:
         os.close(fd)
     assert b"has a runner already" in spawner.receive(FAILED).message
+    task.cancel()
+    assert task.wait() == 0
+
+
+def test_nobody_but_codexd_can_hold_the_lock_of_a_run(spawner):
+    (spawner.state / "server").mkdir()
+    os.chown(spawner.state / "server", 12345, 12345)
+    task = Task(spawner, GOOD + "step_run() { echo waiting; sleep 1000; }")
+    task.start(baseline=0)
+    task.wait_for_output("waiting")
+    lock = spawner.state / "runs" / f"{task.name}-1" / "lock"
+    assert (lock.stat().st_uid, stat.S_IMODE(lock.stat().st_mode)) == (12345, 0o600)
+    # For any local user a lock for reading would do: it asks for no more than a descriptor for reading.
+    done = subprocess.run(["/usr/bin/python3", "-c", "import sys; open(sys.argv[1])", lock], user=65534, group=65534,
+                          capture_output=True, check=False, text=True)
+    assert "PermissionError" in done.stderr
     task.cancel()
     assert task.wait() == 0
 

@@ -251,3 +251,16 @@ def test_the_image_is_made_once_by_one_of_many(sandbox):
                            check=True)
     assert found.stdout == b""
     subprocess.run(["rm", "-r", images], check=True)
+
+
+def test_nothing_is_made_in_the_hosts_tmp(sandbox):
+    """Not even for a moment: what is made there, a killed crun would leave."""
+    tmp = sandbox.home / "tmp"
+    inside = tmp / sandbox.home.name
+    inside.mkdir(parents=True)
+    before = tmp.stat().st_mtime_ns
+    mount = (f"mount --bind {sandbox.home} {inside} && mount --rbind {tmp} /tmp && exec \"$@\"")
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", mount, "-", *sandbox.argv("echo", "done")],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "done\n", done.stderr
+    assert tmp.stat().st_mtime_ns == before

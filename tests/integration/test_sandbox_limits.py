@@ -75,7 +75,7 @@ began = time.monotonic()
 while time.monotonic() - began < 2: pass
 print(sum(os.times()[:2]))
 """, options=("--cpus", "0.25")).stdout
-    assert 0.2 < float(out) < 0.8
+    assert 0 < float(out) < 0.8  # of 2; less than 0.5 when others want the cpu, too
 
 
 def test_zombies_are_reaped(sandbox):

@@ -103,3 +103,20 @@ def test_container_root_makes_no_file_of_the_hosts_root_in_a_kept_workspace(sand
         assert (sandbox.workdir / "good").stat().st_uid == 4242
     finally:
         os.chown(sandbox.workdir, 0, 0)
+
+
+def test_apply_patch_is_a_program(sandbox):
+    """Models call it in the middle of a script, too."""
+    out = sandbox.shell("""
+apply_patch "$(printf '*** Begin Patch\n*** Add File: one\n+1\n*** End Patch')" && cat one
+printf '*** Begin Patch\n*** Delete File: one\n*** End Patch' | applypatch; test ! -e one
+cd /tmp && bash -lc 'apply_patch <<EOF
+*** Begin Patch
+*** Add File: two
++2
+*** End Patch
+EOF' && cat two
+apply_patch nonsense || echo "status $?" """)
+    assert out == ("Success. Updated the following files:\nA one\n1\n"
+                   "Success. Updated the following files:\nD one\n"
+                   "Success. Updated the following files:\nA two\n2\nstatus 2\n")

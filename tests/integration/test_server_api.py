@@ -191,6 +191,7 @@ def test_the_peer_is_the_login(server, repository):
         assert status in (403, 404, 409), problem
         server.cancel(task["id"])
     finally:
+        server.wait(roots)
         server.wait(task["id"])
         shutil.rmtree(home)
 

@@ -1,4 +1,5 @@
 """codexd's start: what it refuses, whom it becomes, what it leaves to whom."""
+import contextlib
 import os
 import pathlib
 import pwd
@@ -11,7 +12,7 @@ import subprocess
 import pytest
 
 from support.codex import BUILD, START_SECONDS, wait_for
-from support.server import Server
+from support.server import Server, UnixConnection
 
 MODEL = "[model]\nname = o3\nprovider = p\n[provider \"p\"]\nbase_url = http://127.0.0.1:9/v1\n"
 
@@ -136,6 +137,49 @@ def test_directories_of_others_are_not_taken_over(server):
     (other / "server").symlink_to("/etc")
     line = start_refused(server, environment={"CODEX_STATE_DIR": str(other)})
     assert line == f"codexd: '{other}/server' is not a directory"
+
+
+def answers(path):
+    with contextlib.suppress(OSError), contextlib.closing(UnixConnection(path)) as connection:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    return False
+
+
+def test_many_first_starts_at_once_make_one_server(server):
+    for number in range(10):
+        state = server.home / f"fresh-{number}"
+        environment = {**server.environment, "CODEX_STATE_DIR": str(state), "CODEX_SOCKET": str(state / "codexd.sock")}
+        starts = [subprocess.Popen([BUILD / "codexd"], env=environment, stdin=subprocess.DEVNULL, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(6)]
+        wait_for(lambda: sum(start.poll() is None for start in starts) == 1, START_SECONDS, "one is left")
+        one, = [start for start in starts if start.poll() is None]
+        for start in starts:
+            if start is not one:
+                out = start.communicate()[0]
+                assert out == f"codexd: codexd runs already on '{state}': it is process {one.pid}\n"
+        wait_for(lambda: answers(state / "codexd.sock"), START_SECONDS, "it answers")
+        one.terminate()
+        one.communicate(timeout=START_SECONDS)
+        assert one.returncode == 0
+        assert not list(state.glob("*.new-*"))
+
+
+def test_what_the_user_left_in_his_directory_does_not_become_his(server):
+    server.stop()
+    secret = server.home / "secret"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    lock = server.state / "server" / "lock"
+    lock.unlink()
+    os.link(secret, lock)  # as he could on a machine without fs.protected_hardlinks
+    assert start_refused(server) == f"codexd: cannot open '{lock}': Permission denied"
+    assert secret.stat().st_uid == 0
+    lock.unlink()
+    lock.symlink_to(secret)
+    assert start_refused(server) == f"codexd: cannot open '{lock}': Too many levels of symbolic links"
+    lock.unlink()
+    server.start()
 
 
 def test_sigterm_stops_and_the_next_one_starts(server):

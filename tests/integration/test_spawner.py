@@ -3,6 +3,7 @@ import ctypes
 import os
 import pathlib
 import signal
+import stat
 import subprocess
 import time
 
@@ -10,8 +11,8 @@ import pytest
 
 from support.codex import wait_for
 from support.sandbox import Sandbox
-from support.spawner import (AS_SUBMITTER, CANCEL, CANCELLED, DONE, FAILED, GIT, GIT_END, GIT_ENDED, GOOD, ISOLATED, MAGIC,
-                             RUN, RUN_ENDED, Message, Spawner, Task)
+from support.spawner import (AS_SUBMITTER, CANCEL, CANCELLED, DONE, FAILED, FAULTS, GIT, GIT_END, GIT_ENDED, GOOD,
+                             ISOLATED, MAGIC, RUN, RUN_ENDED, Message, Spawner, Task)
 
 
 @pytest.fixture(name="spawner")
@@ -164,16 +165,17 @@ def test_a_missing_repository_is_said(spawner):
     assert (report.id, report.message) == (1, b"cannot open '/nonexistent': No such file or directory")
 
 
-TREE = ("import subprocess, time; subprocess.Popen(['setsid', 'sleep', '1234']); "
+SECONDS = f"{1000000 + os.getpid()}"  # nobody else's: these tests run side by side
+TREE = (f"import subprocess, time; subprocess.Popen(['setsid', 'sleep', '{SECONDS}']); "
         "import os; os.write(1, b'up'); time.sleep(1000)")
 
 
 def sleepers():
-    """The processes `sleep 1234`."""
+    """The processes that TREE has put into the background."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes() == b"sleep\x001234\0":
+            if path.read_bytes() == f"sleep\0{SECONDS}\0".encode():
                 found.append(path.parent.name)
         except OSError:
             continue
@@ -278,6 +280,68 @@ def test_the_wrong_number_of_descriptors_closes_the_connection(spawner, count):
     spawner.send(good_run(), fds)
     for fd in fds:
         os.close(fd)
+    assert spawner.is_closed()
+
+
+def run_with(spawner, number, fd):
+    """A run whose descriptor NUMBER is FD."""
+    task = Task(spawner, GOOD, replay=True)
+    task.run = 1
+    fds = task.open_fds(replay=True)
+    os.close(fds[number])
+    fds[number] = fd
+    spawner.send(task.message(replay=True), fds)
+    for each in fds:
+        os.close(each)
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_path_is_no_open_file(spawner, number):
+    # Who may only name a file can open it so; root, who opens it anew for a step, must not do it for him.
+    secret = spawner.home / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    run_with(spawner, number, os.open(secret, os.O_PATH))
+    assert spawner.is_closed()
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def wrong_files(directory):
+    """Descriptors that are not what their place in a run is for: (number, descriptor)."""
+    def file(flags):
+        return os.open(directory / "file", flags | os.O_CREAT, 0o644)
+    yield from ((number, os.pipe()[0]) for number in range(7))
+    yield from ((number, os.open(directory, os.O_RDONLY)) for number in range(7))
+    yield from ((number, os.open("/dev/zero", os.O_RDWR)) for number in range(7))
+    yield from ((number, file(os.O_RDWR)) for number in (0, 1, 5, 6))  # may change later; is not appended to
+    yield from ((number, file(os.O_WRONLY)) for number in (2, 3, 5))
+    yield from ((number, file(os.O_RDONLY)) for number in (3, 4, 5))
+
+
+def test_descriptors_of_the_wrong_kind_close_the_connection(spawner):
+    for number, fd in wrong_files(spawner.home):
+        run_with(spawner, number, fd)
+        assert spawner.is_closed(), number
+        spawner.start_spawner()
+    assert not list(spawner.state.glob("runs/*"))
+
+
+def test_the_mode_of_what_codexd_hands_over_is_never_changed(spawner):
+    # It may be a file that codexd can read and others shall not.
+    task = Task(spawner, GOOD)
+    task.run = 1
+    (task.directory / "base.bundle").chmod(0o640)
+    task.complete()
+    assert task.ended()["fault"] == FAULTS.index("platform")
+    assert stat.S_IMODE((task.directory / "base.bundle").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("make", [lambda home: os.open(home, os.O_PATH), lambda home: os.open(home, os.O_RDONLY),
+                                  lambda home: os.open("/dev/zero", os.O_RDWR)], ids=["path", "directory", "device"])
+def test_git_is_given_files_and_pipes_only(spawner, make):
+    fd = make(spawner.home)
+    spawner.send(git_message("pass", fd_numbers=(3,)), [fd])
+    os.close(fd)
     assert spawner.is_closed()
 
 

@@ -227,6 +227,10 @@ static void long_output_is_truncated(void **state)
     asked_release(&asked);
     expect_with("seq 1000", ",\"max_output_tokens\":4",
                 "1\n2\n3\n4\n…970 tokens truncated…99\n1000\n");
+    /* However much the model asks for, one answer does not fill its context window. */
+    output = run_with("seq 100000", ",\"max_output_tokens\":1000000", &asked);
+    assert_non_null(strstr(output, "…137224 tokens truncated…"));
+    asked_release(&asked);
 }
 
 static void a_flood_takes_time_but_no_memory(void **state)
@@ -328,7 +332,10 @@ static void one_call_at_a_time_waits_for_a_session(void **state)
     assert_true(says(&first, "Interrupted: the agent was told to stop\n"));
     asked_release(&first);
     json_t *events = bench_events(&bench);
-    assert_string_equal(member(last_item(events, "command_execution"), "status"), "interrupted");
+    /* The statuses are those of openai/codex, which programs parse strictly. */
+    const json_t *item = last_item(events, "command_execution");
+    assert_string_equal(member(item, "status"), "failed");
+    assert_true(json_is_null(json_object_get(item, "exit_code")));
     json_decref(events);
     bench_close(&bench);
 }
@@ -499,6 +506,29 @@ static void a_patch_typed_into_the_shell_is_applied(void **state)
              ",\"workdir\":\"sub\"", &asked);
     assert_true(says(&asked, "Process exited with code 1\n"));
     assert_true(says(&asked, "Output:\nInvalid patch hunk on line 2: 'nonsense' is not a valid"));
+    asked_release(&asked);
+}
+
+static void a_patch_that_is_typed_alone_is_not_run(void **state)
+{
+    struct asked asked;
+    run_with("echo 'touch ran' >0; chmod 755 0", "", &asked); /* what `***` would expand to */
+    asked_release(&asked);
+    run_with("\n*** Begin Patch\n*** Add File: x\n+x\n*** End Patch", "", &asked);
+    assert_false(asked.ok);
+    assert_non_null(strstr(asked.text, "apply_patch"));
+    asked_release(&asked);
+    assert_int_equal(access(text_of("%s/ran", bench.workdir), F_OK), -1);
+}
+
+/* Counted from before the fork, after which the command may be ahead of the agent. */
+static void wall_time_is_no_less_than_the_command_took(void **state)
+{
+    struct asked asked;
+    double said = -1;
+    run_with("sleep 0.05", "", &asked);
+    assert_int_equal(sscanf(asked.text, "Wall time: %lf seconds", &said), 1);
+    assert_true(said >= 0.05 && said < 60);
     asked_release(&asked);
 }
 
@@ -754,6 +784,8 @@ int main(void)
         TEST(a_call_may_start_from_within_an_end),
         TEST(sixty_four_processes_and_no_more),
         TEST(a_patch_typed_into_the_shell_is_applied),
+        TEST(a_patch_that_is_typed_alone_is_not_run),
+        TEST(wall_time_is_no_less_than_the_command_took),
         TEST(ids_of_a_restarted_agent_are_new),
         TEST(commands_go_first_when_memory_runs_out),
         DROPPED(commands_are_the_user_without_a_privilege),

@@ -179,7 +179,7 @@ static void a_command_that_was_overtaken_is_named_again(void **state)
         "{'type':'item.completed','item':{'id':'b','type':'command_execution','command':'true','"
         "exit_code':0}}",
         "{'type':'item.completed','item':{'id':'a','type':'command_execution','command':'sleep 9',"
-        "'exit_code':null,'status':'interrupted'}}",
+        "'exit_code':null,'status':'failed'}}",
     };
     struct render render = {.day = "2025-11-23"};
     AUTO_BUF struct buf out;

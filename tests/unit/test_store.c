@@ -168,6 +168,32 @@ static void only_allowed_moves_with_the_current_fence(void **state)
     task_release(&task);
 }
 
+/* A reader of events sees the verdict where the task ends, too. */
+static void the_verdict_stays_with_the_task(void **state)
+{
+    struct fixture *f = *state;
+    ok(store_begin(f->store, STORE_LATER, &why));
+    int64_t n = add_task(f->store, 0, NULL);
+    static const enum task_state way[] = {TASK_PREPARING, TASK_BASELINE,   TASK_WORKING,
+                                          TASK_VERIFYING, TASK_DELIVERING, TASK_COMPLETED};
+    for (size_t i = 0; i < sizeof way / sizeof way[0]; i++) {
+        struct task_move move = {.number = n, .to = way[i]};
+        if (move.to == TASK_DELIVERING)
+            move.verdict = VERDICT_FAILED;
+        ok(task_set_state(f->store, &move, &why));
+    }
+    ok(store_commit(f->store, &why));
+    static const char *const expected[] = {NULL, NULL, NULL, NULL, NULL, "failed", "failed"};
+    for (int i = 0; i < 7; i++) {
+        struct seen seen = {.last = i};
+        ok(store_event_list(f->store, n, i, 1, see_event, &seen, &why));
+        json_t *event = json_loads(seen.json, 0, NULL);
+        const char *verdict = json_string_value(json_object_get(event, "verdict"));
+        assert_true(verdict ? expected[i] && !strcmp(verdict, expected[i]) : !expected[i]);
+        json_decref(event);
+    }
+}
+
 static void nothing_of_a_rolled_back_transaction_stays(void **state)
 {
     struct fixture *f = *state;
@@ -325,6 +351,7 @@ int main(void)
         with_store(the_queue_is_by_priority_then_age),
         with_store(lists_are_newest_first_and_paged),
         with_store(only_allowed_moves_with_the_current_fence),
+        with_store(the_verdict_stays_with_the_task),
         with_store(nothing_of_a_rolled_back_transaction_stays),
         with_store(evidence_outbox_and_pull_request),
         with_store(a_foreign_or_newer_file_is_refused),

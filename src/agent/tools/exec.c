@@ -129,6 +129,10 @@ static void exec_command(void *state, struct tool_call *call)
         tool_call_finishf(call, false, "not started: the agent was told to stop");
     else if (shell_patch_find(arguments.cmd, &typed))
         typed_patches_add(&exec->patches, call, workdir, &typed);
+    else if (shell_patch_is_bare(arguments.cmd))
+        tool_call_finishf(call, false,
+                          "not run: this is a patch, not a command; give it to the apply_patch "
+                          "tool, or to the command apply_patch in a here-document");
     else if (make_room(exec))
         start_job(exec, call, workdir, &arguments);
     else

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "agent/tools/job.h"
-
 enum {
     EXEC_YIELD_MS = 10000,
     YIELD_MIN_MS = 250,
@@ -33,7 +31,8 @@ const char exec_command_schema[] =
     "\"yield_time_ms\":{\"type\":\"number\",\"description\":"
     "\"How long to wait (in milliseconds) for output before yielding.\"},"
     "\"max_output_tokens\":{\"type\":\"number\",\"description\":"
-    "\"Maximum number of tokens to return. Excess output will be truncated.\"}"
+    "\"Maximum number of tokens to return, up to 10000 (the default). Excess output will be "
+    "truncated.\"}"
     "},\"required\":[\"cmd\"],\"additionalProperties\":false}";
 
 const char write_stdin_description[] =
@@ -48,7 +47,8 @@ const char write_stdin_schema[] =
     "\"yield_time_ms\":{\"type\":\"number\",\"description\":"
     "\"How long to wait (in milliseconds) for output before yielding.\"},"
     "\"max_output_tokens\":{\"type\":\"number\",\"description\":"
-    "\"Maximum number of tokens to return. Excess output will be truncated.\"}"
+    "\"Maximum number of tokens to return, up to 10000 (the default). Excess output will be "
+    "truncated.\"}"
     "},\"required\":[\"session_id\"],\"additionalProperties\":false}";
 
 static int64_t clamp(int64_t value, int64_t min, int64_t max)
@@ -64,7 +64,7 @@ static int read_bounds(const struct tool_call *call, int64_t *yield_ms, uint64_t
     int status = tool_arg_int(call, "yield_time_ms", false, 0, INT64_MAX, yield_ms, err);
     if (status == 0)
         status = tool_arg_int(call, "max_output_tokens", false, 0, INT64_MAX, &tokens, err);
-    *max_tokens = (uint64_t)clamp(tokens, 0, JOB_MAX_OUTPUT_TOKENS);
+    *max_tokens = (uint64_t)clamp(tokens, 0, EXEC_OUTPUT_TOKENS);
     return status;
 }
 

@@ -8,7 +8,7 @@
 extern const char exec_command_description[], exec_command_schema[];
 extern const char write_stdin_description[], write_stdin_schema[];
 
-enum { EXEC_OUTPUT_TOKENS = 10000 }; /* of one answer, unless the model asks for more or fewer */
+enum { EXEC_OUTPUT_TOKENS = 10000 }; /* of one answer, unless the model asks for fewer */
 
 struct exec_arguments {
     const char *cmd;

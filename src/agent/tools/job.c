@@ -29,12 +29,11 @@ static void emit(struct job *job, enum event_stage stage, uint64_t max_tokens)
                        .command = job->command,
                        .output = text.data,
                        .output_len = text.len,
-                       .ended = ended,
+                       .ended = ended && !job->interrupted,
                        .exit_code = session->exit_code,
-                       .status = !ended                    ? "in_progress"
-                                 : job->interrupted        ? "interrupted"
-                                 : session->exit_code == 0 ? "completed"
-                                                           : "failed",
+                       .status = !ended                                         ? "in_progress"
+                                 : session->exit_code == 0 && !job->interrupted ? "completed"
+                                                                                : "failed",
                    });
 }
 
@@ -79,6 +78,7 @@ static struct tool_call *take_answer(struct job *job, const char *status, struct
     loop_remove(job->yield);
     job->yield = NULL;
     job->call = NULL;
+    job->call_began_us = 0;
     return call;
 }
 
@@ -148,7 +148,8 @@ struct job *job_start(const struct command *command, unsigned id, const char *te
 void job_wait(struct job *job, struct tool_call *call, int64_t yield_ms, uint64_t max_output_tokens)
 {
     job->call = call;
-    job->call_began_us = clock_mono_us();
+    if (!job->call_began_us)
+        job->call_began_us = clock_mono_us();
     job->max_output_tokens = max_output_tokens;
     if (job->session->ended)
         answer_end(job);

@@ -7,8 +7,6 @@
 
 #include "agent/tools/session.h"
 
-enum { JOB_MAX_OUTPUT_TOKENS = SESSION_KEPT_BYTES / OUTPUT_BYTES_PER_TOKEN };
-
 struct job;
 
 /* JOB's process and output have ended, and its item is completed. WAITED: its end is about to be
@@ -29,7 +27,7 @@ struct job {
     char item_id[EVENTS_ID_SIZE];
     bool interrupted;
     int64_t began_ms;      /* the job */
-    int64_t call_began_us; /* the call that waits */
+    int64_t call_began_us; /* the call that waits, the first one before the fork; 0: none */
     uint64_t max_output_tokens;
     struct loop_source *yield, *update;
     job_ended_fn *ended;

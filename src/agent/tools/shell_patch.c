@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/str.h"
+
 static const char BLANK[] = " \t";
 static const char BLANK_OR_NEWLINE[] = " \t\r\n";
 
@@ -61,6 +63,11 @@ static const char *find_end(const char *p, struct slice word)
         p = p ? p + 1 : NULL;
     }
     return NULL;
+}
+
+bool shell_patch_is_bare(const char *command)
+{
+    return str_starts_with(skip(command, BLANK_OR_NEWLINE), "*** Begin Patch");
 }
 
 bool shell_patch_find(const char *command, struct shell_patch *out)

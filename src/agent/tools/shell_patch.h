@@ -18,4 +18,8 @@ struct shell_patch {
  * for the shell. The slices point into COMMAND. */
 bool shell_patch_find(const char *command, struct shell_patch *out);
 
+/* True when COMMAND is a patch without a command before it: no shell may see that, to which its
+ * first word is a pattern. */
+bool shell_patch_is_bare(const char *command);
+
 #endif

@@ -93,6 +93,13 @@ class Agent:
             os.close(descriptor)
         return self.process
 
+    def wait_for_event(self, kind, timeout_s=60):
+        """Wait until an event of type KIND is there. Reads at an offset: the agent writes at the shared one."""
+        deadline = time.monotonic() + timeout_s
+        while f'"type":"{kind}"'.encode() not in os.pread(self._events.fileno(), 1 << 20, 0):
+            assert self.process.poll() is None and time.monotonic() < deadline, f"no event '{kind}'"
+            time.sleep(0.005)
+
     def finish(self, timeout_s=60):
         """Wait for its end."""
         _, errors = self.process.communicate(timeout=timeout_s)

@@ -14,7 +14,7 @@ from support.model_server import ModelServer
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build"))
 # Every test's codexd shares one `host` image: it is made once, by whichever needs it first.
-IMAGES = ROOT / "build" / "images"
+IMAGES = pathlib.Path(os.environ.get("CODEX_TEST_IMAGES", ROOT / "build" / "images"))
 API_KEY = "sk-real-key-of-the-provider"
 ENDED = ("completed", "failed", "cancelled")
 START_SECONDS = 30

@@ -1,6 +1,7 @@
 """A spawner, spoken to as codexd does: messages of src/task/spawn.h over a socket pair."""
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -58,17 +59,24 @@ class Message(ctypes.Structure):
 
 
 def memfd(data):
-    fd = os.memfd_create("test", os.MFD_CLOEXEC)
+    """A sealed memory file, as codexd makes them."""
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return fd
 
 
 class Spawner(Sandbox):
     """A state directory with a spawner on it. The gateway, the agent and codex-git are the tests' own."""
 
-    def __init__(self, git=None):
+    def __init__(self, git=None, runtime=None):
+        """RUNTIME: a script that stands for crun, with {home} where a test's own files are."""
         super().__init__()
+        self.runtime = self.home / "crun" if runtime else "crun"
+        if runtime:
+            self.runtime.write_text(runtime.replace("{home}", str(self.home)))
+            self.runtime.chmod(0o755)
         self.gateway = self.home / "codex-gateway"  # where uid 65534 can read it
         shutil.copy(FAKE_GATEWAY, self.gateway)
         self.gateway.chmod(0o755)
@@ -88,7 +96,7 @@ class Spawner(Sandbox):
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(SECONDS)
         argv = [BUILD / "codex-runner", "--spawner", "--state", self.state, "--images", IMAGES, "--agent", self.agent,
-                "--gateway", self.gateway, "--git", self.git]
+                "--gateway", self.gateway, "--git", self.git, "--runtime", self.runtime]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(3,),
                                             preexec_fn=lambda: os.dup2(theirs.fileno(), 3), start_new_session=True)
@@ -131,7 +139,7 @@ class Task:
         self.directory.mkdir(exist_ok=True)
         self.script = script
         for name in ("base.bundle", "work.bundle", "archive"):
-            (self.directory / name).touch(mode=0o600)
+            (self.directory / name).touch(mode=0o644)
         (self.directory / "base.bundle").write_text("base")
         self.run = 0
         self.options = options
