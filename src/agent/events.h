@@ -54,8 +54,8 @@ struct event_command {
     const char *command; /* as the model gave it */
     const char *output;  /* what has come so far, any bytes; NULL: none */
     size_t output_len;
-    bool ended;    /* exit_code holds; not when the agent's end interrupted it */
-    int exit_code; /* 128 + signal for one that a signal ended */
+    bool ended;         /* exit_code holds; not when the agent's end interrupted it */
+    int exit_code;      /* 128 + signal for one that a signal ended */
     const char *status; /* "in_progress", "completed" (exit code 0), "failed" */
 };
 void events_command(struct events *events, enum event_stage stage, const char *id,
