@@ -1,6 +1,5 @@
 #include "agent/failure.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
 
@@ -51,9 +51,10 @@ static const struct {
     const char *text;
     enum failure_kind kind;
 } phrases[] = {
-    {"maximum context length", FAILURE_CONTEXT},
+    {"context length", FAILURE_CONTEXT},
     {"context window", FAILURE_CONTEXT},
-    {"available context size", FAILURE_CONTEXT},
+    {"context size", FAILURE_CONTEXT},
+    {"prompt is too long", FAILURE_CONTEXT},
     {"exceeded your current quota", FAILURE_QUOTA},
 };
 
@@ -90,14 +91,6 @@ static enum failure_kind kind_of(const char *code, const char *message, enum fai
         if (strcasestr(message, phrases[i].text))
             return phrases[i].kind;
     return otherwise;
-}
-
-void failure_from_error(struct failure *failure, const char *code, const char *message,
-                        enum failure_kind kind)
-{
-    failure_set(failure, kind_of(code, message, kind), "the model server reports %s%s%s",
-                code ? code : "an error", *message ? ": " : "", message);
-    failure->wait_ms = failure_wait_in_text(message);
 }
 
 /* A duration as Go and OpenAI write it: "1h2m3.5s", "20 seconds", "350ms". */
@@ -188,19 +181,62 @@ static enum failure_kind kind_of_status(int status)
     return status >= 500 ? FAILURE_SERVER : FAILURE_REJECTED;
 }
 
+void failure_from_error(struct failure *failure, const json_t *error)
+{
+    const char *code = json_string_value(json_object_get(error, "code"));
+    const char *message = json_string_value(json_object_get(error, "message"));
+    if (!message)
+        message = json_is_string(error) ? json_string_value(error) : "";
+    /* Some put a status there. */
+    json_int_t status = json_integer_value(json_object_get(error, "code"));
+    enum failure_kind kind =
+        status >= 400 && status < 600 ? kind_of_status((int)status) : FAILURE_SERVER;
+    failure_set(failure, kind_of(code, message, kind), "the model server reports %s%s%s",
+                code ? code : "an error", *message ? ": " : "", message);
+    failure->wait_ms = failure_wait_in_text(message);
+}
+
+/* The text in an error body, wherever servers put it: {"error":{"message"}}, {"error"},
+ * {"message"},
+ * {"detail"}, {"detail":[{"msg"}]}. NULL when there is none. */
+static const char *text_in(const json_t *root)
+{
+    const json_t *error = json_object_get(root, "error"), *detail = json_object_get(root, "detail");
+    const json_t *const places[] = {json_object_get(error, "message"), error,
+                                    json_object_get(root, "message"), detail,
+                                    json_object_get(json_array_get(detail, 0), "msg")};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (json_is_string(places[i]))
+            return json_string_value(places[i]);
+    return NULL;
+}
+
+/* The first line of a body that is plain text; "" for HTML and broken JSON. */
+static char *first_line(const char *body, size_t len)
+{
+    size_t start = 0, end;
+    while (start < len && memchr(" \t\r\n", body[start], 4))
+        start++;
+    for (end = start; end < len && body[end] != '\n' && body[end] != '\r';)
+        end++;
+    bool is_text = start < len && !memchr("<{[", body[start], 3);
+    return str_format("%.*s", is_text ? (int)(end - start) : 0, body + start);
+}
+
 void failure_from_http(struct failure *failure, int status, int64_t wait_ms, const char *body,
                        size_t len)
 {
     json_t *root = json_loadb(body, len, 0, NULL);
-    json_t *error = json_object_get(root, "error");
+    const json_t *error = json_object_get(root, "error");
+    if (!json_is_object(error))
+        error = root;
     const char *code = json_string_value(json_object_get(error, "code"));
     const char *type = json_string_value(json_object_get(error, "type"));
     const char *param = json_string_value(json_object_get(error, "param"));
-    const char *message = json_string_value(json_object_get(error, "message"));
-    if (!message) /* {"error":"…"} and {"detail":"…"} are seen too */
-        message = json_string_value(error ? error : json_object_get(root, "detail"));
+    AUTO_FREE char *line = first_line(body, len);
+    const char *message = text_in(root);
     if (!message)
-        message = "";
+        message = line;
 
     /* Some servers have the code in `type`; a general type ("server_error") decides nothing that
      * the status does not say better. */
@@ -210,7 +246,7 @@ void failure_from_http(struct failure *failure, int status, int64_t wait_ms, con
     failure_set(failure, kind_of(code, message, kind), "the model server answers %d%s%s%s%s",
                 status, code ? " " : "", code ? code : "", *message ? ": " : "", message);
     failure->wait_ms = wait_ms >= 0 ? wait_ms : failure_wait_in_text(message);
-    if (param)
-        snprintf(failure->param, sizeof failure->param, "%s", param);
+    snprintf(failure->param, sizeof failure->param, "%s", param ? param : "");
+    snprintf(failure->code, sizeof failure->code, "%s", code ? code : "");
     json_decref(root);
 }

@@ -8,6 +8,7 @@
 #ifndef CODEX_AGENT_FAILURE_H
 #define CODEX_AGENT_FAILURE_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,16 +34,16 @@ struct failure {
     enum failure_kind kind;
     int64_t wait_ms;   /* how long the server asks to wait; -1: it does not say */
     char param[64];    /* the request's member that the server complains about, or "" */
+    char code[64];     /* the server's word for it, or "" */
     char message[512]; /* one line for a person; valid UTF-8 */
 };
 
 void failure_set(struct failure *failure, enum failure_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* From an error object of the API: CODE (NULL allowed) and MESSAGE (outside bytes). An unknown code
- * gives KIND. */
-void failure_from_error(struct failure *failure, const char *code, const char *message,
-                        enum failure_kind kind);
+/* From what stands for an error in an answer that began well: an error object of the API, or only
+ * a text. A code that says nothing gives FAILURE_SERVER. */
+void failure_from_error(struct failure *failure, const json_t *error);
 
 /* From an HTTP answer that is no 200: its status, what its head asks to wait, and the error object
  * in its body, if there is one. */

@@ -105,15 +105,17 @@ static uint32_t random_number(void)
 /* The server does not take a member that a request can do without: go on without it. */
 static bool leave_out(struct model *model, const struct failure *failure)
 {
-    unsigned bit =
-        failure->kind == FAILURE_REJECTED ? model->options.provider->optional(failure->param) : 0;
+    const struct provider *provider = model->options.provider;
+    unsigned bit = failure->kind == FAILURE_REJECTED
+                       ? provider->optional(model->options.settings.model, failure)
+                       : 0;
     if (!bit || (model->left_out & bit))
         return false;
     model->left_out |= bit;
-    model->options.provider->frame(&model->options.settings, model->left_out, &model->head,
-                                   &model->tail);
-    AUTO_FREE char *text = str_format("the model server does not take '%s' (%s): going on without",
-                                      failure->param, failure->message);
+    provider->frame(&model->options.settings, model->left_out, &model->head, &model->tail);
+    AUTO_FREE char *text =
+        str_format("%s: a request can do without what the server refuses here, and goes on so",
+                   failure->message);
     events_error(model->options.events, text);
     return true;
 }

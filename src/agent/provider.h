@@ -36,7 +36,8 @@ enum item_kind {
 /* One item that the model said. All strings are owned. */
 struct item {
     enum item_kind kind;
-    char *json; /* as it came (line ends between tokens made spaces), without one at its end */
+    char *json; /* as it came (line ends between tokens made spaces), without one at its end; a
+                 * function's arguments that are no JSON object are wrapped into one */
     size_t json_len;
     char *text;      /* MESSAGE, REASONING: for a person; "" when there is none */
     char *call_id;   /* CALL: never empty */
@@ -95,8 +96,9 @@ struct provider {
      * server refused, from `optional`. */
     void (*frame)(const struct request_settings *settings, unsigned left_out, struct buf *head,
                   struct buf *tail);
-    /* The bit of PARAM ("reasoning.summary") if a request can do without it, else 0. */
-    unsigned (*optional)(const char *param);
+    /* The bit of what the server refused with FAILURE, if a request for MODEL can do without it (or
+     * say it in another way), else 0. */
+    unsigned (*optional)(const char *model, const struct failure *failure);
 
     /* Append an item to OUT: what a person or the platform says; the answer to CALL. Negative when
      * OUT is full. */

@@ -110,31 +110,71 @@ static void freeform_tools_are_offered_to_models_that_take_them(void **state)
     }
 }
 
+/* The bit of what MODEL's server refused with the error object ERROR, status 400. */
+static unsigned refused(const char *model, const char *error)
+{
+    struct failure failure;
+    char body[1024];
+    int len = snprintf(body, sizeof body, "{\"error\":%s}", error);
+    failure_from_http(&failure, 400, -1, body, (size_t)len);
+    return provider_responses.optional(model, &failure);
+}
+
 static void what_a_server_refuses_is_left_out(void **state)
 {
     static const struct {
-        const char *param;
+        const char *error;
         const char *member, *inner;
-    } params[] = {{"reasoning.summary", "reasoning", "summary"},
-                  {"text.verbosity", "text", NULL},
-                  {"prompt_cache_key", "prompt_cache_key", NULL},
-                  {"parallel_tool_calls", "parallel_tool_calls", NULL},
-                  {"include", "include", NULL}};
-    for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
-        unsigned bit = provider_responses.optional(params[i].param);
+    } cases[] = {
+        {"{\"param\":\"reasoning.summary\"}", "reasoning", "summary"},
+        {"{\"param\":\"text.verbosity\"}", "text", NULL},
+        {"{\"param\":\"prompt_cache_key\"}", "prompt_cache_key", NULL},
+        {"{\"param\":\"parallel_tool_calls\"}", "parallel_tool_calls", NULL},
+        {"{\"param\":\"include\"}", "include", NULL},
+        {"{\"param\":\"reasoning.effort\",\"code\":\"unsupported_parameter\"}", "reasoning", NULL},
+        {"{\"param\":\"reasoning\",\"code\":\"unsupported_parameter\"}", "include", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        unsigned bit = refused("o3", cases[i].error);
         assert_int_not_equal(bit, 0);
         json_t *json = request("o3", "low", bit);
-        const json_t *value = json_object_get(json, params[i].member);
-        assert_null(params[i].inner ? json_object_get(value, params[i].inner) : value);
+        const json_t *value = json_object_get(json, cases[i].member);
+        assert_null(cases[i].inner ? json_object_get(value, cases[i].inner) : value);
         json_decref(json);
     }
-    assert_int_equal(provider_responses.optional("model"), 0);
-    assert_int_equal(provider_responses.optional(""), 0);
+    assert_int_equal(refused("o3", "{\"param\":\"model\"}"), 0);
+    assert_int_equal(refused("o3", "{}"), 0);
+    /* An effort that the model lacks is for the user to change. */
+    assert_int_equal(
+        refused("o3", "{\"param\":\"reasoning.effort\",\"code\":\"unsupported_value\"}"), 0);
 
     json_t *plain = request("gpt-4.1", NULL, 0); /* without reasoning, nothing of it */
     assert_null(json_object_get(plain, "reasoning"));
     assert_null(json_object_get(plain, "include"));
     json_decref(plain);
+}
+
+/* As LM Studio, OpenAI, llama.cpp, vLLM and a proxy to another API say it. */
+static void a_server_that_takes_functions_only_gets_them(void **state)
+{
+    static const char *const errors[] = {
+        "{\"message\":\"Invalid\",\"param\":\"tools.1.type\",\"code\":\"invalid_string\"}",
+        "{\"message\":\"Invalid value: 'custom'.\",\"param\":\"tools[1].type\"}",
+        "{\"message\":\"'type' of tool must be 'function'\",\"code\":400}",
+        "{\"message\":\"1 validation error: tools.1 Input tag 'custom' found using 'type' does not "
+        "match any of the expected tags\"}",
+        "{\"message\":\"tools.1.custom.input_schema: Input does not match the expected shape.\"}",
+    };
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        unsigned bit = refused("gpt-5", errors[i]);
+        assert_int_not_equal(bit, 0);
+        json_t *json = request("gpt-5", "low", bit);
+        const json_t *patch = json_array_get(json_object_get(json, "tools"), 1);
+        assert_string_equal(string_at(patch, "type"), "function");
+        json_decref(json);
+        assert_int_equal(refused("o3", errors[i]), 0); /* was asked that way already */
+    }
+    assert_int_equal(refused("gpt-5", "{\"message\":\"no tool output found for call_1\"}"), 0);
 }
 
 /* ---- answers */
@@ -354,6 +394,33 @@ static void calls_that_lack_something_are_noticed(void **state)
     }
 }
 
+/* Servers parse what they get back (Ollama, vLLM, llama.cpp), and would refuse every request of the
+ * conversation. What the model wrote is still what is answered. */
+static void arguments_that_are_no_object_go_back_as_one(void **state)
+{
+    static const char *const arguments[] = {"{\"cmd\": \"ec\\\"ho", "", "[]", "\"x\"", "{} {}"};
+    for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
+        json_t *json = json_pack("{s:s,s:s,s:s,s:s,s:s}", "type", "function_call", "id", "fc_1",
+                                 "call_id", "c", "name", "f", "arguments", arguments[i]);
+        AUTO_FREE char *raw = json_dumps(json, JSON_COMPACT);
+        struct item item;
+        struct err err;
+        assert_int_equal(
+            provider_responses.read_item(&item, json, (struct json_span){raw, strlen(raw)}, &err),
+            0);
+        assert_string_equal(item.arguments, arguments[i]);
+        assert_int_equal(item.json_len, strlen(item.json));
+        json_t *kept = json_loads(item.json, 0, NULL);
+        assert_string_equal(string_at(kept, "id"), "fc_1");
+        json_t *object = json_loads(string_at(kept, "arguments"), 0, NULL);
+        assert_string_equal(string_at(object, "invalid_json"), arguments[i]);
+        json_decref(object);
+        json_decref(kept);
+        json_decref(json);
+        item_release(&item);
+    }
+}
+
 static void two_calls_with_one_id_are_refused(void **state)
 {
     struct stream stream = new_stream();
@@ -410,6 +477,12 @@ static void errors_in_the_stream_are_told_apart(void **state)
          "\"content_filter\"}}}",
          FAILURE_FILTERED, -1},
         {"{\"type\":\"response.incomplete\",\"response\":{}}", FAILURE_BROKEN_STREAM, -1},
+        /* vLLM and others, in the middle of a stream */
+        {"{\"error\":{\"message\":\"engine died, try again in 2s\",\"code\":500}}", FAILURE_SERVER,
+         2000},
+        {"{\"error\":{\"message\":\"no\",\"type\":\"BadRequestError\",\"code\":400}}",
+         FAILURE_REJECTED, -1},
+        {"{\"error\":\"out of memory\"}", FAILURE_SERVER, -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct stream stream = new_stream();
@@ -419,6 +492,69 @@ static void errors_in_the_stream_are_told_apart(void **state)
         assert_int_equal(answer->state, ANSWER_FAILED);
         assert_int_equal(answer->failure.kind, cases[i].kind);
         assert_int_equal(answer->failure.wait_ms, cases[i].wait_ms);
+        provider_responses.answer_free(answer);
+    }
+}
+
+static void an_event_that_is_called_an_error_is_one(void **state)
+{
+    struct stream stream = new_stream();
+    buf_append_str(&stream.text, "event: error\ndata: {\"code\":500,\"message\":\"context size has "
+                                 "been exceeded\",\"type\":\"server_error\"}\n\n");
+    struct answer *answer = read_and_release(&stream);
+    assert_int_equal(answer->state, ANSWER_FAILED);
+    assert_int_equal(answer->failure.kind, FAILURE_CONTEXT);
+    provider_responses.answer_free(answer);
+}
+
+/* Servers that do not stream, although they were asked to. */
+static void a_plain_response_is_an_answer(void **state)
+{
+    struct stream stream = new_stream();
+    buf_appendf(&stream.text,
+                "\r\n {\"object\":\"response\",\"status\":\"completed\",\"error\":null,"
+                "\"output\":[%s, %s],\"usage\":{\"input_tokens\":10}}\n",
+                reasoning, function_call);
+    for (size_t step = 1; step < 70; step += 23) {
+        struct answer *answer = read_stream(&stream, 1, step);
+        assert_int_equal(answer->state, ANSWER_WHOLE);
+        assert_int_equal(answer->response.count, 2);
+        assert_raw(&answer->response.items[0], reasoning);
+        assert_string_equal(answer->response.items[1].call_id, "call_1");
+        assert_int_equal(answer->response.usage.input_tokens, 10);
+        assert_true(answer->events > 0);
+        provider_responses.answer_free(answer);
+    }
+    for (size_t len = 4; len < stream.text.len - 2; len++) { /* cut: never an answer */
+        struct stream part = {.text = stream.text};
+        part.text.len = len;
+        struct answer *answer = read_stream(&part, len, 1);
+        assert_int_equal(answer->state, ANSWER_FAILED);
+        assert_int_equal(answer->failure.kind, FAILURE_BROKEN_STREAM);
+        provider_responses.answer_free(answer);
+    }
+    buf_release(&stream.text);
+    static const struct {
+        const char *body;
+        enum answer_state state;
+        enum failure_kind kind;
+    } cases[] = {
+        {"{\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\"},\"output\":[]}",
+         ANSWER_FAILED, FAILURE_RATE_LIMIT},
+        {"{\"error\":\"no\"}", ANSWER_FAILED, FAILURE_SERVER},
+        {"{\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":\"max_output_tokens\"},"
+         "\"output\":[]}",
+         ANSWER_CUT_SHORT, 0},
+        {"{\"choices\":[]}", ANSWER_FAILED, FAILURE_BROKEN_STREAM}, /* another API's */
+        {"{\"status\":\"in_progress\",\"output\":[]}", ANSWER_FAILED, FAILURE_BROKEN_STREAM},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        stream = new_stream();
+        buf_append_str(&stream.text, cases[i].body);
+        struct answer *answer = read_and_release(&stream);
+        assert_int_equal(answer->state, cases[i].state);
+        if (cases[i].state == ANSWER_FAILED)
+            assert_int_equal(answer->failure.kind, cases[i].kind);
         provider_responses.answer_free(answer);
     }
 }
@@ -442,6 +578,12 @@ static void an_endless_event_is_an_end(void **state)
     char chunk[65536];
     memset(chunk, 'x', sizeof chunk);
     provider_responses.answer_feed(answer, "data: ", 6);
+    for (size_t i = 0; i <= ANSWER_MAX_BYTES / sizeof chunk; i++)
+        provider_responses.answer_feed(answer, chunk, sizeof chunk);
+    assert_int_equal(answer->state, ANSWER_FAILED);
+    provider_responses.answer_free(answer);
+    answer = provider_responses.answer_new();
+    provider_responses.answer_feed(answer, "{", 1);
     for (size_t i = 0; i <= ANSWER_MAX_BYTES / sizeof chunk; i++)
         provider_responses.answer_feed(answer, chunk, sizeof chunk);
     assert_int_equal(answer->state, ANSWER_FAILED);
@@ -473,14 +615,18 @@ int main(void)
         cmocka_unit_test(a_request_has_every_member),
         cmocka_unit_test(freeform_tools_are_offered_to_models_that_take_them),
         cmocka_unit_test(what_a_server_refuses_is_left_out),
+        cmocka_unit_test(a_server_that_takes_functions_only_gets_them),
         cmocka_unit_test(an_answer_is_read_however_it_is_split),
         cmocka_unit_test(an_answer_that_is_cut_anywhere_is_broken),
         cmocka_unit_test(a_final_list_stands_in_for_items_that_were_not_sent),
         cmocka_unit_test(a_lost_item_is_found_in_the_final_list_or_missed),
         cmocka_unit_test(calls_that_lack_something_are_noticed),
+        cmocka_unit_test(arguments_that_are_no_object_go_back_as_one),
         cmocka_unit_test(two_calls_with_one_id_are_refused),
         cmocka_unit_test(nothing_counts_behind_the_terminal_event),
         cmocka_unit_test(errors_in_the_stream_are_told_apart),
+        cmocka_unit_test(an_event_that_is_called_an_error_is_one),
+        cmocka_unit_test(a_plain_response_is_an_answer),
         cmocka_unit_test(an_answer_at_the_output_limit_keeps_only_its_usage),
         cmocka_unit_test(an_endless_event_is_an_end),
         cmocka_unit_test(outputs_answer_in_the_shape_of_their_call),

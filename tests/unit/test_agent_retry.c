@@ -29,6 +29,12 @@ static void http_answers_are_told_apart(void **state)
          FAILURE_CONTEXT},
         {400, "{\"error\":{\"code\":400,\"type\":\"exceed_context_size_error\",\"message\":\"x\"}}",
          FAILURE_CONTEXT},
+        {400,
+         "{\"object\":\"error\",\"message\":\"This model's maximum context length is 8192\","
+         "\"type\":\"BadRequestError\",\"param\":null,\"code\":400}",
+         FAILURE_CONTEXT},
+        {400, "{\"error\":\"tokens to keep is greater than the context length\"}", FAILURE_CONTEXT},
+        {400, "{\"error\":{\"message\":\"prompt is too long: 9 tokens > 8\"}}", FAILURE_CONTEXT},
         {400, "{\"error\":{\"code\":\"replay_ended\",\"message\":\"x\"}}", FAILURE_REJECTED},
         {401, "", FAILURE_KEY},
         {401, "{\"error\":{\"code\":\"wrong_key\"}}", FAILURE_KEY},
@@ -60,6 +66,34 @@ static void http_answers_are_told_apart(void **state)
     assert_string_equal(from_http(400, cases[0].body).param, "reasoning.summary");
     assert_string_equal(from_http(400, cases[0].body).message,
                         "the model server answers 400: Unsupported value");
+}
+
+/* Of OpenAI, vLLM, FastAPI, Ollama, Azure, Go's http.NotFound and a proxy. */
+static void what_a_server_says_is_passed_on(void **state)
+{
+    static const struct {
+        const char *body, *said;
+    } cases[] = {
+        {"{\"error\":{\"code\":\"c\",\"message\":\"no\"}}", " c: no"},
+        {"{\"object\":\"error\",\"message\":\"no\",\"code\":404}", ": no"},
+        {"{\"detail\":\"no\"}", ": no"},
+        {"{\"detail\":[{\"loc\":[\"body\",\"input\"],\"msg\":\"Field required\"}]}",
+         ": Field required"},
+        {"{\"error\":\"no\"}", ": no"},
+        {"{\"statusCode\":404,\"message\":\"no\"}", ": no"},
+        {"404 page not found\nmore\n", ": 404 page not found"},
+        {"<html><h1>no</h1></html>", ""},
+        {" \n", ""},
+        {"{\"error\":{}}", ""},
+        {"[]", ""},
+        {"{", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct failure failure = from_http(404, cases[i].body);
+        char expected[128];
+        snprintf(expected, sizeof expected, "the model server answers 404%s", cases[i].said);
+        assert_string_equal(failure.message, expected);
+    }
 }
 
 static void outside_text_is_one_bounded_valid_line(void **state)
@@ -233,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(http_answers_are_told_apart),
+        cmocka_unit_test(what_a_server_says_is_passed_on),
         cmocka_unit_test(outside_text_is_one_bounded_valid_line),
         cmocka_unit_test(waits_are_read_from_text),
         cmocka_unit_test(waits_are_read_from_heads),

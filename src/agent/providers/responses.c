@@ -21,9 +21,32 @@ enum {
     OPTIONAL_CACHE_KEY = 1 << 2,
     OPTIONAL_PARALLEL = 1 << 3,
     OPTIONAL_INCLUDE = 1 << 4,
+    OPTIONAL_REASONING = 1 << 5, /* of models without it; `include` goes, too */
+    OPTIONAL_CUSTOM = 1 << 6,    /* freeform tools: offered as functions instead */
 };
 
-static unsigned optional(const char *param)
+/*
+ * Freeform tools exist from GPT-5 on; other models, and other makers' servers, take functions only.
+ * (The answer is read either way, whatever was offered.)
+ */
+static bool takes_custom_tools(const char *model)
+{
+    const char *slash = strrchr(model, '/'); /* "openai/gpt-5" */
+    const char *name = slash ? slash + 1 : model;
+    if (str_starts_with(name, "codex"))
+        return true;
+    return str_starts_with(name, "gpt-") && atoi(name + 4) >= 5;
+}
+
+/* Servers have many ways to say it. One that meant something else costs one more request. */
+static bool is_about_kinds_of_tools(const struct failure *failure)
+{
+    return str_starts_with(failure->param, "tools") ||
+           (strcasestr(failure->message, "tool") &&
+            (strcasestr(failure->message, "custom") || strstr(failure->message, "'function'")));
+}
+
+static unsigned optional(const char *model, const struct failure *failure)
 {
     static const struct {
         const char *param;
@@ -34,9 +57,13 @@ static unsigned optional(const char *param)
         {"parallel_tool_calls", OPTIONAL_PARALLEL}, {"include", OPTIONAL_INCLUDE},
     };
     for (size_t i = 0; i < sizeof params / sizeof params[0]; i++)
-        if (!strcmp(param, params[i].param))
+        if (!strcmp(failure->param, params[i].param))
             return params[i].bit;
-    return 0;
+    /* Another code is about this effort: that is for the user to change. */
+    if ((!strcmp(failure->param, "reasoning") || !strcmp(failure->param, "reasoning.effort")) &&
+        !strcmp(failure->code, "unsupported_parameter"))
+        return OPTIONAL_REASONING;
+    return takes_custom_tools(model) && is_about_kinds_of_tools(failure) ? OPTIONAL_CUSTOM : 0;
 }
 
 /* The frame's parts are ours or were bounded by whoever read them: they fit. */
@@ -58,19 +85,6 @@ static void put_member(struct buf *out, const char *name, const char *value)
     put(out, name);
     put(out, "\":");
     put_string(out, value);
-}
-
-/*
- * Freeform tools exist from GPT-5 on; other models, and other makers' servers, take functions only.
- * (The answer is read either way, whatever was offered.)
- */
-static bool takes_custom_tools(const char *model)
-{
-    const char *slash = strrchr(model, '/'); /* "openai/gpt-5" */
-    const char *name = slash ? slash + 1 : model;
-    if (str_starts_with(name, "codex"))
-        return true;
-    return str_starts_with(name, "gpt-") && atoi(name + 4) >= 5;
 }
 
 static void put_function(struct buf *out, const struct tool *tool)
@@ -110,9 +124,9 @@ static void put_custom_as_function(struct buf *out, const struct tool *tool)
     put(out, "],\"additionalProperties\":false}}");
 }
 
-static void put_tools(struct buf *out, const struct request_settings *settings)
+static void put_tools(struct buf *out, const struct request_settings *settings, unsigned left_out)
 {
-    bool custom = takes_custom_tools(settings->model);
+    bool custom = takes_custom_tools(settings->model) && !(left_out & OPTIONAL_CUSTOM);
     bool first = true;
     put(out, ",\"tools\":[");
     for (size_t g = 0; g < settings->groups_count; g++) {
@@ -150,14 +164,14 @@ static void frame(const struct request_settings *settings, unsigned left_out, st
     put(head, "{\"model\":");
     put_string(head, settings->model);
     put_member(head, "instructions", settings->instructions);
-    put_tools(head, settings);
+    put_tools(head, settings, left_out);
     put(head, ",\"input\":[");
 
     buf_clear(tail);
     put(tail, "],\"tool_choice\":\"auto\",\"store\":false,\"stream\":true");
     if (!(left_out & OPTIONAL_PARALLEL))
         put(tail, ",\"parallel_tool_calls\":true");
-    if (settings->effort)
+    if (settings->effort && !(left_out & OPTIONAL_REASONING))
         put_reasoning(tail, settings->effort, left_out);
     if (!(left_out & OPTIONAL_CACHE_KEY))
         put_member(tail, "prompt_cache_key", settings->cache_key);

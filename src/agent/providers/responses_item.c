@@ -76,6 +76,32 @@ static int read_call(struct item *item, const json_t *json, const char *argument
     return 0;
 }
 
+/*
+ * Servers parse what they get back, and refuse a whole conversation for arguments that are no JSON
+ * object (Ollama, vLLM, llama.cpp's templates): such a call goes back with them in an object.
+ */
+static bool wrap_arguments(struct item *item, const json_t *json)
+{
+    json_t *arguments =
+        json_loadb(item->arguments, item->arguments_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    bool is_object = json_is_object(arguments);
+    json_decref(arguments);
+    if (is_object)
+        return false;
+    json_t *wrapped = json_pack("{s:O}", "invalid_json", json_object_get(json, "arguments"));
+    AUTO_FREE char *text = json_dumps(wrapped, JSON_COMPACT);
+    json_t *copy = json_deep_copy(json);
+    if (!text || json_object_set_new(copy, "arguments", json_string(text)) < 0)
+        abort();
+    item->json = json_dumps(copy, JSON_COMPACT);
+    if (!item->json)
+        abort();
+    item->json_len = strlen(item->json);
+    json_decref(copy);
+    json_decref(wrapped);
+    return true;
+}
+
 /* One line: a line end can stand only between the tokens of valid JSON. */
 static void keep_raw(struct item *item, struct json_span raw)
 {
@@ -108,7 +134,8 @@ int responses_read_item(struct item *item, const json_t *json, struct json_span 
         item->custom = true;
         status = read_call(item, json, "input", err);
     }
-    if (status == 0)
+    bool is_function = item->kind == ITEM_CALL && !item->custom;
+    if (status == 0 && !(is_function && wrap_arguments(item, json)))
         keep_raw(item, raw);
     return status;
 }

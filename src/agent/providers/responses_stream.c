@@ -5,7 +5,8 @@
  * that send none, as the final `response.completed` lists them. The deltas are not needed for that,
  * and events of unknown type never are. An answer is used only after its terminal event; what was
  * lost on the way (a malformed event may have been an item) makes it broken, unless the final list
- * has it.
+ * has it. A body that is one JSON object is the response itself, from a server that does not
+ * stream.
  */
 #include "agent/providers/responses.h"
 
@@ -20,7 +21,9 @@ enum { STREAM_MAX_BYTES = 256 << 20 }; /* of one answer, deltas and all */
 
 struct responses_answer {
     struct answer base; /* first: a provider's answer starts with it */
+    enum { BODY_UNKNOWN, BODY_STREAM, BODY_OBJECT } body;
     struct sse sse;
+    struct buf object;
     size_t stream_bytes;
     size_t item_bytes;
     bool lost;     /* an event could not be read */
@@ -33,6 +36,7 @@ struct answer *responses_answer_new(void)
     if (!answer)
         abort();
     sse_init(&answer->sse, ANSWER_MAX_BYTES);
+    buf_init(&answer->object, ANSWER_MAX_BYTES);
     return &answer->base;
 }
 
@@ -43,6 +47,7 @@ void responses_answer_free(struct answer *base)
         return;
     response_release(&answer->base.response);
     sse_release(&answer->sse);
+    buf_release(&answer->object);
     free(answer);
 }
 
@@ -119,16 +124,17 @@ static bool ids_are_unique(const struct response *response)
     return true;
 }
 
-static void on_completed(struct responses_answer *answer, const json_t *event, struct json_span raw)
+/* OBJECT: the response. RAW: the bytes of it, or of the event that it is a member of. */
+static void on_completed(struct responses_answer *answer, const json_t *object,
+                         struct json_span raw)
 {
     struct response *response = &answer->base.response;
-    const json_t *object = json_object_get(event, "response");
     const json_t *output = json_object_get(object, "output");
-    struct json_span list;
     size_t count = json_array_size(output);
     if (count && (count > response->count || answer->lost) &&
-        json_text_member(raw, "response", &list) && json_text_member(list, "output", &list))
-        take_final_list(answer, output, list);
+        (answer->body == BODY_OBJECT || json_text_member(raw, "response", &raw)) &&
+        json_text_member(raw, "output", &raw))
+        take_final_list(answer, output, raw);
     if (answer->base.state != ANSWER_OPEN)
         return;
     if (answer->lost) {
@@ -143,9 +149,8 @@ static void on_completed(struct responses_answer *answer, const json_t *event, s
     answer->base.state = ANSWER_WHOLE;
 }
 
-static void on_incomplete(struct responses_answer *answer, const json_t *event)
+static void on_incomplete(struct responses_answer *answer, const json_t *object)
 {
-    const json_t *object = json_object_get(event, "response");
     const char *reason =
         json_string_value(json_object_get(json_object_get(object, "incomplete_details"), "reason"));
     response_drop_items(&answer->base.response);
@@ -162,13 +167,19 @@ static void on_incomplete(struct responses_answer *answer, const json_t *event)
                 reason ? reason : "no reason given");
 }
 
-/* ERROR: {"code", "message"}; of `response.failed` or of an `error` event. */
+/* ERROR: {"code", "message"}, or a text. */
 static void on_error(struct responses_answer *answer, const json_t *error)
 {
-    const char *message = json_string_value(json_object_get(error, "message"));
     answer->base.state = ANSWER_FAILED;
-    failure_from_error(&answer->base.failure, json_string_value(json_object_get(error, "code")),
-                       message ? message : "", FAILURE_SERVER);
+    failure_from_error(&answer->base.failure, error);
+}
+
+/* Some servers give the error as a member of its event, some as the event, with a type of its own
+ * or none. */
+static bool is_error(const char *name, const char *type, const json_t *event)
+{
+    return !strcmp(name, "error") ||
+           (type ? !strcmp(type, "error") : json_object_get(event, "error") != NULL);
 }
 
 static void on_item_done(struct responses_answer *answer, const json_t *event, struct json_span raw)
@@ -188,23 +199,25 @@ static bool can_be_skipped(const char *type)
            !strcmp(type, "response.output_item.added");
 }
 
-static void dispatch(struct responses_answer *answer, const json_t *event, struct json_span raw)
+/* NAME: what the stream calls the event. */
+static void dispatch(struct responses_answer *answer, const char *name, const json_t *event,
+                     struct json_span raw)
 {
     const char *type = json_string_value(json_object_get(event, "type"));
-    if (!type)
+    const json_t *object = json_object_get(event, "response");
+    const json_t *error = json_object_get(event, "error");
+    if (is_error(name, type, event))
+        on_error(answer, error ? error : event);
+    else if (!type)
         lose(answer, "an event has no type");
     else if (!strcmp(type, "response.output_item.done"))
         on_item_done(answer, event, raw);
     else if (!strcmp(type, "response.completed") || !strcmp(type, "response.done"))
-        on_completed(answer, event, raw);
+        on_completed(answer, object, raw);
     else if (!strcmp(type, "response.incomplete"))
-        on_incomplete(answer, event);
+        on_incomplete(answer, object);
     else if (!strcmp(type, "response.failed"))
-        on_error(answer, json_object_get(json_object_get(event, "response"), "error"));
-    else if (!strcmp(type, "error"))
-        on_error(answer, json_is_object(json_object_get(event, "error"))
-                             ? json_object_get(event, "error")
-                             : event);
+        on_error(answer, json_object_get(object, "error"));
 }
 
 static int on_event(void *arg, const struct sse_event *sse)
@@ -219,28 +232,84 @@ static int on_event(void *arg, const struct sse_event *sse)
     json_error_t error;
     json_t *event = json_loadb(raw.at, raw.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (json_is_object(event))
-        dispatch(answer, event, raw);
+        dispatch(answer, sse->type, event, raw);
     else
         lose(answer, "an event is not a JSON object");
     json_decref(event);
     return 0;
 }
 
+/* ---- a body that is no stream */
+
+static void take_object(struct responses_answer *answer, const json_t *object, struct json_span raw)
+{
+    const char *status = json_string_value(json_object_get(object, "status"));
+    const json_t *error = json_object_get(object, "error");
+    if (error && !json_is_null(error))
+        on_error(answer, error);
+    else if (status && !strcmp(status, "incomplete"))
+        on_incomplete(answer, object);
+    else if (!json_is_array(json_object_get(object, "output")))
+        fail(answer, "it is a JSON object without output");
+    else if (status && strcmp(status, "completed") != 0)
+        fail(answer, "it is a response that is not complete");
+    else
+        on_completed(answer, object, raw);
+}
+
+static void end_object(struct responses_answer *answer)
+{
+    struct json_span raw = {answer->object.data, answer->object.len};
+    json_t *object = json_loadb(raw.at, raw.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (object)
+        take_object(answer, object, raw);
+    else
+        fail(answer, "it is neither a stream of events nor a JSON object");
+    json_decref(object);
+}
+
+/* ---- a body */
+
+/* No line of a stream of events begins with a brace. */
+static void decide(struct responses_answer *answer, const char *bytes, size_t len)
+{
+    size_t i = 0;
+    while (i < len && memchr(" \t\r\n", bytes[i], 4))
+        i++;
+    if (i < len)
+        answer->body = bytes[i] == '{' ? BODY_OBJECT : BODY_STREAM;
+}
+
+static void feed(struct responses_answer *answer, const char *bytes, size_t len)
+{
+    struct err err;
+    if (answer->body == BODY_OBJECT) {
+        answer->base.events++;
+        if (buf_append(&answer->object, bytes, len) < 0)
+            fail(answer, "it is too large");
+    } else if (sse_feed(&answer->sse, bytes, len, on_event, answer, &err) < 0 &&
+               answer->base.state == ANSWER_OPEN) {
+        fail(answer, err.message);
+    }
+}
+
 void responses_answer_feed(struct answer *base, const char *bytes, size_t len)
 {
     struct responses_answer *answer = (struct responses_answer *)base;
-    struct err err;
     answer->stream_bytes += len;
     if (base->state == ANSWER_OPEN && answer->stream_bytes > STREAM_MAX_BYTES)
         fail(answer, "it does not end");
-    if (base->state == ANSWER_OPEN &&
-        sse_feed(&answer->sse, bytes, len, on_event, answer, &err) < 0 &&
-        base->state == ANSWER_OPEN)
-        fail(answer, err.message);
+    if (answer->body == BODY_UNKNOWN)
+        decide(answer, bytes, len);
+    if (base->state == ANSWER_OPEN)
+        feed(answer, bytes, len);
 }
 
 void responses_answer_end(struct answer *base)
 {
-    if (base->state == ANSWER_OPEN)
-        fail((struct responses_answer *)base, "the stream ended before its terminal event");
+    struct responses_answer *answer = (struct responses_answer *)base;
+    if (base->state == ANSWER_OPEN && answer->body == BODY_OBJECT)
+        end_object(answer);
+    else if (base->state == ANSWER_OPEN)
+        fail(answer, answer->lost ? answer->why : "the stream ended before its terminal event");
 }
