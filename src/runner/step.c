@@ -56,7 +56,8 @@ static int reopen(int fd, struct err *err)
     if (again < 0 || fstat(again, &st) < 0)
         return err_errno(err, "cannot open a file of the run again");
     if (!(st.st_mode & S_IROTH))
-        return err_set(err, ERR_REFUSED, "a file of the run is not readable for the sandbox's users");
+        return err_set(err, ERR_REFUSED,
+                       "a file of the run is not readable for the sandbox's users");
     return steal_fd(&again);
 }
 
