@@ -114,8 +114,7 @@ static bool leave_out(struct model *model, const struct failure *failure)
     model->left_out |= bit;
     provider->frame(&model->options.settings, model->left_out, &model->head, &model->tail);
     AUTO_FREE char *text =
-        str_format("%s: a request can do without what the server refuses here, and goes on so",
-                   failure->message);
+        str_format("%s: going on without what it refuses here", failure->message);
     events_error(model->options.events, text);
     return true;
 }

@@ -86,7 +86,7 @@ def killed_runner(sandbox):
         process.wait()
         assert process.stdout.read() == ""  # whoever had it open is dead
     wait_for(lambda: sandbox_is_gone(sandbox), 10, "the sandbox ends with its runner")
-    assert sandbox.cgroups() and sandbox.files()  # what only a spawner can remove
+    assert sandbox.files()  # what only its spawner can remove (cgroups: any may)
 
 
 @pytest.mark.parametrize("argv, message", [
