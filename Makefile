@@ -6,13 +6,17 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-# Two of these in one clone take turns.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+# Two of these in one clone take turns. ninja says also when there was nothing to do: not worth a line.
 TURN := flock .
+NINJA := $(TURN) ninja --quiet -C $(BUILD) | { grep -vxF 'ninja: no work to do.' || true; }
 
 .PHONY: all setup demo check bench fuzz install clean
 
 all: $(BUILD)/build.ninja
-	@$(TURN) ninja --quiet -C $(BUILD)
+	@$(NINJA)
 
 $(BUILD)/build.ninja:
 	@for program in meson ninja cc; do command -v $$program >/dev/null || \
@@ -44,7 +48,7 @@ fuzz: setup
 # The prefix is compiled in (codexd looks for its programs there), so it comes before the build.
 install: $(BUILD)/build.ninja
 	@$(TURN) meson configure $(BUILD) -Dprefix=$(PREFIX)
-	@$(TURN) ninja --quiet -C $(BUILD)
+	@$(NINJA)
 	@DESTDIR=$(abspath $(DESTDIR)) $(TURN) meson install --quiet -C $(BUILD) --no-rebuild
 
 clean:
