@@ -47,7 +47,7 @@ fuzz: setup
 
 # The prefix is compiled in (codexd looks for its programs there), so it comes before the build.
 install: $(BUILD)/build.ninja
-	@$(TURN) meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@$(TURN) meson setup --reconfigure $(BUILD) --prefix=$(PREFIX) >/dev/null
 	@$(NINJA)
 	@DESTDIR=$(abspath $(DESTDIR)) $(TURN) meson install --quiet -C $(BUILD) --no-rebuild
 

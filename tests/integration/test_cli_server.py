@@ -201,6 +201,23 @@ def test_the_machines_server_is_pointed_to(cli):
         one_line(done, 4, "no codexd answers at", "set CODEX_SOCKET=/var/lib/codex/codexd.sock")
 
 
+def test_the_machines_server_serves_who_has_none(cli):
+    """Who names neither state nor socket, and runs no server, is a member or gets told how to become one."""
+    cli.api.start()
+    os.chmod(cli.api.path, 0o666)
+    script = ("mount -t tmpfs none /var/lib && mkdir /var/lib/codex && touch /var/lib/codex/codexd.sock && "
+              "mount --bind \"$0\" /var/lib/codex/codexd.sock && "
+              "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"")
+    environment = {name: value for name, value in cli.environment.items() if name != "CODEX_STATE_DIR"}
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, cli.api.path, cli.codex, "list", "--json"],
+                          cwd=cli.home, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, cli.api.path, cli.codex, "doctor", "--json"],
+                          cwd=cli.home, env=environment, check=False, capture_output=True, text=True)
+    found = checks(done)
+    assert found["server"]["ok"] and "state directory" not in found  # it is the server's, and its own matter
+
+
 RUNNER = """#!/bin/bash
 printf '%s\\n' "$@" >"$HOME/arguments"
 readlink /proc/$$/fd/0 >>"$HOME/arguments"
