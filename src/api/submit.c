@@ -44,7 +44,7 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
         {"prompt", &s->prompt, NULL},     {"repo", &s->repo, NULL},
         {"base", &s->base, NULL},         {"branch", &s->branch, NULL},
         {"model", &s->model, NULL},       {"effort", &s->effort, NULL},
-        {"test", &s->test, NULL},         {"budget_tokens", NULL, &s->budget_tokens},
+        {"test", &s->test, NULL}, {"setup", &s->setup, NULL}, {"budget_tokens", NULL, &s->budget_tokens},
         {"priority", NULL, &s->priority}, {"timeout_ms", NULL, &s->timeout_ms},
     };
     const char *name;

@@ -26,7 +26,8 @@ void task_release(struct task *task)
         task->model,  task->branch_wanted,  task->test_command, task->provider,
         task->effort, task->phase,          task->activity,     task->waiting_for,
         task->title,  task->body,           task->commit,       task->branch_offered,
-        task->branch, task->archive_sha256, task->archive_path,
+        task->branch, task->archive_sha256, task->archive_path, task->setup_command,
+        task->setup_failure,
     };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free(strings[i]);

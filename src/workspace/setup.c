@@ -32,7 +32,7 @@
 #include "workspace/supervise.h"
 #include "workspace/worktree.h"
 
-enum { TAIL_MAX = 8192, LINE_SHOWN_MAX = 2048, TIDY_TIMEOUT_MS = 600000 };
+enum { TAIL_MAX = 8192, LINE_SHOWN_MAX = 1024, TIDY_TIMEOUT_MS = 600000 };
 
 static const char *state_dir = SANDBOX_STATE_DIR;
 
@@ -40,6 +40,7 @@ static const char *state_dir = SANDBOX_STATE_DIR;
 struct failure {
     const struct deps_command *command; /* NULL: none */
     struct supervised_end end;
+    int64_t duration_ms;
     struct buf tail;
 };
 
@@ -138,7 +139,10 @@ static int run_command(const struct step *step, const struct deps_command *comma
         printf("$ %s\n", command->line);
     fflush(stdout);
     buf_clear(&failure->tail);
-    return supervise(&what, &failure->end, err);
+    int64_t began_ms = clock_mono_ms();
+    int status = supervise(&what, &failure->end, err);
+    failure->duration_ms = clock_mono_ms() - began_ms;
+    return status;
 }
 
 static int run_plan(const struct step *step, const struct deps_plan *plan, char **env,
@@ -161,7 +165,8 @@ static int run_plan(const struct step *step, const struct deps_plan *plan, char 
     return 0;
 }
 
-/* {"setup":{…}}: of the command that failed, for the task's fault. */
+/* Of the command that failed: as that of tests (for the agent, after a commit of its own), and what
+ * to try, for the task's fault. */
 static int write_failure(const struct failure *failure, struct err *err)
 {
     const struct deps_command *command = failure->command;
@@ -171,18 +176,22 @@ static int write_failure(const struct failure *failure, struct err *err)
     buf_init(&advice, 4096);
     setup_advice(command, end, failure->tail.data, &advice);
     fprintf(stderr, "codex-agent setup: %s\n", advice.data);
-    buf_append_str(&json, "{\"setup\":{\"command\":");
+    buf_append_str(&json, "{\"command\":");
     size_t len = strlen(command->line);
     json_text_string(&json, command->line, len < LINE_SHOWN_MAX ? len : LINE_SHOWN_MAX);
     buf_append_str(&json, ",\"directory\":");
     json_text_cstring(&json, command->dir);
     buf_append_str(&json, ",\"found\":");
     json_text_cstring(&json, command->found);
-    buf_appendf(&json, end->signal ? ",\"exit_code\":null,\"signal\":%d" : ",\"exit_code\":%d",
+    buf_appendf(&json, end->signal ? ",\"exit_code\":null,\"signal\":%d"
+                                   : ",\"exit_code\":%d,\"signal\":null",
                 end->signal ? end->signal : end->exit_code);
-    buf_appendf(&json, ",\"timed_out\":%s,\"advice\":", end->timed_out ? "true" : "false");
+    buf_appendf(&json, ",\"timed_out\":%s,\"duration_ms\":%lld,\"advice\":",
+                end->timed_out ? "true" : "false", (long long)failure->duration_ms);
     json_text_string(&json, advice.data, advice.len);
-    buf_append_str(&json, "}}");
+    buf_append_str(&json, ",\"output_tail\":");
+    json_text_string(&json, failure->tail.data, failure->tail.len);
+    buf_append_char(&json, '}');
     return step_write_result(&json, err);
 }
 
