@@ -79,11 +79,11 @@ static json_t *request_body(const struct task_options *options, const struct buf
     json_t *timeout = options->timeout_ms ? json_integer(options->timeout_ms) : json_null();
     json_t *priority = options->priority.given ? json_integer(options->priority.n) : json_null();
     json_error_t error;
-    json_t *body =
-        json_pack_ex(&error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text,
-                     "repo", checkout->repo, "base", checkout->base, "branch", options->branch,
-                     "model", options->model, "effort", options->effort, "test", options->test, "setup", options->setup,
-                     "budget_tokens", budget, "timeout_ms", timeout, "priority", priority);
+    json_t *body = json_pack_ex(
+        &error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text, "repo",
+        checkout->repo, "base", checkout->base, "branch", options->branch, "model", options->model,
+        "effort", options->effort, "test", options->test, "setup", options->setup, "budget_tokens",
+        budget, "timeout_ms", timeout, "priority", priority);
     if (!body)
         err_set(err, ERR_USAGE, "an option or the repository's path is not valid UTF-8");
     return body;

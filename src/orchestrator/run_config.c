@@ -46,9 +46,9 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE])
 void run_config_layer(const struct task *task, const struct config *config,
                       char out[SPAWN_LAYER_SIZE])
 {
-    const char *const parts[] = {task->repo,          task->base,          task->base_commit,
-                                 config->author_name, config->author_email,
-                                 task->setup_command ? task->setup_command : ""};
+    const char *const parts[] = {
+        task->repo,          task->base,           task->base_commit,
+        config->author_name, config->author_email, task->setup_command ? task->setup_command : ""};
     SHA2_CTX hash;
     SHA256Init(&hash);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)

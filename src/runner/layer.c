@@ -157,8 +157,7 @@ int layer_publish(struct layer *layer, const char *state, const struct buf *chec
     AUTO_FD int dir = open(layer->building, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return err_errno(err, "cannot open '%s'", layer->building);
-    int status =
-        io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
+    int status = io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
     if (status == 0)
         status = io_remove_tree_at(dir, "work", err); /* overlayfs's own */
     /* Workspaces that lie on it survive a crash of the machine: so must it. */

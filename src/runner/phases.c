@@ -83,8 +83,7 @@ static int test(struct run *run, struct sandbox *sandbox)
 static int take_over_work(struct run *run, struct sandbox *sandbox)
 {
     int exit_status;
-    int status =
-        phase_checkout(run, sandbox, run->fds[SPAWN_FD_WORK_BUNDLE], &exit_status, NULL);
+    int status = phase_checkout(run, sandbox, run->fds[SPAWN_FD_WORK_BUNDLE], &exit_status, NULL);
     if (status == 0)
         status = run_go_on(run);
     if (status == 0)

@@ -103,16 +103,15 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
     if (status == 0)
         status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
     if (status == 0)
-        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
-                                                         .lower = options->below
-                                                                      ? "below/upper:lower"
-                                                                      : "lower",
-                                                         .upper = "top/upper",
-                                                         .work = "top/work",
-                                                         .target = "root",
-                                                         .owner = sandbox->range.base,
-                                                         .volatile_ = !options->keep},
-                                err);
+        status = mounts_overlay(
+            &(struct mounts_overlay){.directory = sandbox->directory,
+                                     .lower = options->below ? "below/upper:lower" : "lower",
+                                     .upper = "top/upper",
+                                     .work = "top/work",
+                                     .target = "root",
+                                     .owner = sandbox->range.base,
+                                     .volatile_ = !options->keep},
+            err);
     mounts_detach(lower);
     mounts_detach(below);
     static const char *const mount_points[] = {"dev", "proc",      "sys", "run",

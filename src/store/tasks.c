@@ -191,8 +191,9 @@ int store_task_add(struct store *store, struct task *t, struct err *err)
         "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         SQL_TEXT(t->id), SQL_INT(t->uid), SQL_INT(t->priority), SQL_TEXT(t->prompt),
         SQL_TEXT(t->repo), SQL_TEXT(t->base), SQL_TEXT(t->base_commit), SQL_TEXT(t->branch_wanted),
-        SQL_TEXT(t->test_command), SQL_TEXT(t->setup_command), SQL_TEXT(t->model), SQL_TEXT(t->provider), SQL_TEXT(t->effort),
-        SQL_INT(t->budget_tokens), SQL_INT(t->timeout_ms), SQL_INT(now), SQL_INT(now));
+        SQL_TEXT(t->test_command), SQL_TEXT(t->setup_command), SQL_TEXT(t->model),
+        SQL_TEXT(t->provider), SQL_TEXT(t->effort), SQL_INT(t->budget_tokens),
+        SQL_INT(t->timeout_ms), SQL_INT(now), SQL_INT(now));
     if (status < 0)
         return status;
     t->number = sqlite3_last_insert_rowid(store->writer.db);
@@ -266,9 +267,8 @@ int store_task_set_activity(struct store *store, int64_t number, const char *act
 int store_task_set_setup_failure(struct store *store, int64_t number, const char *why,
                                  struct err *err)
 {
-    return sql_exec(store_writing(store), err,
-                    "UPDATE task SET setup_failure = ? WHERE number = ?", SQL_TEXT(why),
-                    SQL_INT(number));
+    return sql_exec(store_writing(store), err, "UPDATE task SET setup_failure = ? WHERE number = ?",
+                    SQL_TEXT(why), SQL_INT(number));
 }
 
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,

@@ -49,9 +49,9 @@ struct task {
     int64_t budget_tokens; /* 0: no limit */
     int64_t timeout_ms;
 
-    char *phase;    /* name of the phase that the run is in, or was in last */
-    int64_t round;  /* of working and verifying, 1… */
-    char *activity; /* the command that runs now */
+    char *phase;         /* name of the phase that the run is in, or was in last */
+    int64_t round;       /* of working and verifying, 1… */
+    char *activity;      /* the command that runs now */
     char *setup_failure; /* the command that did not do, and what to try */
     char *waiting_for;
 

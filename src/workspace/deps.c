@@ -95,10 +95,10 @@ const char *deps_get_first(const struct deps_place *place, const char *program,
 /* What others wrote, or what is made from the sources. */
 static bool is_skipped(const char *name)
 {
-    static const char *const names[] = {"node_modules", "venv",   "env",         "build",
-                                        "build-codex",  "dist",   "target",      "site-packages",
-                                        "vendor",       "third_party", "__pycache__", "subprojects",
-                                        "testdata",     "fixtures",    "examples",    "example"};
+    static const char *const names[] = {
+        "node_modules", "venv",          "env",      "build",       "build-codex", "dist",
+        "target",       "site-packages", "vendor",   "third_party", "__pycache__", "subprojects",
+        "testdata",     "fixtures",      "examples", "example"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(name, names[i]))
             return true;
@@ -119,9 +119,8 @@ static void look_below(struct search *search, const char *path, const char *dir,
     struct dirent **entries;
     int count = scandir(path, &entries, is_plain_directory, alphasort);
     for (int i = 0; i < count; i++) {
-        AUTO_FREE char *below = strcmp(dir, ".") != 0
-                                    ? str_format("%s/%s", dir, entries[i]->d_name)
-                                    : str_dup(entries[i]->d_name);
+        AUTO_FREE char *below = strcmp(dir, ".") != 0 ? str_format("%s/%s", dir, entries[i]->d_name)
+                                                      : str_dup(entries[i]->d_name);
         if (search->directories < DEPS_DIRECTORIES_MAX)
             look(search, below, depth + 1, covered);
         free(entries[i]);

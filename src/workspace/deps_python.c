@@ -8,9 +8,9 @@ static const char pip[] = "python3 -m pip install";
 
 /* Lists beside requirements.txt by which projects name what their tests need. */
 static const char *const lists[] = {
-    "requirements.txt",      "requirements-dev.txt",      "requirements-test.txt",
-    "dev-requirements.txt",  "test-requirements.txt",     "requirements_dev.txt",
-    "requirements_test.txt", "requirements/dev.txt",      "requirements/test.txt",
+    "requirements.txt",      "requirements-dev.txt",   "requirements-test.txt",
+    "dev-requirements.txt",  "test-requirements.txt",  "requirements_dev.txt",
+    "requirements_test.txt", "requirements/dev.txt",   "requirements/test.txt",
     "requirements/base.txt", "requirements-tests.txt",
 };
 

@@ -183,8 +183,9 @@ static int write_failure(const struct failure *failure, struct err *err)
     json_text_cstring(&json, command->dir);
     buf_append_str(&json, ",\"found\":");
     json_text_cstring(&json, command->found);
-    buf_appendf(&json, end->signal ? ",\"exit_code\":null,\"signal\":%d"
-                                   : ",\"exit_code\":%d,\"signal\":null",
+    buf_appendf(&json,
+                end->signal ? ",\"exit_code\":null,\"signal\":%d"
+                            : ",\"exit_code\":%d,\"signal\":null",
                 end->signal ? end->signal : end->exit_code);
     buf_appendf(&json, ",\"timed_out\":%s,\"duration_ms\":%lld,\"advice\":",
                 end->timed_out ? "true" : "false", (long long)failure->duration_ms);
