@@ -161,21 +161,19 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
 
 static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
 {
-    static const char *const namespaces =
-        "\"namespaces\":[{\"type\":\"user\"},{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":"
-        "\"network\"},"
-        "{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"cgroup\"}],";
     const struct sandbox_limits *limits = &sandbox->limits;
     int status = buf_appendf(
         out,
-        "\"linux\":{%s"
+        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
+        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+        "{\"type\":\"cgroup\"}],"
         "\"uidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
         "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
         /* The sandbox's network is its own: any port is its task's. */
         "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
         "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
         "\"pids\":{\"limit\":%u}",
-        namespaces, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
+        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
         (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
         limits->pids);
     if (status == 0 && limits->cpu_milli)
