@@ -117,7 +117,8 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
                         "\"capabilities\":{\"bounding\":[%s],\"effective\":[%s],\"permitted\":[%s],"
                         "\"inheritable\":[],\"ambient\":[]},\"rlimits\":[",
                         caps, caps, caps);
-    if (status == 0 && step->profile == SANDBOX_AS_USER)
+    /* The agent's own processes are another user's: the kernel counts them apart. */
+    if (status == 0 && step->profile != SANDBOX_AS_ROOT)
         status = append_rlimit(out, "RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits), ',');
     if (status == 0)
         status = append_rlimit(out, "RLIMIT_NOFILE", RLIMIT_NOFILE, 65536, ',');
