@@ -199,5 +199,6 @@ int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
         status = append_linux(out, sandbox);
     return status < 0 ? status
                       : buf_appendf(out, ",\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}}",
-                                    seccomp_bpf_base64);
+                                    sandbox->is_host_workspace ? seccomp_bpf_no_setuid_base64
+                                                               : seccomp_bpf_base64);
 }

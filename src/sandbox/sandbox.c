@@ -196,7 +196,9 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .limits = sandbox->limits,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
-                                    .workspace_target = target};
+                                    .workspace_target = target,
+                                    .is_host_workspace =
+                                        options->workspace.path && options->workspace.write};
     if (oci_config(&config, &oci) < 0)
         return err_set(err, -ERANGE, "the sandbox's configuration is too large");
     AUTO_FD int fd = open(join(path, sandbox->directory, "config.json"),

@@ -1,5 +1,6 @@
 """Code in a task against the platform around it: whole tasks on the real programs."""
 import json
+import os
 
 import pytest
 
@@ -119,3 +120,40 @@ def test_what_tests_leave_behind_is_gone_with_them(tmp_path):
         task = codex.wait(codex.task("Leave", "--test", "bash test.sh", cwd=repository.path))
         assert task["state"] == "completed" and task["verdict"] == "unproven", task
         assert task["evidence"]["baseline"]["exit_code"] is None
+
+
+READ_BY_US = ("AGENTS.md", "package.json", "Makefile", "pyproject.toml", "setup.cfg", "conftest.py", "test_it.py",
+              "Cargo.toml", "go.mod", "CMakeLists.txt", "meson.build")
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/fd/0", "/dev/ptmx", "/var/lib/codex/journal.jsonl", "."])
+def test_files_that_we_read_may_be_links_to_anything(tmp_path, target):
+    """Endless, ours, a terminal, a directory: nothing hangs, nothing of it is taken for what it is not."""
+    repository = Repository(tmp_path / "project")
+    for name in READ_BY_US:
+        (repository.path / name).symlink_to(target)
+    repository.commit({}, "links")
+    with codex_on([[call("exec_command", {"cmd": "echo x >y"})], [message("done")]]) as (codex, _):
+        task = codex.wait(codex.task("Look", cwd=repository.path), seconds=60)
+        assert task["state"] == "completed" and task["verdict"] in ("no_tests", "unproven"), task
+        assert repository.git("show", f"{task['branch']}:y") == "x"
+
+
+def test_names_of_any_bytes_and_things_that_are_no_files(tmp_path):
+    """They are committed as they are or left out, and what is printed of them does nothing to a terminal."""
+    repository = Repository(tmp_path / "project", {"a": "b\n"})
+    names = [b"a\nb", b"\xff\xfe", b"-rf", b"$(touch x)", b"\x1b[31mred", b"x" * 255, "\u3000".encode(), b"..."]
+    for name in names:
+        with open(os.path.join(os.fsencode(repository.path), name), "wb") as file:
+            file.write(name)
+    repository.commit({}, "names")
+    work = ("printf more >>-rf; mkfifo fifo; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")'; "
+            "truncate -s 1T sparse; rm sparse; ln -s /etc/shadow shadow; echo -e '\\e]0;title\\a'; "
+            "python3 -c 'import os; os.makedirs(\"d/\" * 500); open(\"d/\" * 500 + \"leaf\", \"w\").write(\"deep\")'")
+    with codex_on([[call("exec_command", {"cmd": work, "yield_time_ms": 30000})], [message("done \x1b]0;title\x07")]]) as (codex, _):
+        task = codex.wait(codex.task("Name", cwd=repository.path))
+        assert task["state"] == "completed", task
+        assert "\x1b" not in codex.run("logs", task["id"]).stdout
+        changed = repository.git("diff", "--name-only", "-z", "main", task["branch"]).split("\0")
+    assert set(changed) - {""} == {"-rf", "shadow", "d/" * 500 + "leaf"}
+    assert repository.git("show", f"{task['branch']}:shadow") == "/etc/shadow"

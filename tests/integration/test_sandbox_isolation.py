@@ -233,3 +233,31 @@ def test_the_user_namespace_belongs_to_nobody_of_the_host(sandbox):
                 pass
         first.communicate("\n", timeout=60)
     assert len(owners) == 1 and owners.pop() >= 0x70000000
+
+
+def test_what_is_written_to_the_host_cannot_be_setuid(sandbox):
+    """It would be the owner's identity, root's perhaps, for whoever runs it there."""
+    out = sandbox.run("python3", "-c", """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+open("file", "w").close()
+file = os.open("file", os.O_RDONLY)
+def raw(number, *arguments):
+    if libc.syscall(number, *arguments) < 0: raise OSError(ctypes.get_errno(), "")
+for mode in (0o4755, 0o2755, 0o6755):
+    for attempt in (lambda: os.chmod("file", mode), lambda: os.fchmod(file, mode),
+                    lambda: os.chmod("file", mode, dir_fd=os.open(".", os.O_RDONLY)),
+                    lambda: os.open("a", os.O_CREAT | os.O_WRONLY, mode),
+                    lambda: os.open(".", os.O_TMPFILE | os.O_WRONLY, mode),
+                    lambda: raw(2, b"b", os.O_CREAT | os.O_WRONLY, mode), lambda: raw(85, b"c", mode),
+                    lambda: os.mknod("d", 0o100000 | mode),
+                    lambda: raw(437, -100, b"e", (ctypes.c_ulonglong * 3)(os.O_CREAT | 1, mode, 0), 24),
+                    lambda: raw(452, -100, b"file", mode, 0)):
+        try: attempt(); print("done")
+        except OSError as e: print(os.strerror(e.errno))
+raw(2, b"file", os.O_RDONLY, 0o7777)   # there the mode does not count
+os.chmod("file", 0o1755)
+""", options=("--write",)).stdout.splitlines()
+    assert out == (["Operation not permitted"] * 8 + ["Function not implemented"] * 2) * 3
+    for path in sandbox.workdir.iterdir():
+        assert not path.stat().st_mode & 0o6000
