@@ -15,6 +15,8 @@
 #include "task/usage.h"
 #include "task/verdict.h"
 
+enum { TASK_PROMPT_MAX = 64 * 1024 }; /* bytes */
+
 struct fault {
     enum fault_kind kind; /* FAULT_NONE: no fault */
     char *step;           /* the phase, or "delivering" */

@@ -84,7 +84,7 @@ def test_unknown_resources_and_methods(server):
     (b"", "the body is not JSON"), (b"{", "the body is not JSON"), (b"[]", "the body is not a JSON object"),
     (b'{"prompt":"x","repo":"/r"} {}', "the body is not JSON"),
     (b'{"prompt":"x","prompt":"y","repo":"/r"}', "the body is not JSON: duplicate object key"),
-    (b'{"prompt":"a\\u0000b","repo":"/r"}', "the body is not JSON"),
+    (b'{"prompt":"a\\u0000b","repo":"/r"}', "a string in the body has a NUL character"),
     (b'{"prompt":"\xff","repo":"/r"}', "the body is not JSON"),
     (b'{"prompt":' + b"[" * 100000, "the body is not JSON"),
     ({"prompt": "x", "repo": "/r", "colour": "red"}, "unknown member 'colour'"),
@@ -96,6 +96,8 @@ def test_unknown_resources_and_methods(server):
     ({"repo": "/r"}, "the prompt is empty: say what is to be done"),
     ({"prompt": "x" * 70000, "repo": "/r"}, "the prompt is longer than 64 KiB"),
     ({"prompt": "x"}, "no repository is named"),
+    ({"prompt": "x", "repo": "/r", "branch": "refs/heads/x"},
+     "branch name 'refs/heads/x' begins with 'refs/': leave that out"),
     ({"prompt": "x", "repo": "r"}, "'r' is not an absolute path"),
     ({"prompt": "x", "repo": "/r", "effort": "max"}, "'max' is not an effort: low, medium, high or xhigh"),
 ])
