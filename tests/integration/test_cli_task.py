@@ -84,6 +84,22 @@ def test_prompts_that_cannot_be(cli, repository, stdin, parts):
     assert cli.api.requests == []
 
 
+def test_a_repository_with_a_newline_in_its_name(cli):
+    repository = Repository(cli.home / "two\nlines", {"README": "hello\n"})
+    assert cli.run("task", "x", cwd=repository.path).returncode == 0
+    assert sent(cli)["repo"] == str(repository.path)
+
+
+def test_checkouts_that_cannot_be_used_say_what_can(cli, repository):
+    bare = cli.home / "bare.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(repository.path), str(bare)], env=ENVIRONMENT,
+                   check=True)
+    one_line(cli.run("task", "x", cwd=bare), 2, "without a checkout", "--repo DIRECTORY")
+    os.chown(repository.path, 65534, 65534)
+    one_line(cli.run("task", "x", cwd=repository.path), 2, "not yours", "--repo DIRECTORY", "safe.directory")
+    assert cli.api.requests == []
+
+
 def test_a_name_with_a_newline_does_not_hide_the_rest(cli, repository):
     one_line(cli.run("task", "x", "--base", "a\nb", cwd=repository.path), 3, "no ref 'a b' in", str(repository.path))
 

@@ -44,9 +44,10 @@ def make_stuck(repository):
     """A server whose only slot is taken by a task that waits for a provider that accepts and is silent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with Server("[server]\nmax_running = 1\n" + MODEL % silent.getsockname()[1]) as server:
-            task = server.submit("wait", repository.path)["id"]
-            server.wait(task, "working")
-            yield server, task
+            task = server.submit("wait", repository.path)
+            assert task["waiting_for"] is None  # it starts at once
+            server.wait(task["id"], "working")
+            yield server, task["id"]
 
 
 def submit(server, body, **options):

@@ -415,6 +415,10 @@ static void the_report_has_the_evidence(void **state)
                                   "  take it       codex apply task-abc123\n");
     assert_int_equal(task_exit_status(task), 0);
     buf_clear(&out);
+    json_object_set(task, "base", json_object_get(task, "base_commit"));
+    report_append(&out, task, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "  repository    /srv/demo (0123456)\n"));
+    buf_clear(&out);
     json_object_set_new(task, "verdict", json_string("no_tests"));
     report_append(&out, task, 0, SIZE_MAX, false);
     assert_non_null(strstr(out.data, "task-abc123 completed: no tests found\n"));
