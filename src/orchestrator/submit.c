@@ -79,6 +79,11 @@ static int check_words(const struct submission *s, struct err *err)
     if (s->test && (is_blank(s->test) || strlen(s->test) > TEST_MAX))
         return err_set(err, ERR_USAGE, "the test command is empty or longer than %d bytes",
                        TEST_MAX);
+    if (s->model && (!*s->model || strlen(s->model) > TASK_MODEL_MAX || !str_is_plain(s->model)))
+        return err_set(
+            err, ERR_USAGE,
+            "'%s' is no name of a model: up to %d letters of ASCII, without spaces and quotes",
+            s->model, TASK_MODEL_MAX);
     if (s->branch && str_starts_with(s->branch, "refs/"))
         return err_set(err, ERR_USAGE, "branch name '%s' begins with 'refs/': leave that out",
                        s->branch);

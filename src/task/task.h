@@ -15,7 +15,10 @@
 #include "task/usage.h"
 #include "task/verdict.h"
 
-enum { TASK_PROMPT_MAX = 64 * 1024 }; /* bytes */
+enum {
+    TASK_PROMPT_MAX = 64 * 1024, /* bytes */
+    TASK_MODEL_MAX = 200,        /* of its name; what gateway/request.c can compare */
+};
 
 struct fault {
     enum fault_kind kind; /* FAULT_NONE: no fault */
