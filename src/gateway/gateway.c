@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "gateway/budget.h"
 #include "gateway/control.h"
+#include "gateway/egress/proxy.h"
+#include "gateway/egress/record.h"
 #include "gateway/event_file.h"
 #include "gateway/model.h"
 #include "gateway/replay.h"
@@ -19,7 +22,9 @@ struct gateway {
     struct event_file *events;
     struct streams *streams;
     struct budget budget;
-    struct model *model;
+    struct model *model; /* NULL: none is configured */
+    struct record *record;
+    struct proxy *proxy;
     struct loop_source *control;
     struct control_message message; /* the one that is being taken */
     struct err err;                 /* why it ends, when that is no good reason */
@@ -66,10 +71,39 @@ static void on_stream_ended(void *arg, uint32_t stream)
 
 static int take_run_ended(struct gateway *gateway)
 {
+    record_flush(gateway->record, gateway->budget.phase);
     run_event_ended(gateway->events, &gateway->message);
     if (event_file_sync(gateway->events) < 0)
         return 0; /* on_events_failed has ended it */
     return answer(gateway, GATEWAY_WRITTEN, 0);
+}
+
+static int take_listener(struct gateway *gateway)
+{
+    uint32_t kind = gateway->message.head.kind;
+    int fd = gateway->message.fd;
+    if (kind != GATEWAY_LISTENER_MODEL)
+        return proxy_listen(gateway->proxy, kind - GATEWAY_LISTENER_PROXY, fd, &gateway->err);
+    if (gateway->model)
+        return model_listen(gateway->model, fd, &gateway->err);
+    close(fd);
+    return err_set(&gateway->err, ERR_PROTOCOL, "a listener for a model, but no model");
+}
+
+/* Of the model's there is never more than one, which another takes the place of. */
+static void drop_listener(struct gateway *gateway)
+{
+    uint32_t kind = gateway->message.head.kind;
+    if (kind != GATEWAY_LISTENER_MODEL)
+        proxy_stop_listening(gateway->proxy, kind - GATEWAY_LISTENER_PROXY);
+}
+
+static void begin_phase(struct gateway *gateway)
+{
+    uint32_t phase = gateway->message.head.phase;
+    record_flush(gateway->record, phase);
+    gateway->budget.phase = phase;
+    run_event_phase_started(gateway->events, &gateway->message);
 }
 
 /* Returns 0, or negative with gateway->err. */
@@ -79,10 +113,12 @@ static int take_message(struct gateway *gateway)
     const struct gateway_control *head = &message->head;
     switch (head->type) {
     case GATEWAY_LISTEN:
-        return model_listen(gateway->model, message->fd, &gateway->err);
+        return take_listener(gateway);
+    case GATEWAY_UNLISTEN:
+        drop_listener(gateway);
+        return 0;
     case GATEWAY_PHASE_STARTED:
-        gateway->budget.phase = head->phase;
-        run_event_phase_started(gateway->events, message);
+        begin_phase(gateway);
         return 0;
     case GATEWAY_PHASE_COMPLETED:
         run_event_phase_completed(gateway->events, message);
@@ -133,6 +169,19 @@ static int open_provider(struct gateway *gateway, struct provider *provider, str
     return 0;
 }
 
+static int open_model(struct gateway *gateway, struct err *err)
+{
+    const struct gateway_options *options = &gateway->options;
+    struct provider provider;
+    if (options->config->wire == GATEWAY_WIRE_NONE)
+        return 0;
+    int status = open_provider(gateway, &provider, err);
+    if (status == 0)
+        gateway->model = model_new(gateway->loop, options->config, &gateway->budget, &provider,
+                                   options->trouble, options->arg);
+    return status;
+}
+
 static int open_parts(struct gateway *gateway, struct err *err)
 {
     const struct gateway_options *options = &gateway->options;
@@ -141,12 +190,11 @@ static int open_parts(struct gateway *gateway, struct err *err)
         return err->code;
     gateway->streams = streams_new(gateway->loop, gateway->events, on_stream_ended, gateway);
     budget_init(&gateway->budget, options->config, gateway->events);
-    struct provider provider;
-    int status = open_provider(gateway, &provider, err);
+    gateway->record = record_new(gateway->loop, gateway->events);
+    gateway->proxy = proxy_new(gateway->loop, &options->config->internet, gateway->record);
+    int status = open_model(gateway, err);
     if (status < 0)
         return status;
-    gateway->model = model_new(gateway->loop, options->config, &gateway->budget, &provider,
-                               options->trouble, options->arg);
     gateway->control =
         loop_add_fd(gateway->loop, options->control_fd, EPOLLIN, on_control, gateway, err);
     return gateway->control ? 0 : err_context(err, "the control socket");
@@ -173,6 +221,7 @@ int gateway_run(struct gateway *gateway, struct err *err)
         status = GATEWAY_EXIT_INTERNAL;
     if (status == GATEWAY_EXIT_DONE) {
         streams_stop_all(gateway->streams);
+        record_flush(gateway->record, gateway->budget.phase);
         status = gateway->status; /* the event file may have failed only now */
     }
     *err = gateway->err;
@@ -185,6 +234,8 @@ void gateway_free(struct gateway *gateway)
         return;
     loop_remove(gateway->control);
     model_free(gateway->model);
+    proxy_free(gateway->proxy);
+    record_free(gateway->record);
     streams_free(gateway->streams);
     event_file_free(gateway->events);
     free(gateway);
