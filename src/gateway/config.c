@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 enum {
-    CONFIG_MAX_BYTES = 65536,
+    CONFIG_MAX_BYTES = 262144,
     TEXT_MAX = 8192,
     KEY_MAX = 4096,
     MODEL_MAX = 200, /* what request.c can compare: JSON_SCAN_TEXT_MAX */

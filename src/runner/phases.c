@@ -81,7 +81,19 @@ static void close_sandbox(struct run *run, struct sandbox *sandbox)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
 }
 
-/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has
+/* Make the gateway's listener of this kind in SANDBOX. */
+static int open_door(struct run *run, struct sandbox *sandbox, enum gateway_listener kind)
+{
+    struct err err;
+    uint16_t port = kind == GATEWAY_LISTENER_MODEL ? GATEWAY_MODEL_PORT : GATEWAY_PROXY_PORT;
+    int listener = sandbox_listen(sandbox, port, &err);
+    if (listener < 0)
+        return run_fail_by(run, &err);
+    gateway_link_listen(&run->gateway, kind, listener);
+    return 0;
+}
+
+/* The sandbox with the workspace, and the gateway's doors in it. It is made again when it has
  * died. */
 static int ensure_work(struct run *run)
 {
@@ -93,12 +105,8 @@ static int ensure_work(struct run *run)
     run->work = open_sandbox(run, "work", true);
     if (!run->work)
         return -1;
-    struct err err;
-    int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
-    if (listener < 0)
-        return run_fail_by(run, &err);
-    gateway_link_listen(&run->gateway, listener);
-    return 0;
+    int status = open_door(run, run->work, GATEWAY_LISTENER_MODEL);
+    return status < 0 ? status : open_door(run, run->work, GATEWAY_LISTENER_PROXY);
 }
 
 /* What went wrong with a step that should have exited with 0. */
@@ -159,11 +167,14 @@ static int test_in_new_sandbox(struct run *run, const char *role, int work_bundl
     if (!sandbox)
         return -1;
     int exit_status;
-    int status = checkout(run, sandbox, work_bundle, &exit_status, NULL);
+    int status = open_door(run, sandbox, GATEWAY_LISTENER_TEST_PROXY);
+    if (status == 0)
+        status = checkout(run, sandbox, work_bundle, &exit_status, NULL);
     if (status == 0)
         status = go_on(run);
     if (status == 0)
         status = test(run, sandbox);
+    gateway_link_unlisten(&run->gateway, GATEWAY_LISTENER_TEST_PROXY);
     close_sandbox(run, sandbox);
     return status;
 }

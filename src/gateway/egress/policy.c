@@ -220,6 +220,9 @@ enum egress_verdict egress_policy_host(const struct egress_policy *policy,
         return EGRESS_ALLOWED;
     if (!knows_host)
         return EGRESS_DENIED_HOST;
+    /* Of what could not be reached at any port, that is the reason to tell. */
+    if (host->is_address && net_address_special(&host->address))
+        return EGRESS_DENIED_PRIVATE;
     bool usual = policy->access == EGRESS_PUBLIC && (port == 80 || port == 443);
     return usual ? EGRESS_ALLOWED : EGRESS_DENIED_PORT;
 }
