@@ -8,8 +8,8 @@ static void explain_private(const struct net_host *host, uint16_t port,
                             const struct net_address *address, const char *open, const char *close,
                             struct buf *out)
 {
-    const char *kind = address ? net_address_special(address) : NULL;
-    if (kind && !strcmp(kind, "loopback") && (host->is_address || !strchr(host->text, '.'))) {
+    const char *kind = address ? net_address_special(address) : "loopback";
+    if (kind && !strcmp(kind, "loopback") && (host->is_address || !address)) {
         buf_appendf(out,
                     "%s is the sandbox itself, which the proxy does not reach: ask it directly (set "
                     "no_proxy=localhost,127.0.0.1)",

@@ -181,16 +181,23 @@ static bool is_own_port(uint16_t port)
     return port == GATEWAY_MODEL_PORT || port == GATEWAY_PROXY_PORT;
 }
 
+/* RFC 6761, 6.3: never to be asked for in the DNS. */
+static bool is_localhost(const struct net_host *host)
+{
+    return !strcmp(host->text, "localhost") || str_ends_with(host->text, ".localhost");
+}
+
 static bool names_this_machine(const struct net_host *host)
 {
-    static const struct net_prefix loopback = {
-        .address = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127}}, .bits = 104};
-    static const struct net_address unspecified_v6, loopback_v6 = {{[15] = 1}};
-    if (!host->is_address)
-        return !strcmp(host->text, "localhost") || str_ends_with(host->text, ".localhost");
-    return net_prefix_holds(&loopback, &host->address) ||
-           !memcmp(&host->address, &loopback_v6, sizeof loopback_v6) ||
-           !memcmp(&host->address, &unspecified_v6, sizeof unspecified_v6);
+    static const char *const networks[] = {"0.0.0.0/8", "127.0.0.0/8", "::/127"};
+    for (size_t i = 0; host->is_address && i < sizeof networks / sizeof networks[0]; i++) {
+        struct net_prefix prefix;
+        if (!net_prefix_parse(&prefix, networks[i]))
+            abort();
+        if (net_prefix_holds(&prefix, &host->address))
+            return true;
+    }
+    return is_localhost(host);
 }
 
 /* Whether RULES name the host, and whether with the port. */
@@ -215,8 +222,11 @@ enum egress_verdict egress_policy_host(const struct egress_policy *policy,
         return EGRESS_DENIED_ACCESS;
     if (is_own_port(port) && names_this_machine(host))
         return EGRESS_DENIED_OWN;
-    if (finds(&policy->allow, host, port, &knows_host) ||
-        finds(&policy->allow_private, host, port, &knows_host))
+    if (finds(&policy->allow_private, host, port, &knows_host))
+        return EGRESS_ALLOWED;
+    if (is_localhost(host))
+        return EGRESS_DENIED_PRIVATE;
+    if (finds(&policy->allow, host, port, &knows_host))
         return EGRESS_ALLOWED;
     if (!knows_host)
         return EGRESS_DENIED_HOST;

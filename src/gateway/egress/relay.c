@@ -105,7 +105,7 @@ void relay_hello(struct connection *c)
 static void lose_host(struct connection *c)
 {
     struct forward *forward = c->forward;
-    if (!forward || forward->answered || c->down.out.len) {
+    if (!forward || forward->answered || c->down.out_sent) {
         connection_close(c, true);
         return;
     }
