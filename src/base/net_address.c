@@ -55,8 +55,8 @@ static bool ends_in_number(const char *text)
     const char *dot = strrchr(text, '.');
     const char *last = dot ? dot + 1 : text;
     uint64_t ignored;
-    return *last && (strspn(last, "0123456789") == strlen(last) ||
-                     parse_part(last, strlen(last), &ignored));
+    return *last &&
+           (strspn(last, "0123456789") == strlen(last) || parse_part(last, strlen(last), &ignored));
 }
 
 /* Up to four parts, of which the last fills what is left of the address. */

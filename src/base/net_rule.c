@@ -27,7 +27,7 @@ static int take_port(char *text, uint16_t *port, struct err *err)
 static void drop_brackets(char *text)
 {
     char *end = strchr(text, ']');
-    if (text[0] != '[' || !end)
+    if (text[0] != '[' || !end || !memchr(text, ':', (size_t)(end - text)))
         return;
     memmove(end, end + 1, strlen(end));
     memmove(text, text + 1, strlen(text));

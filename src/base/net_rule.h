@@ -17,9 +17,9 @@
 #include "base/net_host.h"
 
 struct net_rule {
-    char *name;       /* owned; NULL: it is about `prefix` */
-    bool below;       /* the hosts below `name`, not itself; of "*", `name` is "" */
-    uint16_t port;    /* 0: 80 and 443 */
+    char *name;    /* owned; NULL: it is about `prefix` */
+    bool below;    /* the hosts below `name`, not itself; of "*", `name` is "" */
+    uint16_t port; /* 0: 80 and 443 */
     struct net_prefix prefix;
 };
 

@@ -113,9 +113,9 @@ static uint32_t client_events(const struct connection *c)
 
 static uint32_t server_events(const struct connection *c)
 {
-    return c->state != CONNECTION_RELAY ? 0
-                                        : (flow_reads(&c->down) ? EPOLLIN : 0) |
-                                              (flow_writes(&c->up) ? EPOLLOUT : 0);
+    return c->state != CONNECTION_RELAY
+               ? 0
+               : (flow_reads(&c->down) ? EPOLLIN : 0) | (flow_writes(&c->up) ? EPOLLOUT : 0);
 }
 
 /* When it will have waited too long; INT64_MAX: somebody else sees to that. */
@@ -177,9 +177,9 @@ static const char *reason_of(int status)
     static const struct {
         int status;
         const char *reason;
-    } reasons[] = {{400, "Bad Request"},         {403, "Forbidden"},
-                   {408, "Request Timeout"},     {431, "Request Header Fields Too Large"},
-                   {502, "Bad Gateway"},         {503, "Service Unavailable"},
+    } reasons[] = {{400, "Bad Request"},     {403, "Forbidden"},
+                   {408, "Request Timeout"}, {431, "Request Header Fields Too Large"},
+                   {502, "Bad Gateway"},     {503, "Service Unavailable"},
                    {504, "Gateway Timeout"}};
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
         if (reasons[i].status == status)
@@ -249,8 +249,7 @@ static void take_request(struct connection *c, struct http_head *head, size_t he
         connection_answer(c, status, EGRESS_ALLOWED, err.message);
         return;
     }
-    enum egress_verdict verdict =
-        egress_policy_host(c->policy, &c->target.host, c->target.port);
+    enum egress_verdict verdict = egress_policy_host(c->policy, &c->target.host, c->target.port);
     if (verdict != EGRESS_ALLOWED) {
         connection_deny(c, verdict, c->target.host.is_address ? &c->target.host.address : NULL);
         return;
@@ -259,8 +258,7 @@ static void take_request(struct connection *c, struct http_head *head, size_t he
     if (!c->target.is_tunnel)
         c->forward = forward_new(head);
     c->state = CONNECTION_DIALING;
-    c->dial =
-        dial_start(c->loop, c->policy, &c->target.host, c->target.port, on_dialled, c);
+    c->dial = dial_start(c->loop, c->policy, &c->target.host, c->target.port, on_dialled, c);
 }
 
 /* One read; false when nothing came (and the connection may be closed). */

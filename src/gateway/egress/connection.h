@@ -15,7 +15,7 @@ enum connection_state {
     CONNECTION_HELLO,   /* a tunnel is open, and its TLS greeting being read */
     CONNECTION_RELAY,   /* bytes go to and fro */
     CONNECTION_ANSWER,  /* an answer of our own goes out */
-    CONNECTION_LINGER,  /* it has gone out: an early close could still take it away (RFC 9112, 9.6) */
+    CONNECTION_LINGER, /* it has gone out: an early close could still take it away (RFC 9112, 9.6) */
     CONNECTION_CLOSED,
 };
 

@@ -35,8 +35,7 @@ static void end(struct dial *dial, const struct dial_end *how)
 
 static void fail(struct dial *dial, bool timed_out)
 {
-    end(dial,
-        &(struct dial_end){.fd = -1, .timed_out = timed_out, .message = dial->err.message});
+    end(dial, &(struct dial_end){.fd = -1, .timed_out = timed_out, .message = dial->err.message});
 }
 
 static void close_attempt(struct dial *dial)
@@ -100,8 +99,7 @@ static void try_next(struct dial *dial)
     while (dial->next < dial->count) {
         if (attempt(dial, &dial->addresses[dial->next++])) {
             if (dial->next < dial->count)
-                dial->patience =
-                    loop_add_timer(dial->loop, PATIENCE_MS, on_patience_over, dial);
+                dial->patience = loop_add_timer(dial->loop, PATIENCE_MS, on_patience_over, dial);
             return;
         }
         close_attempt(dial);
@@ -174,13 +172,8 @@ struct dial *dial_start(struct loop *loop, const struct egress_policy *policy,
     struct dial *dial = calloc(1, sizeof *dial);
     if (!dial)
         abort();
-    *dial = (struct dial){.loop = loop,
-                          .policy = policy,
-                          .host = host,
-                          .port = port,
-                          .fn = fn,
-                          .arg = arg,
-                          .fd = -1};
+    *dial = (struct dial){
+        .loop = loop, .policy = policy, .host = host, .port = port, .fn = fn, .arg = arg, .fd = -1};
     dial->deadline = loop_add_timer(loop, policy->limits.connect_ms, on_deadline, dial);
     const struct resolve_question question = {
         .host = host->text, .resolver = *policy->resolver ? policy->resolver : NULL, .exact = true};

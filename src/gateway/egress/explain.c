@@ -10,10 +10,11 @@ static void explain_private(const struct net_host *host, uint16_t port,
 {
     const char *kind = address ? net_address_special(address) : "loopback";
     if (kind && !strcmp(kind, "loopback") && (host->is_address || !address)) {
-        buf_appendf(out,
-                    "%s is the sandbox itself, which the proxy does not reach: ask it directly (set "
-                    "no_proxy=localhost,127.0.0.1)",
-                    host->text);
+        buf_appendf(
+            out,
+            "%s is the sandbox itself, which the proxy does not reach: ask it directly (set "
+            "no_proxy=localhost,127.0.0.1)",
+            host->text);
         return;
     }
     buf_appendf(out, "%s is no public address (%s)" CHANGE, host->text, kind ? kind : "private",
@@ -27,16 +28,17 @@ void egress_explain(enum egress_verdict verdict, const struct net_host *host, ui
     const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
     switch (verdict) {
     case EGRESS_DENIED_ACCESS:
-        buf_append_str(out, "this sandbox has no internet: [internet] access is off in the server's "
-                            "codex.conf");
+        buf_append_str(out,
+                       "this sandbox has no internet: [internet] access is off in the server's "
+                       "codex.conf");
         return;
     case EGRESS_DENIED_HOST:
         buf_appendf(out, "%s is not among the hosts that this sandbox may reach" CHANGE, host->text,
                     "allow", open, host->text, close, port);
         return;
     case EGRESS_DENIED_PORT:
-        buf_appendf(out, "port %u of %s is closed to this sandbox" CHANGE, port, host->text, "allow",
-                    open, host->text, close, port);
+        buf_appendf(out, "port %u of %s is closed to this sandbox" CHANGE, port, host->text,
+                    "allow", open, host->text, close, port);
         return;
     case EGRESS_DENIED_PRIVATE:
         explain_private(host, port, address, open, close, out);

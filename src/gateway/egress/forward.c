@@ -80,8 +80,8 @@ static int pass_body(struct forward *forward, const char *bytes, size_t len, str
     while (len && !forward->response.done) {
         const char *data;
         size_t used, data_len;
-        if (http_body_feed(&forward->response, bytes, len, &used, &data, &data_len,
-                           &forward->err) < 0)
+        if (http_body_feed(&forward->response, bytes, len, &used, &data, &data_len, &forward->err) <
+            0)
             return broken(forward, 502);
         if (buf_append(out, bytes, used) < 0) /* with its framing: the client knows it */
             abort();

@@ -63,8 +63,8 @@ static int take_rules(struct egress_rules *rules, const json_t *internet, const 
     int status = 0;
     for (size_t i = 0; status == 0 && i < json_array_size(list); i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        status = text ? add_rule(rules, text, err)
-                      : err_set(err, ERR_USAGE, "a rule must be a string");
+        status =
+            text ? add_rule(rules, text, err) : err_set(err, ERR_USAGE, "a rule must be a string");
     }
     return status < 0 ? err_context(err, "'%s'", name) : 0;
 }

@@ -80,8 +80,8 @@ static void wait_for_due(struct record *record)
     loop_remove(record->timer);
     record->timer = NULL;
     if (due_ms < INT64_MAX)
-        record->timer = loop_add_timer(record->loop, due_ms > now_ms ? due_ms - now_ms : 0,
-                                       on_timer, record);
+        record->timer =
+            loop_add_timer(record->loop, due_ms > now_ms ? due_ms - now_ms : 0, on_timer, record);
 }
 
 static void on_timer(void *arg)

@@ -34,9 +34,10 @@ static int read_url(struct target *target, const char *url, struct err *err)
     if (!strncasecmp(url, "https://", strlen("https://")))
         return refuse(err, 400, "https:// goes through CONNECT, not as a plain request");
     if (url[0] == '/' || url[0] == '*')
-        return refuse(err, 400,
-                      "this is the sandbox's HTTP proxy: name it in http_proxy and https_proxy, and "
-                      "ask for the whole address");
+        return refuse(
+            err, 400,
+            "this is the sandbox's HTTP proxy: name it in http_proxy and https_proxy, and "
+            "ask for the whole address");
     if (strncasecmp(url, scheme, sizeof scheme - 1))
         return refuse(err, 400, "only http:// and https:// go through this proxy");
     const char *authority = url + sizeof scheme - 1;
@@ -81,8 +82,7 @@ int target_read(struct target *target, const struct http_head *head, struct err 
 {
     *target = (struct target){0};
     bool tunnel = !strcmp(head->method, "CONNECT");
-    int status =
-        tunnel ? read_tunnel(target, head, err) : read_url(target, head->target, err);
+    int status = tunnel ? read_tunnel(target, head, err) : read_url(target, head->target, err);
     if (!status)
         status = check_host(target, head, err);
     /* A request in an encoding that hides where it ends is no request that can be passed on. */
@@ -111,10 +111,18 @@ static bool lists(const char *value, const char *name)
 /* Of this connection only (RFC 9110, 7.6.1), or written by us. */
 static bool stays_here(const struct http_head *head, const char *name)
 {
-    static const char *const ours[] = {
-        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
-        "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade",
-        "content-length", "host"};
+    static const char *const ours[] = {"connection",
+                                       "keep-alive",
+                                       "proxy-connection",
+                                       "proxy-authenticate",
+                                       "proxy-authorization",
+                                       "proxy-authentication-info",
+                                       "te",
+                                       "trailer",
+                                       "transfer-encoding",
+                                       "upgrade",
+                                       "content-length",
+                                       "host"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (!strcasecmp(name, ours[i]))
             return true;

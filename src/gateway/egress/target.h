@@ -28,7 +28,7 @@ enum { TARGET_HEAD_MAX = HTTP_HEAD_MAX + HTTP_HEADERS_MAX + 1024 };
 /* Append the head of the plain request as it goes to the host. BODY is how its body is framed. OUT
  * has room for TARGET_HEAD_MAX bytes. */
 void target_write_request(const struct target *target, const struct http_head *head,
-                         const struct http_body *body, struct buf *out);
+                          const struct http_body *body, struct buf *out);
 
 /* Append the head of the host's answer as it goes to the client, who is told that the connection
  * ends with it. OUT as above. */
