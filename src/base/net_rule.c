@@ -56,6 +56,9 @@ int net_rule_parse(struct net_rule *rule, const char *text, struct err *err)
 {
     *rule = (struct net_rule){0};
     AUTO_FREE char *copy = str_dup(text);
+    if (strstr(text, "://"))
+        return err_set(err, ERR_USAGE, "'%s': write the host alone, without http:// and path",
+                       text);
     int status = take_port(copy, &rule->port, err);
     if (status < 0)
         return status;

@@ -79,6 +79,7 @@ int run_config_task(const struct task *task, const struct config *config, const 
     buf_appendf(&out, ",\"workdir\":\"" SANDBOX_WORKSPACE "/%s\"", repo);
     text(&out, "base", task->base);
     text(&out, "base_commit", task->base_commit);
+    text(&out, "internet", config->internet);
     text(&out, "test_command", task->test_command);
     number(&out, "test_timeout_ms", config->test_timeout_ms);
     text(&out, "model", task->model);

@@ -48,6 +48,13 @@ static const char *const recorded[] = {
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
     "{'type':'error','phase':'working','message':'rate limited, trying again in 5 s'}",
     "{'type':'limit.hit','phase':'working','limit':'memory','figure':536870912}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of a.test is closed','count':1}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of\\u001b a.test is closed','count':49}",
+    "{'type':'network.used','phase':'working','hosts':[{'host':'npm.test','port':443,'connections':"
+    "3,'sent_bytes':5,'received_bytes':2048},{'host':null,'port':0,'connections':1,'sent_bytes':1,"
+    "'received_bytes':1}]}",
     "{'type':'turn.completed','phase':'working','usage':{'input_tokens':41234,'cached_input_tokens'"
     ":30000,"
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
