@@ -33,12 +33,12 @@ enum gateway_stream_kind {
     GATEWAY_STREAM_EVENTS, /* the agent's event lines */
 };
 
-/* Two sandboxes of a run may be there at the same time: the one with the workspace, and one that
- * tests are run in. */
+/* Two sandboxes of a run may be there at the same time: the one with the workspace, and one that the
+ * environment is made or the tests are run in. */
 enum gateway_listener {
     GATEWAY_LISTENER_MODEL, /* GATEWAY_MODEL_PORT of the workspace's sandbox */
     GATEWAY_LISTENER_PROXY, /* GATEWAY_PROXY_PORT of the same */
-    GATEWAY_LISTENER_TEST_PROXY,
+    GATEWAY_LISTENER_SIDE_PROXY,
     GATEWAY_LISTENER_COUNT,
 };
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support.gateway import (BUILD, EXIT_CONTROL, LISTENER_MODEL, LISTENER_PROXY, LISTENER_TEST_PROXY, PHASE_STARTED,
+from support.gateway import (BUILD, EXIT_CONTROL, LISTENER_MODEL, LISTENER_PROXY, LISTENER_SIDE_PROXY, PHASE_STARTED,
                              RUN_ENDED, UNLISTEN, WORKING, Gateway)
 from support.proxy import (Host, NameServer, Proxy, answer, echo, internet, read_all, read_head, until)
 
@@ -437,17 +437,17 @@ def test_two_sandboxes_have_a_listener_each():
         url = f"http://127.0.0.1:{host.port}/"
         work, work_port = proxy._listener, proxy.port
         proxy._listener = None
-        proxy.listen(kind=LISTENER_TEST_PROXY)
+        proxy.listen(kind=LISTENER_SIDE_PROXY)
         test_port = proxy.port
         assert proxy.get(url).body == b"ok"
         proxy._listener.close()
         proxy._listener = work
         assert proxy.get(url).body == b"ok"
-        proxy.send(UNLISTEN, kind=LISTENER_TEST_PROXY)
+        proxy.send(UNLISTEN, kind=LISTENER_SIDE_PROXY)
         with pytest.raises(ConnectionRefusedError):
             until(lambda: socket.create_connection(("127.0.0.1", test_port)).close() or False)
         assert proxy.get(url).body == b"ok" and proxy.port == work_port
-        proxy.send(UNLISTEN, kind=LISTENER_TEST_PROXY)      # again: nothing to do
+        proxy.send(UNLISTEN, kind=LISTENER_SIDE_PROXY)      # again: nothing to do
         assert proxy.get(url).body == b"ok"
 
 
