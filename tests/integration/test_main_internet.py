@@ -5,7 +5,7 @@ import pytest
 
 from support.codex import BUILD, Codex, codex_on
 from support.model_server import call, message
-from support.proxy import Host, NameServer, answer
+from support.proxy import Host, NameServer, answer, has_registry
 from support.repository import CALCULATOR, Repository
 
 
@@ -43,6 +43,26 @@ def test_a_task_reaches_what_the_policy_allows(repository):
             text = codex.run("logs", task).stdout
             assert "refused: other.test is not among the hosts that this sandbox may reach; to allow it, add 'allow = other.test:80'" in text
             assert "from the internet: site.test " in text
+
+
+PACKAGE = {"package.json": '{"name":"p","version":"1.0.0","scripts":{"test":"node test.js"},"dependencies":{"left-pad":"1.3.0"}}\n',
+           "test.js": 'if (require("left-pad")("1", 3) !== "  1") process.exit(1);\n'}
+
+
+def test_dependencies_come_from_the_real_registry(tmp_path):
+    """Set-up has the way out, too: in a sandbox of its own, before the baseline."""
+    if not has_registry():
+        pytest.skip("no way to registry.npmjs.org from here")
+    repository = Repository(tmp_path / "padded", PACKAGE)
+    script = [[call("exec_command", {"cmd": "npm test && date >>NEWS"})], [message("Done.")]]
+    with codex_on(script, "[internet]\naccess = common\n") as (codex, _):
+        task = codex.task("Write news", cwd=repository.path)
+        ended = codex.wait(task)
+        assert (ended["state"], ended["verdict"]) == ("completed", "passed"), ended
+        assert ended["evidence"]["baseline"]["exit_code"] == 0
+        used = {(event["phase"], place["host"]) for event in codex.events(task) if event["type"] == "network.used"
+                for place in event["hosts"]}
+        assert ("preparing", "registry.npmjs.org") in used and {host for _, host in used} == {"registry.npmjs.org"}
 
 
 def test_off_is_off(repository):

@@ -9,7 +9,7 @@ import pytest
 
 from support.files import Files
 from support.internet import OnlineSandbox
-from support.proxy import Host, NameServer, answer, echo, internet
+from support.proxy import Host, NameServer, answer, echo, has_registry, internet
 from support.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes sandboxes")
@@ -106,13 +106,6 @@ python3 -c 'import urllib.request; urllib.request.urlopen("https://10.9.8.7/")' 
         assert "hello from a wheel" in out
         assert "Tunnel connection failed: 403 Forbidden by Codex: private_address" in out
         assert {headers["Host"] for _, _, headers in files.requests} == {f"index.test:{files.port}"}
-
-
-def has_registry():
-    """Whether npm's registry can be reached from here."""
-    done = subprocess.run(["curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "https://registry.npmjs.org/left-pad"],
-                          capture_output=True, text=True, check=False)
-    return done.stdout == "200"
 
 
 @pytest.mark.parametrize("access", ["public", "common"])

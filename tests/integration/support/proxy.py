@@ -7,6 +7,7 @@ loopback that the policy allows, and names come from a name server of the test's
 import contextlib
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -210,5 +211,12 @@ def until(condition, seconds=SECONDS):
     return value
 
 
-__all__ = ["Answer", "Host", "NameServer", "Proxy", "answer", "client_hello", "echo", "internet", "read_all",
+def has_registry():
+    """Whether npm's registry can be reached from here."""
+    done = subprocess.run(["curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "https://registry.npmjs.org/left-pad"],
+                          capture_output=True, text=True, check=False)
+    return done.stdout == "200"
+
+
+__all__ = ["Answer", "Host", "NameServer", "Proxy", "answer", "client_hello", "echo", "has_registry", "internet", "read_all",
            "read_head", "until"]
