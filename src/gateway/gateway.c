@@ -71,6 +71,11 @@ static void on_stream_ended(void *arg, uint32_t stream)
 
 static int take_run_ended(struct gateway *gateway)
 {
+    /* What was under way is counted before the last line, behind which nobody reads. */
+    model_free(gateway->model);
+    gateway->model = NULL;
+    proxy_free(gateway->proxy);
+    gateway->proxy = NULL;
     record_flush(gateway->record, gateway->budget.phase);
     run_event_ended(gateway->events, &gateway->message);
     if (event_file_sync(gateway->events) < 0)
@@ -82,19 +87,20 @@ static int take_listener(struct gateway *gateway)
 {
     uint32_t kind = gateway->message.head.kind;
     int fd = gateway->message.fd;
-    if (kind != GATEWAY_LISTENER_MODEL)
-        return proxy_listen(gateway->proxy, kind - GATEWAY_LISTENER_PROXY, fd, &gateway->err);
-    if (gateway->model)
+    if (kind == GATEWAY_LISTENER_MODEL && gateway->model)
         return model_listen(gateway->model, fd, &gateway->err);
+    if (kind != GATEWAY_LISTENER_MODEL && gateway->proxy)
+        return proxy_listen(gateway->proxy, kind - GATEWAY_LISTENER_PROXY, fd, &gateway->err);
     close(fd);
-    return err_set(&gateway->err, ERR_PROTOCOL, "a listener for a model, but no model");
+    return err_set(&gateway->err, ERR_PROTOCOL,
+                   "a listener after the run's end, or for a model where none is configured");
 }
 
 /* Of the model's there is never more than one, which another takes the place of. */
 static void drop_listener(struct gateway *gateway)
 {
     uint32_t kind = gateway->message.head.kind;
-    if (kind != GATEWAY_LISTENER_MODEL)
+    if (kind != GATEWAY_LISTENER_MODEL && gateway->proxy)
         proxy_stop_listening(gateway->proxy, kind - GATEWAY_LISTENER_PROXY);
 }
 
