@@ -160,8 +160,7 @@ static int run_sandbox(const void *arg, const char *const *arguments, int count,
     if (status < 0)
         return status;
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "codex: internet access: %s ([internet] in codex.conf)\n",
-                config.internet);
+        fprintf(stderr, "codex: internet access: %s ([internet] in codex.conf)\n", config.internet);
     status = build(&command, &paths, &config, options->write, arguments, count, err);
     if (status == 0 && options->common.json) {
         status = run_with_report(&command, err);

@@ -10,8 +10,8 @@
 #include "base/str.h"
 
 static const char *const section_names[SECTION_COUNT] = {
-    [SECTION_SERVER] = "server", [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
-    [SECTION_TASK] = "task",     [SECTION_GIT] = "git",     [SECTION_INTERNET] = "internet",
+    [SECTION_SERVER] = "server",     [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
+    [SECTION_TASK] = "task",         [SECTION_GIT] = "git",     [SECTION_INTERNET] = "internet",
     [SECTION_PROVIDER] = "provider", [SECTION_FORGE] = "forge",
 };
 
