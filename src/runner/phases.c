@@ -42,7 +42,18 @@ static void complete(struct run *run, int status, int64_t began_ms, const struct
                                  result ? result->len : 0);
 }
 
-/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has
+/* Make the model's listener in the sandbox of the work. */
+static int open_model_door(struct run *run)
+{
+    struct err err;
+    int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
+    if (listener < 0)
+        return run_fail_by(run, &err);
+    gateway_link_listen(&run->gateway, GATEWAY_LISTENER_MODEL, listener);
+    return 0;
+}
+
+/* The sandbox with the workspace, and the gateway's doors in it. It is made again when it has
  * died. */
 static int ensure_work(struct run *run)
 {
@@ -54,12 +65,7 @@ static int ensure_work(struct run *run)
     run->work = phase_open_sandbox(run, "work", NULL, run->layer.path, true);
     if (!run->work)
         return -1;
-    struct err err;
-    int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
-    if (listener < 0)
-        return run_fail_by(run, &err);
-    gateway_link_listen(&run->gateway, listener);
-    return 0;
+    return open_model_door(run);
 }
 
 /* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or
