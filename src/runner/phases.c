@@ -17,6 +17,7 @@
 #include "runner/run_internal.h"
 #include "runner/sandbox_name.h"
 #include "task/exit.h"
+#include "task/test_list.h"
 
 /* What the platform's own steps may take; git and tar on a large repository and a slow disk. */
 static const int64_t checkout_ms = 15 * 60 * 1000, commit_ms = 15 * 60 * 1000,
@@ -136,12 +137,16 @@ static int checkout(struct run *run, struct sandbox *sandbox, int work_bundle, i
     return status;
 }
 
-/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or
- * negative. */
-static int test(struct run *run, struct sandbox *sandbox)
+/* Run the tests in SANDBOX; what they say is kept for the agent. The list of tests that is in the
+ * file BEFORE (-1: none) is for them to compare with, theirs goes to the file AFTER; a list that did
+ * not come whole is an empty file, and known to nobody. Returns their status, or negative. */
+static int test(struct run *run, struct sandbox *sandbox, int before, int after)
 {
-    const struct step step =
+    struct step step =
         step_named("test", SANDBOX_AS_AGENT, run->request.limits.test_timeout_ms + test_grace_ms);
+    step.read_fd = before;
+    step.copy_to = after;
+    step.copy_max = TEST_LIST_BYTES_MAX;
     struct step_outcome outcome;
     int status = step_run(run, sandbox, &step, &outcome);
     buf_clear(&run->test_result);
@@ -153,7 +158,8 @@ static int test(struct run *run, struct sandbox *sandbox)
 }
 
 /* Checkout and tests in a sandbox that nothing has touched, which ends with them. */
-static int test_in_new_sandbox(struct run *run, const char *role, int work_bundle)
+static int test_in_new_sandbox(struct run *run, const char *role, int work_bundle, int before,
+                               int after)
 {
     struct sandbox *sandbox = open_sandbox(run, role, false);
     if (!sandbox)
@@ -163,7 +169,7 @@ static int test_in_new_sandbox(struct run *run, const char *role, int work_bundl
     if (status == 0)
         status = go_on(run);
     if (status == 0)
-        status = test(run, sandbox);
+        status = test(run, sandbox, before, after);
     close_sandbox(run, sandbox);
     return status;
 }
@@ -192,7 +198,7 @@ static int baseline(struct run *run)
     }
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_BASELINE);
-    int status = test_in_new_sandbox(run, "baseline", -1);
+    int status = test_in_new_sandbox(run, "baseline", -1, -1, run->fds[SPAWN_FD_TESTS_BEFORE]);
     run->baseline_status = status;
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
     return status < 0 ? status : go_on(run);
@@ -322,19 +328,23 @@ static int verifying(struct run *run)
 {
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_VERIFYING);
-    int status = test_in_new_sandbox(run, "verify", run->fds[SPAWN_FD_WORK_BUNDLE]);
+    int status =
+        test_in_new_sandbox(run, "verify", run->fds[SPAWN_FD_WORK_BUNDLE],
+                            run->fds[SPAWN_FD_TESTS_BEFORE], run->fds[SPAWN_FD_TESTS_AFTER]);
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
     return status < 0 ? status : go_on(run) < 0 ? -1 : status;
 }
 
-/* Whether tests that fail with STATUS now are the agent's to mend: they passed before it came, or
- * there were none. */
+/* Whether tests that fail with STATUS now are the agent's to mend: some that did not fail in the
+ * baseline, by name; or, where names are not known, all passed before it came, or there were
+ * none. */
 static bool is_for_the_agent(const struct run *run, int status)
 {
-    bool failed = status == TEST_FAILED || status == TEST_TIMED_OUT;
-    return failed &&
-           (run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NOT_FOUND) &&
-           run->round <= run->request.verify_rounds;
+    bool good_before =
+        run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NOT_FOUND;
+    bool failed = status == TEST_NEWLY_FAILED ||
+                  (good_before && (status == TEST_FAILED || status == TEST_TIMED_OUT));
+    return failed && run->round <= run->request.verify_rounds;
 }
 
 /* The workspace as one file, then nothing is left of it but that. */

@@ -16,10 +16,10 @@
 
 enum {
     TEST_NAME_MAX = 512,
-    TEST_LIST_MAX = 20000,            /* tests */
-    TEST_LIST_BYTES_MAX = 4 << 20,    /* of the written form */
-    TEST_CHANGE_NAMES_MAX = 100,      /* names kept of one kind of change */
-    TEST_CHANGE_BYTES_MAX = 12 << 10, /* and their bytes */
+    TEST_LIST_MAX = 20000,           /* tests */
+    TEST_LIST_BYTES_MAX = 4 << 20,   /* of the written form */
+    TEST_CHANGE_NAMES_MAX = 100,     /* names kept of one kind of change */
+    TEST_CHANGE_BYTES_MAX = 8 << 10, /* and their bytes */
 };
 
 /* In the order of precedence: of two results of one name, the later one counts. */

@@ -9,8 +9,8 @@
 enum { EXCERPTS = 5, LINES = 30, BYTES = 1500, KEY_MIN = 3, KEY_MAX = 256 };
 
 /* What a line has that begins a report: of pytest, unittest, cargo, jest, TAP, node, vitest, go. */
-static const char *const marks[] = {"____", "FAIL: ", "ERROR: ", "---- ",     "● ",
-                                    "not ok ", "✖ ",  " FAIL  ", "--- FAIL: "};
+static const char *const marks[] = {"____",    "FAIL: ", "ERROR: ", "---- ",     "● ",
+                                    "not ok ", "✖ ",     " FAIL  ", "--- FAIL: "};
 
 /* The part of a test's name that its runner repeats: "test_x" of "a.py::T::test_x[1]". */
 static size_t find_key(const char *name, size_t len, const char **key)

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/json_text.h"
-#include "task/exit.h"
+#include "task/verdict.h"
 
 enum {
     PIECE = 65536,
@@ -100,11 +100,7 @@ bool proof_is_worth_again(const struct proof *proof)
 
 int proof_status(const struct proof *proof, int status)
 {
-    if (status != TEST_FAILED || !proof->changes.compared)
-        return status;
-    if (test_changes_explain_failure(&proof->changes, &proof->after))
-        return TEST_FAILED_AS_BEFORE;
-    return proof->changes.of[TEST_NEWLY_BROKEN].total ? TEST_NEWLY_FAILED : TEST_FAILED;
+    return verdict_test_status(status, &proof->changes, &proof->after);
 }
 
 static void append_names(const struct test_change_names *names, size_t max, struct buf *json)

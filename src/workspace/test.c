@@ -16,9 +16,9 @@
 #include "workspace/supervise.h"
 
 enum {
-    TAIL_MAX = 12288,    /* bytes of output in the result */
+    TAIL_MAX = 12288,     /* bytes of output in the result */
     KEPT_MAX = 256 << 10, /* bytes that excerpts are taken from */
-    SHOWN_MAX = 2048, /* bytes of the command in the result */
+    SHOWN_MAX = 2048,     /* bytes of the command in the result */
     PROBE_TIMEOUT_MS = 20000,
 };
 
@@ -168,8 +168,8 @@ static int write_result(const struct test_plan *plan, const struct test_run *res
     bool exited = plan->found && end->signal == 0;
     buf_appendf(&json, exited ? ",\"exit_code\":%d" : ",\"exit_code\":null", end->exit_code);
     buf_appendf(&json, end->signal ? ",\"signal\":%d" : ",\"signal\":null", end->signal);
-    buf_appendf(&json, ",\"timed_out\":%s,\"duration_ms\":%lld",
-                end->timed_out ? "true" : "false", (long long)result->duration_ms);
+    buf_appendf(&json, ",\"timed_out\":%s,\"duration_ms\":%lld", end->timed_out ? "true" : "false",
+                (long long)result->duration_ms);
     proof_append_members(proof, &result->kept, TAIL_MAX, &json);
     buf_append_str(&json, ",\"output_tail\":");
     append_tail(&result->kept, STEP_RESULT_MAX - json.len - 1, &json);
