@@ -16,7 +16,6 @@ struct tap {
     bool has_plan;
     bool yaml; /* within a block of details, indented by */
     size_t yaml_indent;
-    bool points_first; /* the plan comes last */
 };
 
 /* A stream is over when there are as many points as its plan says. */
@@ -41,7 +40,7 @@ static void plan(struct tap *self, struct reading *reading, size_t planned)
     }
     self->has_plan = true;
     self->planned = planned;
-    reading->seen |= planned > 0;
+    reading->seen |= self->points > 0; /* a plan alone may be anything */
     reading->broken |= self->points > 0 && self->points != planned;
 }
 
@@ -79,6 +78,7 @@ static void point(struct tap *self, struct reading *reading, size_t depth, bool 
             restart(self);
         reading->broken |= is_complete(self);
         self->points++;
+        reading->seen |= self->has_plan;
     }
     while (len && strchr(" \t", p[len - 1]))
         len--;

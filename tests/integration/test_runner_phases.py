@@ -302,7 +302,7 @@ def test_each_step_has_just_its_rights_and_descriptors(spawner):
 
     # `ls` adds a descriptor of its own, the first that is free; stat none.
     assert lines["checkout"] == expected("checkout", 1000, none, "0 1 2 3 4 5 fourth regular file of 4")
-    assert lines["test"] == expected("test", 0, agent, "0 1 2 3 4 fourth")
+    assert lines["test"] == expected("test", 0, agent, "0 1 2 3 4 5 6 fourth regular empty file of 0")
     assert lines["run"] == expected("run", 0, agent, "0 1 2 3 4 fourth")
     assert lines["commit"] == expected("commit", 0, agent, "0 1 2 3 4 5 6 fourth regular file of 4")
     assert lines["archive"] == expected("archive", 0, archiver, "0 1 2 3 4 5 6 fourth regular empty file of 0")

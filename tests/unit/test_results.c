@@ -152,6 +152,7 @@ static void contradictions_are_unreadable(void **state)
             fail_msg("was read: %s", bad[i]);
     assert_false(known(""));
     assert_false(known("make: Nothing to be done for 'test'.\nok\n"));
+    assert_false(known("the numbers are\n1..10\n"));
 }
 
 static void hostile_output_stays_within_bounds(void **state)
