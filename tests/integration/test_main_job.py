@@ -169,7 +169,7 @@ def test_failures_of_the_baseline_are_not_held_against_the_work(tmp_path):
         task = codex.wait(codex.task("Add a note", cwd=repository.path))
         assert (task["verdict"], task["pull_request"]["draft"]) == ("passed", False)
         assert task["evidence"]["baseline"]["exit_code"] == task["evidence"]["verification"]["exit_code"] == 1
-        assert task["evidence"]["still_broken"] == ["tests.test_calc.TestCalc.test_add"]
+        assert task["evidence"]["still_broken"] == ["tests.test_calc.CalcTest.test_add"]
 
 
 def test_a_repository_without_tests_says_so(tmp_path):
