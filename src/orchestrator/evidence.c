@@ -77,8 +77,8 @@ static int keep_baseline(struct job *job, const struct test_result *result, stru
     int status = store_task_load(job->o->store, job->number, &task, err);
     if (status < 0)
         return status;
-    char environment[PLACER_ENVIRONMENT_SIZE];
-    job->o->placer.environment(job->o->placer.self, environment);
+    char environment[BASELINE_ENVIRONMENT_SIZE];
+    launch_environment(job, &task, environment);
     struct store_baseline_key key = {task.repo, task.base_commit, task.test_command, environment};
     status = store_baseline_set(job->o->store, &key, result, err);
     task_release(&task);

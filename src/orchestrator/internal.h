@@ -84,6 +84,9 @@ bool trouble_is_news(struct trouble *last, const struct err *err);
 /* There may be a task to start, or a slot for it. */
 void queue_changed(struct orchestrator *o);
 
+/* Is the queued task NUMBER the next one, and a slot free for it? */
+bool queue_starts_now(struct orchestrator *o, int64_t number);
+
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
 
@@ -97,6 +100,10 @@ void prepare_continue(struct job *job, const struct task *task);
 void bundle_fetched(struct job *job);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
+/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+void launch_environment(const struct job *job, const struct task *task,
+                        char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
 
 /* monitor.c: the run was handed over */

@@ -32,6 +32,16 @@ enum verdict verdict_parse(const char *name)
     return VERDICT_UNSET;
 }
 
+bool test_result_says(const struct test_result *result)
+{
+    static const int evidence[] = {TEST_PASSED,    TEST_FAILED,           TEST_NOT_FOUND,
+                                   TEST_TIMED_OUT, TEST_FAILED_AS_BEFORE, TEST_NEWLY_FAILED};
+    for (size_t i = 0; i < sizeof evidence / sizeof evidence[0]; i++)
+        if (result->known && result->status == evidence[i])
+            return true;
+    return false;
+}
+
 enum verdict verdict_of(const struct test_result *baseline, const struct test_result *verification)
 {
     if (!verification->known)
