@@ -11,7 +11,7 @@
 #include "cli/render_lines.h"
 #include "cli/words.h"
 
-enum { CHANGE_NAMES = 5 }; /* of tests in a line */
+enum { CHANGE_NAMES = 3 }; /* of tests in a line */
 
 typedef void event_fn(struct render *render, const json_t *event, struct buf *out);
 
