@@ -167,6 +167,27 @@ def test_a_known_list_is_given_to_the_verification(spawner):
     assert task.file("tests.before") == b"known\n" and task.file("tests.after") == b"known\nafter\n"
 
 
+SETUP_FAILS_LATER = FAILS_TWICE + r"""
+step_setup() {
+    [ -e /workspace/demo/from-bundle ] && [ $(grep -c round /workspace/demo/from-bundle) -ge 2 ] && return 1
+    return 3
+}
+step_test() {
+    echo list >&5
+    [ -e /workspace/demo/from-bundle ] && return 6
+    return 0
+}
+"""
+
+
+def test_a_list_of_an_earlier_round_is_not_taken_for_the_last_ones(spawner):
+    """The second round's dependencies cannot be installed, so its tests do not run."""
+    task = Task(spawner, SETUP_FAILS_LATER)
+    task.complete(rounds=1)
+    assert [status for phase, _, status in task.phases() if phase == VERIFYING] == [6, 1]
+    assert (task.file("tests.before"), task.file("tests.after")) == (b"list\n", b"")
+
+
 def test_a_list_without_end_is_dropped(spawner):
     task = Task(spawner, GOOD + "step_test() { yes 'passed x' >&5; return 0; }")
     ended = task.complete()
