@@ -40,7 +40,7 @@ static json_t *request(const char *model, const char *effort, unsigned left_out)
     buf_init(&head, 1 << 20);
     buf_init(&tail, 1 << 20);
     provider_responses.frame(&settings, left_out, &head, &tail);
-    assert_int_equal(provider_responses.user_message(&head, "hi\xff", 3), 0);
+    assert_int_equal(provider_responses.user_messages(&head, &(struct message){"hi\xff", 3}, 1), 0);
     buf_append(&head, tail.data, tail.len);
     json_t *json = json_loadb(head.data, head.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(json);
@@ -117,7 +117,7 @@ static unsigned refused(const char *model, const char *error)
     char body[1024];
     int len = snprintf(body, sizeof body, "{\"error\":%s}", error);
     failure_from_http(&failure, 400, -1, body, (size_t)len);
-    return provider_responses.optional(model, &failure);
+    return provider_responses.optional(model, 0, &failure);
 }
 
 static void what_a_server_refuses_is_left_out(void **state)
@@ -402,21 +402,21 @@ static void arguments_that_are_no_object_go_back_as_one(void **state)
         json_t *json = json_pack("{s:s,s:s,s:s,s:s,s:s}", "type", "function_call", "id", "fc_1",
                                  "call_id", "c", "name", "f", "arguments", arguments[i]);
         AUTO_FREE char *raw = json_dumps(json, JSON_COMPACT);
-        struct item item;
+        struct response response = {0};
+        struct json_span span = {raw, strlen(raw)};
         struct err err;
-        assert_int_equal(
-            provider_responses.read_item(&item, json, (struct json_span){raw, strlen(raw)}, &err),
-            0);
-        assert_string_equal(item.arguments, arguments[i]);
-        assert_int_equal(item.json_len, strlen(item.json));
-        json_t *kept = json_loads(item.json, 0, NULL);
+        assert_int_equal(provider_responses.read_item(&response, json, span, &err), 0);
+        const struct item *item = &response.items[0];
+        assert_string_equal(item->arguments, arguments[i]);
+        assert_int_equal(item->json_len, strlen(item->json));
+        json_t *kept = json_loads(item->json, 0, NULL);
         assert_string_equal(string_at(kept, "id"), "fc_1");
         json_t *object = json_loads(string_at(kept, "arguments"), 0, NULL);
         assert_string_equal(string_at(object, "invalid_json"), arguments[i]);
         json_decref(object);
         json_decref(kept);
         json_decref(json);
-        item_release(&item);
+        response_release(&response);
     }
 }
 
