@@ -212,8 +212,8 @@ static int write_start(struct conversation *c, const char *task, struct err *err
 {
     int status = 0;
     if (!c->records) {
-        buf_appendf(begin_record(c, "journal"), "1,\"wire_api\":\"%s\",\"task\":",
-                    c->provider->wire_api);
+        buf_appendf(begin_record(c, "journal"),
+                    "1,\"wire_api\":\"%s\",\"task\":", c->provider->wire_api);
         json_text_cstring(&c->record, task);
         status = write_record(c, err);
     }

@@ -239,10 +239,9 @@ static const json_t *first_detail(const json_t *root)
 static const char *text_in(const json_t *root)
 {
     const json_t *error = json_object_get(root, "error");
-    const json_t *const places[] = {json_object_get(error, "message"), error,
-                                    json_object_get(root, "message"),
-                                    json_object_get(root, "detail"),
-                                    json_object_get(first_detail(root), "msg")};
+    const json_t *const places[] = {
+        json_object_get(error, "message"), error, json_object_get(root, "message"),
+        json_object_get(root, "detail"), json_object_get(first_detail(root), "msg")};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         if (json_is_string(places[i]))
             return json_string_value(places[i]);

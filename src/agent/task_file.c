@@ -110,8 +110,10 @@ static int read_members(struct agent_task *task, struct err *err)
         return err_set(err, ERR_USAGE, "'workdir' must be an absolute path");
     task->provider = provider_find(wire_api);
     if (!task->provider)
-        return err_set(err, ERR_USAGE, "'wire_api' is '%s', which is none of responses, chat and "
-                                       "messages", wire_api);
+        return err_set(err, ERR_USAGE,
+                       "'wire_api' is '%s', which is none of responses, chat and "
+                       "messages",
+                       wire_api);
     return read_retry(task->json, &task->retry, err);
 }
 

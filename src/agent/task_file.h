@@ -12,8 +12,8 @@ struct agent_task {
     json_t *json; /* owned: the strings are its */
     const char *task, *prompt, *workdir, *model, *base_url, *api_key;
     const struct provider *provider; /* of `wire_api` */
-    const char *effort;             /* NULL: a model without reasoning */
-    const char *base, *base_commit; /* NULL when not given */
+    const char *effort;              /* NULL: a model without reasoning */
+    const char *base, *base_commit;  /* NULL when not given */
     struct retry_limits retry;
 };
 

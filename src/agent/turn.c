@@ -22,7 +22,7 @@ struct turn {
     enum agent_exit exit;
     struct err *why;
     unsigned cut_short, paused; /* answers in a row */
-    bool nudged;        /* the last answer was empty */
+    bool nudged;                /* the last answer was empty */
 };
 
 static void finish(struct turn *turn, enum agent_exit status, const char *why)

@@ -359,8 +359,7 @@ static void take_usage(struct chat_answer *answer, const json_t *usage)
 {
     if (!json_is_object(usage))
         return;
-    int64_t cached =
-        body_figure(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
+    int64_t cached = body_figure(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
     answer->body.base.response.usage = (struct token_usage){
         .input_tokens = body_figure(usage, "prompt_tokens"),
         .cached_input_tokens = cached ? cached : body_figure(usage, "prompt_cache_hit_tokens"),
@@ -468,11 +467,8 @@ static void on_object(struct body *body, const json_t *object, struct json_span 
 
 struct answer *chat_answer_new(void)
 {
-    static const struct body_reader reader = {.skips = skips,
-                                              .event = on_event,
-                                              .object = on_object,
-                                              .end = on_end,
-                                              .release = release};
+    static const struct body_reader reader = {
+        .skips = skips, .event = on_event, .object = on_object, .end = on_end, .release = release};
     struct body *body = body_new(&reader, sizeof(struct chat_answer));
     struct chat_answer *answer = (struct chat_answer *)body;
     buf_init(&answer->content, ANSWER_MAX_BYTES);

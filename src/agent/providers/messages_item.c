@@ -27,8 +27,7 @@ int messages_call_output(struct buf *out, const struct item *call, const char *t
     if (buf_append_str(out, "{\"type\":\"tool_result\",\"tool_use_id\":") < 0 ||
         json_text_cstring(out, call->call_id) < 0)
         return -ERANGE;
-    if (len &&
-        (buf_append_str(out, ",\"content\":") < 0 || json_text_string(out, text, len) < 0))
+    if (len && (buf_append_str(out, ",\"content\":") < 0 || json_text_string(out, text, len) < 0))
         return -ERANGE;
     return buf_append_char(out, '}');
 }

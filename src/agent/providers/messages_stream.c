@@ -259,7 +259,8 @@ static void finish(struct messages_answer *answer)
     } else if (!strcmp(reason, "max_tokens")) {
         body_cut_short(body);
     } else if (!strcmp(reason, "model_context_window_exceeded")) {
-        fail_as(answer, FAILURE_CONTEXT, "the model's answer ran into the end of its context window");
+        fail_as(answer, FAILURE_CONTEXT,
+                "the model's answer ran into the end of its context window");
     } else if (!strcmp(reason, "refusal")) {
         fail_as(answer, FAILURE_FILTERED, "the model refused to go on with its answer");
     } else if (!strcmp(reason, "tool_use") && !has_call(&body->base.response)) {

@@ -49,8 +49,7 @@ static int read_call(struct item *item, const json_t *json, const char *argument
     if (!json_string_length(call_id) || !json_string_length(name) || !json_is_string(arguments))
         return err_set(err, ERR_PROTOCOL, "a call without call_id, name or %s", argument);
     const char *status = json_string_value(json_object_get(json, "status"));
-    item_set_call(item, call_id, name, json_string_value(arguments),
-                  json_string_length(arguments));
+    item_set_call(item, call_id, name, json_string_value(arguments), json_string_length(arguments));
     item->cut = status && !strcmp(status, "incomplete");
     return 0;
 }
