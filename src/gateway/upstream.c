@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -176,27 +177,47 @@ static void set_pauses(struct transfer *transfer)
 
 /* ---- a transfer's beginning */
 
+static void add_header(struct transfer *transfer, const char *name, const char *prefix,
+                       const char *value)
+{
+    char *line = str_format("%s: %s%s", name, prefix, value);
+    transfer->headers = curl_slist_append(transfer->headers, line);
+    if (!transfer->headers)
+        abort();
+    explicit_bzero(line, strlen(line)); /* it may hold the key */
+    free(line);
+}
+
+/* Unless the configuration has one of that name: it goes first. */
+static void add_default(struct transfer *transfer, const char *name, const char *prefix,
+                        const char *value)
+{
+    if (!gateway_config_has_header(transfer->upstream->config, name))
+        add_header(transfer, name, prefix, value);
+}
+
 static void set_headers(struct transfer *transfer)
 {
     const struct gateway_config *config = transfer->upstream->config;
-    struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
-    list = curl_slist_append(list, "Expect:");
-    if (call_body_length(transfer->call) < 0)
-        list = curl_slist_append(list, "Transfer-Encoding: chunked");
+    const struct wire *wire = config->wire;
     const struct http_header *headers;
     size_t count = call_headers(transfer->call, &headers);
-    for (size_t i = 0; i <= count; i++) {
-        char *line = i < count     ? str_format("%s: %s", headers[i].name, headers[i].value)
-                     : config->key ? str_format("Authorization: Bearer %s", config->key)
-                                   : NULL;
-        if (line)
-            list = curl_slist_append(list, line);
-        free(line);
+    bool has_fixed = !wire->fixed.name;
+    transfer->headers = curl_slist_append(NULL, "Expect:");
+    add_header(transfer, "Content-Type", "", "application/json");
+    if (call_body_length(transfer->call) < 0)
+        add_header(transfer, "Transfer-Encoding", "", "chunked");
+    for (size_t i = 0; i < count; i++) {
+        add_default(transfer, headers[i].name, "", headers[i].value);
+        has_fixed |= wire->fixed.name && !strcmp(wire->fixed.name, headers[i].name);
     }
-    if (!list)
-        abort();
-    transfer->headers = list;
-    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, list);
+    if (!has_fixed)
+        add_default(transfer, wire->fixed.name, "", wire->fixed.value);
+    if (config->key)
+        add_default(transfer, wire->key_header, wire->key_prefix, config->key);
+    for (size_t i = 0; i < config->headers_count; i++)
+        add_header(transfer, config->headers[i].name, "", config->headers[i].value);
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
 static void set_security(CURL *easy)
@@ -216,7 +237,7 @@ static void set_options(struct transfer *transfer)
 {
     CURL *easy = transfer->easy;
     const struct upstream *upstream = transfer->upstream;
-    curl_easy_setopt(easy, CURLOPT_URL, upstream->url.responses);
+    curl_easy_setopt(easy, CURLOPT_URL, upstream->url.target);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -369,7 +390,7 @@ int upstream_open(struct loop *loop, const struct gateway_config *config, struct
     if (!upstream)
         abort();
     *upstream = (struct upstream){.loop = loop, .config = config};
-    int status = provider_url_parse(&upstream->url, config->base_url, err);
+    int status = provider_url_parse(&upstream->url, config, err);
     if (status == 0) {
         upstream->curl = curl_loop_new(loop, on_done, upstream, err);
         status = upstream->curl ? 0 : err->code;
