@@ -11,7 +11,7 @@
 #include "base/str.h"
 
 enum {
-    CONFIG_MAX_BYTES = 65536,
+    CONFIG_MAX_BYTES = 1 << 20,
     TEXT_MAX = 8192,
     MODEL_MAX = 200, /* what request.c can compare: JSON_SCAN_TEXT_MAX */
     SANDBOX_KEY_MIN = 16,

@@ -3,6 +3,7 @@
 #define CODEX_ORCHESTRATOR_RUN_CONFIG_H
 
 #include "config/config.h"
+#include "config/secrets.h"
 #include "task/spawn.h"
 #include "task/task.h"
 
@@ -14,10 +15,12 @@ void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE]);
 /* The directory below /workspace: the repository's own name, as far as it is a harmless one. */
 void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE]);
 
-/* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. KEY may be NULL. */
-int run_config_task(const struct task *task, const struct config *config, const char *sandbox_key,
+/* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. SECRET is the
+ * provider's. */
+int run_config_task(const struct task *task, const struct config *config,
+                    const struct config_provider *provider, const char *sandbox_key,
                     struct err *err);
 int run_config_gateway(const struct task *task, const struct config_provider *provider,
-                       const char *key, const char *sandbox_key, struct err *err);
+                       const struct secret *secret, const char *sandbox_key, struct err *err);
 
 #endif
