@@ -74,6 +74,11 @@ def _summary_of(item):
     return "".join(part["text"] for part in item["summary"])
 
 
+def _arguments_of(item):
+    """Of a freeform tool's call, in its form as a function."""
+    return item["arguments"] if "arguments" in item else json.dumps({"input": item["input"]})
+
+
 def _id_of(item, turn, number):
     return item.get("call_id", f"call_{turn}_{number}")
 
@@ -121,7 +126,7 @@ class Chat(_ByMessages):
                 call = {"index": index, "id": _id_of(item, turn, number), "type": "function",
                         "function": {"name": item["name"], "arguments": ""}}
                 yield {"tool_calls": [call]}
-                for piece in pieces(item["arguments"]):
+                for piece in pieces(_arguments_of(item)):
                     yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
                 index += 1
 
@@ -154,7 +159,7 @@ class Chat(_ByMessages):
             else:
                 message.setdefault("tool_calls", []).append({
                     "id": _id_of(item, turn, number), "type": "function",
-                    "function": {"name": item["name"], "arguments": item["arguments"]}})
+                    "function": {"name": item["name"], "arguments": _arguments_of(item)}})
         return {"object": "chat.completion", "usage": cls._usage(entry, default_usage),
                 "choices": [{"index": 0, "message": message, "finish_reason": cls._reason(entry)}]}
 
@@ -200,7 +205,7 @@ class Messages(_ByMessages):
                 *thoughts, {"type": "signature_delta", "signature": item["encrypted_content"]}]
         begin = {"type": "tool_use", "id": _id_of(item, turn, number), "name": item["name"], "input": {}}
         return begin, [{"type": "input_json_delta", "partial_json": piece}
-                       for piece in ["", *pieces(item["arguments"])]]
+                       for piece in ["", *pieces(_arguments_of(item))]]
 
     @classmethod
     def _told(cls, entry, turn, default_usage):
@@ -238,7 +243,7 @@ class Messages(_ByMessages):
                     if name in delta:
                         block[name] += delta[name]
             if block["type"] == "tool_use":
-                block["input"] = json.loads(item["arguments"])
+                block["input"] = json.loads(_arguments_of(item))
             content.append(block)
         return {"id": f"msg_{turn}", "type": "message", "role": "assistant", "content": content,
                 "stop_reason": cls._reason(entry), "usage": cls._usage(entry, default_usage)}
