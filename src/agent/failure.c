@@ -278,7 +278,9 @@ static char *first_line(const char *body, size_t len)
 void failure_from_http(struct failure *failure, int status, int64_t wait_ms, const char *body,
                        size_t len)
 {
-    json_t *root = json_loadb(body, len, 0, NULL);
+    json_t *parsed = json_loadb(body, len, 0, NULL);
+    /* Google gives a list of one. */
+    const json_t *root = json_is_array(parsed) ? json_array_get(parsed, 0) : parsed;
     const json_t *error = json_object_get(root, "error");
     if (!json_is_object(error))
         error = root;
@@ -298,5 +300,5 @@ void failure_from_http(struct failure *failure, int status, int64_t wait_ms, con
     failure->wait_ms = wait_ms >= 0 ? wait_ms : failure_wait_in_text(message);
     set_param(failure, error, root);
     snprintf(failure->code, sizeof failure->code, "%s", code ? code : "");
-    json_decref(root);
+    json_decref(parsed);
 }
