@@ -43,6 +43,8 @@ static int restore_response(struct conversation *c, const json_t *record, struct
     struct response response = {.usage = read_usage(json_object_get(object, "usage")),
                                 .paused = json_is_true(json_object_get(object, "paused"))};
     int status = read_items(c, &response, json_object_get(object, "items"), items, err);
+    if (status == 0 && !response_ids_are_unique(&response))
+        status = bad_record(err, "two calls with one id");
     if (status == 0)
         status = conversation_take_response(c, &response, err);
     response_release(&response);

@@ -297,6 +297,9 @@ static void what_is_no_journal_of_this_task_is_refused(void **state)
         {"{\"journal\":1,\"task\":\"task-abc123\"}\n{\"response\":{\"items\":[{\"type\":\"function_"
          "call\"}]}}\n",
          "journal.jsonl line 2: a call without call_id, name or arguments"},
+        {"{\"journal\":1,\"task\":\"task-abc123\"}\n{\"response\":{\"items\":[" CALL("c") "," CALL(
+             "c") "]}}\n",
+         "journal.jsonl line 2: two calls with one id"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err err = {0};

@@ -355,8 +355,7 @@ static void a_stream_must_ask_for_its_usage(void **state)
         ",\"stream\":false",
         ",\"stream\":null,\"stream_options\":null",
         ",\"stream\":true,\"stream_options\":{\"include_usage\":true}",
-        ",\"stream_options\":{\"x\":{\"include_usage\":false},\"include_usage\":true,\"y\":[1]},"
-        "\"stream\":true",
+        ",\"stream_options\":{\"x\":{\"include_usage\":0},\"include_usage\":true},\"stream\":true",
         ",\"stream\":false,\"x\":{\"stream\":true,\"Stream\":1}",
     };
     static const char *const bad[] = {
