@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -11,6 +10,7 @@
 #include "gateway/provider_url.h"
 #include "gateway/resolve.h"
 #include "gateway/upstream_head.h"
+#include "gateway/upstream_headers.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,
@@ -177,49 +177,6 @@ static void set_pauses(struct transfer *transfer)
 
 /* ---- a transfer's beginning */
 
-static void add_header(struct transfer *transfer, const char *name, const char *prefix,
-                       const char *value)
-{
-    char *line = str_format("%s: %s%s", name, prefix, value);
-    transfer->headers = curl_slist_append(transfer->headers, line);
-    if (!transfer->headers)
-        abort();
-    explicit_bzero(line, strlen(line)); /* it may hold the key */
-    free(line);
-}
-
-/* Unless the configuration has one of that name: it goes first. */
-static void add_default(struct transfer *transfer, const char *name, const char *prefix,
-                        const char *value)
-{
-    if (!gateway_config_has_header(transfer->upstream->config, name))
-        add_header(transfer, name, prefix, value);
-}
-
-static void set_headers(struct transfer *transfer)
-{
-    const struct gateway_config *config = transfer->upstream->config;
-    const struct wire *wire = config->wire;
-    const struct http_header *headers;
-    size_t count = call_headers(transfer->call, &headers);
-    bool has_fixed = !wire->fixed.name;
-    transfer->headers = curl_slist_append(NULL, "Expect:");
-    add_header(transfer, "Content-Type", "", "application/json");
-    if (call_body_length(transfer->call) < 0)
-        add_header(transfer, "Transfer-Encoding", "", "chunked");
-    for (size_t i = 0; i < count; i++) {
-        add_default(transfer, headers[i].name, "", headers[i].value);
-        has_fixed |= wire->fixed.name && !strcmp(wire->fixed.name, headers[i].name);
-    }
-    if (!has_fixed)
-        add_default(transfer, wire->fixed.name, "", wire->fixed.value);
-    if (config->key)
-        add_default(transfer, wire->key_header, wire->key_prefix, config->key);
-    for (size_t i = 0; i < config->headers_count; i++)
-        add_header(transfer, config->headers[i].name, "", config->headers[i].value);
-    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
-}
-
 static void set_security(CURL *easy)
 {
     const char *file = getenv("SSL_CERT_FILE"), *directory = getenv("SSL_CERT_DIR");
@@ -259,7 +216,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_receive);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     set_security(easy);
-    set_headers(transfer);
+    transfer->headers = upstream_headers(upstream->config, transfer->call);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
 static void on_start_failed(void *arg)

@@ -134,7 +134,8 @@ class Chat(_ByMessages):
     def events(cls, entry, turn, default_usage):
         """The chunks, encoded."""
         def chunk(**members):
-            whole = {"id": f"chatcmpl-{turn}", "object": "chat.completion.chunk", **members}
+            whole = {"id": f"chatcmpl-{turn}", "object": "chat.completion.chunk", "created": 1763920740,
+                     "model": "scripted", **members}
             return f"data: {json.dumps(whole)}\n\n".encode()
 
         for delta in cls._deltas(entry.items, turn):
@@ -160,7 +161,7 @@ class Chat(_ByMessages):
                 message.setdefault("tool_calls", []).append({
                     "id": _id_of(item, turn, number), "type": "function",
                     "function": {"name": item["name"], "arguments": _arguments_of(item)}})
-        return {"object": "chat.completion", "usage": cls._usage(entry, default_usage),
+        return {"id": f"chatcmpl-{turn}", "object": "chat.completion", "created": 1763920740, "model": "scripted", "usage": cls._usage(entry, default_usage),
                 "choices": [{"index": 0, "message": message, "finish_reason": cls._reason(entry)}]}
 
 
