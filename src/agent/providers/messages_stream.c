@@ -293,7 +293,8 @@ static void on_message_stop(struct messages_answer *answer)
 static void take_stop_reason(struct messages_answer *answer, const json_t *object)
 {
     const char *reason = json_string_value(json_object_get(object, "stop_reason"));
-    snprintf(answer->stop_reason, sizeof answer->stop_reason, "%s", reason ? reason : "");
+    if (reason)
+        snprintf(answer->stop_reason, sizeof answer->stop_reason, "%s", reason);
 }
 
 static void on_message_start(struct messages_answer *answer, const json_t *event)
