@@ -12,7 +12,10 @@
 #include "base/str.h"
 #include "config/reference.h"
 
-enum { FILE_MAX = 8192, REPLAY_MAX = 64 << 20 };
+enum {
+    FILE_MAX = 8192, /* with white space around what counts */
+    REPLAY_MAX = 64 << 20,
+};
 
 static void wipe(char *s)
 {
@@ -37,17 +40,16 @@ static char *clean(struct secret *secret, const char *text, const char *what, co
     size_t len = strlen(text);
     while (len && strchr(" \t\r\n", text[len - 1]))
         len--;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] <= ' ' || text[i] > '~') {
-            miss(secret,
-                 str_format("the %s in %s has characters that no %s has", what, where, what));
-            return NULL;
-        }
-    if (len && len <= SECRET_MAX_BYTES)
-        return str_format("%.*s", (int)len, text);
+    char *value = str_format("%.*s", (int)len, text);
+    if (len && len <= SECRET_MAX_BYTES && str_is_plain(value))
+        return value;
+    wipe(value);
+    free(value);
     miss(secret,
-         len ? str_format("the %s in %s is longer than %d bytes", what, where, SECRET_MAX_BYTES)
-             : str_format("%s is empty", where));
+         !len ? str_format("%s is empty", where)
+         : len > SECRET_MAX_BYTES
+             ? str_format("the %s in %s is longer than %d bytes", what, where, SECRET_MAX_BYTES)
+             : str_format("the %s in %s has characters that no %s has", what, where, what));
     return NULL;
 }
 

@@ -92,7 +92,7 @@ static void begin_document(struct meter *meter)
     json_scan_init(&meter->scan);
     clear(&meter->event);
     meter->broken = false;
-    meter->counts = meter->wire == WIRE_CHAT; /* its events have no type */
+    meter->counts = meter->concludes = meter->wire == WIRE_CHAT; /* its events have no type */
     meter->ends = false;
     meter->len = 0;
 }
@@ -142,10 +142,11 @@ static void take_type(struct meter *meter, const struct json_scan *scan)
         meter->ends = json_scan_is(scan, "response.completed") ||
                       json_scan_is(scan, "response.incomplete") ||
                       json_scan_is(scan, "response.failed") || json_scan_is(scan, "response.done");
-        meter->counts = meter->ends;
+        meter->counts = meter->concludes = meter->ends;
     } else if (meter->wire == WIRE_MESSAGES) {
         meter->ends = json_scan_is(scan, "message_stop");
-        meter->counts = json_scan_is(scan, "message_start") || json_scan_is(scan, "message_delta");
+        meter->concludes = json_scan_is(scan, "message_delta");
+        meter->counts = meter->concludes || json_scan_is(scan, "message_start");
     }
 }
 
@@ -192,6 +193,7 @@ static void count_document(struct meter *meter)
 {
     if (meter->wire != WIRE_MESSAGES && tell_something(&meter->event))
         clear(&meter->so_far); /* every usage is a whole one */
+    meter->concluded |= meter->concludes && tell_something(&meter->event);
     for (size_t i = 0; i < METER_FIGURES; i++)
         if (meter->event.figure[i] >= 0)
             meter->so_far.figure[i] = meter->event.figure[i];
@@ -257,7 +259,7 @@ void meter_end(struct meter *meter)
         return;
     /* A stream may lack the empty line behind its last event: that it was meant counts here. */
     end_document(meter);
-    /* What was told before the end, which did not come, was used nevertheless. */
-    if (!meter->known)
+    /* The end did not come, but nothing of what it cost is missing. */
+    if (!meter->known && meter->concluded)
         finish(meter);
 }

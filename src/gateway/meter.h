@@ -4,8 +4,8 @@
  * by either content type, or by none. Memory is fixed, however large the response.
  *
  * responses: in the event that ends the stream. chat: in one of the last chunks, or in every one;
- * the last counts. messages: in the first event and in one of the last; each figure's last counts,
- * and `input_tokens` are those that no cache had.
+ * the last counts. messages: in the first event and in one of the last (only with that is it known); each
+ * figure's last counts, and `input_tokens` are those that no cache had.
  */
 #ifndef CODEX_GATEWAY_METER_H
 #define CODEX_GATEWAY_METER_H
@@ -45,10 +45,11 @@ struct meter {
     enum { METER_UNDECIDED, METER_STREAM, METER_JSON } format;
     struct sse sse;
     struct json_scan scan;
-    int path[METER_DEPTH + 1]; /* the member that is being read, at each depth */
-    bool broken;               /* no JSON: skipped to the end of the event */
-    bool counts, ends;         /* what the event's type says of it */
-    char front[8];             /* of the event */
+    int path[METER_DEPTH + 1];    /* the member that is being read, at each depth */
+    bool broken;                  /* no JSON: skipped to the end of the event */
+    bool counts, concludes, ends; /* what the event's type says of it */
+    bool concluded;               /* the figures so far are those of a whole answer */
+    char front[8];                /* of the event */
     size_t len;
     struct meter_figures event, so_far;
 };

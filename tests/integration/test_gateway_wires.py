@@ -189,13 +189,20 @@ def test_usage_is_metered(wire, streams):
         assert gateway.events("limit.hit")[0]["figure"] == 120
 
 
-def test_what_a_cut_answer_had_told_is_counted():
-    with RawProvider(says(stream_head() + chunk(STREAMS["messages"][0]))) as provider, \
+@pytest.mark.parametrize("told", [1, 2])
+def test_a_cut_answer_is_counted_by_what_it_told_in_the_end_or_by_its_bytes(told):
+    """Not by what the Messages API says at the beginning: one token of output."""
+    said = b"".join(STREAMS["messages"][:told])
+    with RawProvider(says(stream_head() + chunk(said))) as provider, \
             open_gateway(provider, "messages", idle_timeout_ms=300) as gateway:
         assert ask(gateway, "messages").broken
         gateway.close()
         (counted,) = gateway.events("model.usage")
-        assert (counted["usage"]["input_tokens"], counted["usage"]["output_tokens"]) == (100, 1)
+        tokens = counted["usage"]["input_tokens"], counted["usage"]["output_tokens"]
+        if told == 2:
+            assert (tokens, counted.get("estimated")) == ((100, 20), None)
+        else:
+            assert (tokens[1], counted["estimated"]) == (-(-len(said) // 4), True)
 
 
 @pytest.mark.parametrize("body", [

@@ -156,10 +156,16 @@ static void each_wire_tells_its_usage_in_its_own_way(void **state)
 
 static void what_was_told_before_a_cut_is_counted(void **state)
 {
-    struct meter meter = meter_as(WIRE_MESSAGES, MESSAGES_START "data: {\"type\":\"mess", 3);
+    struct meter meter = meter_as(
+        WIRE_MESSAGES,
+        MESSAGES_START "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":7}}\n\n"
+                       "data: {\"type\":\"mess",
+        3);
     assert_true(meter.known);
     assert_int_equal(meter.usage.input_tokens, 100);
-    assert_int_equal(meter.usage.output_tokens, 1);
+    assert_int_equal(meter.usage.output_tokens, 7);
+    /* What the beginning tells is not what it cost. */
+    assert_false(meter_as(WIRE_MESSAGES, MESSAGES_START "data: {\"type\":\"mess", 3).known);
     assert_false(meter_as(WIRE_CHAT, "data: {\"choices\":[]}\n\ndata: [DONE]\n\n", 1).known);
     assert_false(meter_as(WIRE_CHAT, "{\"usage\":{\"prompt_tokens\":7}", 1).known); /* cut */
     assert_false(meter_as(WIRE_MESSAGES, "data: {" USAGE "}\n\n", 1).known);        /* no type */
