@@ -45,7 +45,7 @@ static void every_tool_is_a_function(void **state)
     json_decref(json);
 }
 
-/* As OpenAI, vLLM, Groq, Ollama and Azure say it. */
+/* As OpenAI, vLLM, Groq, Ollama, LiteLLM and Azure say it. */
 static void what_a_server_refuses_is_left_out(void **state)
 {
     static const struct {
@@ -58,6 +58,9 @@ static void what_a_server_refuses_is_left_out(void **state)
         {"{\"message\":\"`reasoning_effort` is not supported with this model\"}",
          "reasoning_effort"},
         {"{\"message\":\"\\\"llama3\\\" does not support thinking\"}", "reasoning_effort"},
+        {"{\"message\":\"messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but "
+         "found `tool_use`\"}",
+         "reasoning_effort"},
         {"{\"message\":\"Unrecognized request argument supplied: stream_options\"}",
          "stream_options"},
     };

@@ -42,9 +42,11 @@ static unsigned optional(const char *model, unsigned left_out, const struct fail
         return 0;
     if (request_is_about(failure, "stream_options") || request_is_about(failure, "include_usage"))
         return OPTIONAL_STREAM;
-    /* Ollama: "\"llama3\" does not support thinking". An effort that the model lacks is for the
-     * user to change. */
-    if (strcasestr(failure->message, "not support thinking"))
+    /* Ollama: "\"llama3\" does not support thinking". Claude behind LiteLLM misses blocks that a
+     * chat does not carry; without an effort it does not think, and misses none. An effort that the
+     * model lacks is for the user to change. */
+    if (strcasestr(failure->message, "not support thinking") ||
+        strcasestr(failure->message, "expected `thinking`"))
         return OPTIONAL_EFFORT;
     if (request_is_about(failure, "reasoning_effort"))
         return request_is_about_value(failure) ? 0 : OPTIONAL_EFFORT;
