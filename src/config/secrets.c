@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 
-enum { KEY_MAX = 8192, REPLAY_MAX = 64 << 20 };
+enum { KEY_MAX = 8192, FORGE_FILE_MAX = 1 << 20, REPLAY_MAX = 64 << 20 };
 
 static void wipe(char *s)
 {
@@ -61,6 +61,53 @@ static void key_from_file(struct secret *secret, const char *path)
     buf_release(&bytes);
 }
 
+/* The one place where a key or token is looked up: of the two names at most one is set. */
+static void load_key(struct secret *secret, const char *env_name, const char *path)
+{
+    if (env_name)
+        key_from_environment(secret, env_name);
+    else if (path)
+        key_from_file(secret, path);
+}
+
+/* The file at PATH as text. The first that cannot be had is what is missing. */
+static char *load_file(struct forge_secret *secret, const char *path)
+{
+    struct err err = {0};
+    struct buf bytes;
+    if (!path)
+        return NULL;
+    buf_init(&bytes, FORGE_FILE_MAX);
+    int status = io_read_file(path, &bytes, &err);
+    if (status == 0 && memchr(bytes.data, '\0', bytes.len))
+        status = err_set(&err, ERR_USAGE, "'%s' is not a text file", path);
+    if (status < 0) {
+        if (!secret->missing)
+            secret->missing = str_dup(err.message);
+        explicit_bzero(bytes.data, bytes.len);
+        buf_release(&bytes);
+        return NULL;
+    }
+    return buf_steal(&bytes, NULL);
+}
+
+static void load_forge(struct forge_secret *secret, const struct config_forge *forge)
+{
+    *secret = (struct forge_secret){.token.replay_fd = -1};
+    load_key(&secret->token, forge->token_env, forge->token_file);
+    secret->ssh_key = load_file(secret, forge->ssh_key_file);
+    secret->known_hosts = load_file(secret, forge->known_hosts);
+    secret->ca = load_file(secret, forge->ca_file);
+}
+
+static void take_from_environment(const char *name)
+{
+    if (name) {
+        wipe(getenv(name));
+        unsetenv(name);
+    }
+}
+
 static int load_replay(struct secret *secret, const char *path, struct err *err)
 {
     AUTO_BUF struct buf turns;
@@ -78,37 +125,50 @@ int secrets_load(struct secrets *secrets, const struct config *config, struct er
 {
     for (size_t i = 0; i < CONFIG_PROVIDERS_MAX; i++)
         secrets->providers[i] = (struct secret){.replay_fd = -1};
+    for (size_t i = 0; i < CONFIG_FORGES_MAX; i++)
+        secrets->forges[i] = (struct forge_secret){.token.replay_fd = -1};
     for (size_t i = 0; i < config->providers_count; i++) {
         const struct config_provider *provider = &config->providers[i];
         struct secret *secret = &secrets->providers[i];
-        if (provider->env_key)
-            key_from_environment(secret, provider->env_key);
-        else if (provider->key_file)
-            key_from_file(secret, provider->key_file);
+        load_key(secret, provider->env_key, provider->key_file);
         if (provider->wire_api == WIRE_REPLAY && load_replay(secret, provider->file, err) < 0) {
             secrets_release(secrets);
             return err_context(err, "provider '%s'", provider->name);
         }
     }
-    /* Only now: two providers may name the same variable. */
+    for (size_t i = 0; i < config->forges_count; i++)
+        load_forge(&secrets->forges[i], &config->forges[i]);
+    /* Only now: two of them may name the same variable. */
     for (size_t i = 0; i < config->providers_count; i++)
-        if (config->providers[i].env_key) {
-            wipe(getenv(config->providers[i].env_key));
-            unsetenv(config->providers[i].env_key);
-        }
+        take_from_environment(config->providers[i].env_key);
+    for (size_t i = 0; i < config->forges_count; i++)
+        take_from_environment(config->forges[i].token_env);
     return 0;
+}
+
+static void secret_release(struct secret *secret)
+{
+    wipe(secret->key);
+    free(secret->key);
+    free(secret->missing);
+    if (secret->replay_fd >= 0)
+        close(secret->replay_fd);
+    *secret = (struct secret){.replay_fd = -1};
 }
 
 void secrets_release(struct secrets *secrets)
 {
-    for (size_t i = 0; i < CONFIG_PROVIDERS_MAX; i++) {
-        struct secret *secret = &secrets->providers[i];
-        wipe(secret->key);
-        free(secret->key);
-        free(secret->missing);
-        if (secret->replay_fd >= 0)
-            close(secret->replay_fd);
-        *secret = (struct secret){.replay_fd = -1};
+    for (size_t i = 0; i < CONFIG_PROVIDERS_MAX; i++)
+        secret_release(&secrets->providers[i]);
+    for (size_t i = 0; i < CONFIG_FORGES_MAX; i++) {
+        struct forge_secret *forge = &secrets->forges[i];
+        secret_release(&forge->token);
+        wipe(forge->ssh_key);
+        free(forge->ssh_key);
+        free(forge->known_hosts);
+        free(forge->ca);
+        free(forge->missing);
+        *forge = (struct forge_secret){.token.replay_fd = -1};
     }
 }
 

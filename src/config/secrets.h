@@ -1,6 +1,6 @@
 /*
- * What providers need that only root may be able to read, or that must not stay in the environment:
- * keys and recorded turns. Read once, at codexd's start.
+ * What providers and forges need that only root may be able to read, or that must not stay in the
+ * environment: keys, tokens, certificates and recorded turns. Read once, at codexd's start.
  */
 #ifndef CODEX_CONFIG_SECRETS_H
 #define CODEX_CONFIG_SECRETS_H
@@ -13,9 +13,17 @@ struct secret {
     int replay_fd; /* replay: a sealed memory file with the recorded turns, or -1 */
 };
 
-/* In the order of config->providers. */
+/* How a forge lets us in. NULL: it names none, or it could not be read, and MISSING says why. */
+struct forge_secret {
+    struct secret token;
+    char *ssh_key, *known_hosts, *ca; /* the files' contents */
+    char *missing;
+};
+
+/* In the order of the configuration's. */
 struct secrets {
     struct secret providers[CONFIG_PROVIDERS_MAX];
+    struct forge_secret forges[CONFIG_FORGES_MAX];
 };
 
 /* The variables are wiped and taken out of this process's environment. A key or a file that is
