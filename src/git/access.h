@@ -7,6 +7,9 @@
 
 #include "base/err.h"
 
+/* Descriptors of codex-git with a remote repository. */
+enum remote_fd { REMOTE_FD_ACCESS = 3, REMOTE_FD_BUNDLE = 4 };
+
 struct git_access { /* texts; NULL: none */
     char *user, *token;
     char *ssh_key, *known_hosts;

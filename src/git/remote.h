@@ -20,8 +20,6 @@
 #include "git/command.h"
 #include "git/verbs.h"
 
-enum remote_fd { REMOTE_FD_ACCESS = 3, REMOTE_FD_BUNDLE = 4 };
-
 struct remote {
     struct repo_url url;
     struct git_access access;

@@ -22,10 +22,10 @@ struct job {
     uint32_t turn, attempt;
     uint32_t run; /* the current one; reports of others are stale */
 
-    struct git_job *git;   /* fetch, import or push under way */
-    char *bundle_key;      /* the base bundle that is being fetched, by this job or */
-    bool waits_for_bundle; /* by another one */
-    int fetch_tries;
+    struct git_job *git;       /* import or push under way */
+    struct fetch *fetch;       /* its base bundle is on its way */
+    struct fault fetch_fault;  /* why that cannot be had; its message is ours */
+    bool wants_slot;           /* it has its bundle, and waits until it may run */
     bool forge;                /* a pull request is being opened */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
@@ -60,6 +60,7 @@ struct orchestrator {
     struct loop_source *queue_timer;
     struct submit *submits;
     struct refresh *refreshes;
+    struct fetch *fetches;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
@@ -92,9 +93,6 @@ void job_drop_waits(struct job *job);
 
 /* prepare.c: the run is not handed over yet */
 void prepare_continue(struct job *job, const struct task *task);
-
-/* JOB no longer fetches its base bundle; jobs that waited for it go on. */
-void bundle_fetched(struct job *job);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);

@@ -7,10 +7,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
 
 enum {
     UNDER_WAY_MAX = 4096,
+    FETCHING_MAX = 64,       /* tasks that wait for remote repositories, besides those that run */
     SAME_TROUBLE_MS = 60000, /* how often the log hears of a trouble that lasts */
 };
 
@@ -51,6 +53,7 @@ void orchestrator_free(struct orchestrator *o)
     refresh_free_all(o);
     while (o->jobs)
         job_free(o->jobs);
+    fetch_free_all(o);
     loop_remove(o->queue_timer);
     followers_free(o->followers);
     placer_local_free(o->local);
@@ -63,7 +66,10 @@ void job_drop_waits(struct job *job)
 {
     git_drop(job->git);
     job->git = NULL;
-    bundle_fetched(job);
+    fetch_leave(job);
+    fault_release(&job->fetch_fault);
+    job->fetch_fault = (struct fault){0};
+    job->wants_slot = false;
     follower_free(job->follower);
     job->follower = NULL;
     monitor_let_go(job);
@@ -151,7 +157,7 @@ void job_continue(struct job *job)
     struct store_run run = {0};
     struct outbox row = {0};
     bool delivers = false;
-    if (job->git || job->waits_for_bundle || job->forge)
+    if (job->git || job->fetch || job->forge)
         return; /* it calls again */
     int status = store_task_load(o->store, job->number, &task, &err);
     if (status == 0)
@@ -192,12 +198,29 @@ static int claim(struct orchestrator *o, int64_t number, struct err *err)
     return store_end(o->store, run < 0 ? run : task_set_state(o->store, &move, err), err);
 }
 
-static int64_t count_jobs(const struct orchestrator *o)
+/* A job that waits for a remote repository lets others run; with its bundle it waits for a slot. */
+static bool holds_slot(const struct job *job)
+{
+    return !fetch_is_remote(job) && !job->wants_slot;
+}
+
+static int64_t count_slots(const struct orchestrator *o, int64_t *others)
 {
     int64_t count = 0;
+    *others = 0;
     for (const struct job *job = o->jobs; job; job = job->next)
-        count++;
+        ++*(holds_slot(job) ? &count : others);
     return count;
+}
+
+/* The oldest job that waits for a slot. */
+static struct job *first_waiting(struct orchestrator *o)
+{
+    struct job *first = NULL;
+    for (struct job *job = o->jobs; job; job = job->next)
+        if (job->wants_slot && (!first || job->number < first->number))
+            first = job;
+    return first;
 }
 
 /* Fill the free slots. Called by the loop alone, never from within a job: a job may end at once. */
@@ -206,7 +229,16 @@ static void fill_slots(void *arg)
     struct orchestrator *o = arg;
     struct err err = {0};
     o->queue_timer = NULL;
-    while (count_jobs(o) < o->config->max_running) {
+    int64_t waiting;
+    while (count_slots(o, &waiting) < o->config->max_running) {
+        struct job *ready = first_waiting(o);
+        if (ready) {
+            ready->wants_slot = false;
+            job_continue(ready);
+            continue;
+        }
+        if (waiting >= FETCHING_MAX)
+            return;
         int64_t number = store_queue_head(o->store, &err);
         if (number == 0)
             return;

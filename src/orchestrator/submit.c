@@ -10,10 +10,12 @@
 #include "base/object_id.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
+#include "orchestrator/repo.h"
 #include "task/exit.h"
 
 enum {
     RESOLVE_TIMEOUT_MS = 10000,
+    REMOTE_RESOLVE_TIMEOUT_MS = 20000,
     UNDER_WAY_MAX = 64,
     QUEUED_MAX = 1000, /* of one user */
     PRIORITY_MAX = 100,
@@ -89,13 +91,13 @@ static int check_words(const struct submission *s, struct err *err)
     return 0;
 }
 
-static int check_repo(const char *repo, struct err *err)
+/* *TEXT: the form of a remote address to go on with; left alone for a path. */
+static int check_repo(const struct orchestrator *o, const char *repo, char **text, struct err *err)
 {
     if (!repo || !*repo)
         return err_set(err, ERR_USAGE, "no repository is named");
-    if (strstr(repo, "://") || (*repo != '/' && strchr(repo, ':')))
-        return err_set(err, ERR_REFUSED,
-                       "remote repositories are not available yet: give the path of a local one");
+    if (repo_is_remote(repo))
+        return repo_check(o, repo, text, err);
     if (*repo != '/')
         return err_set(err, ERR_USAGE, "'%s' is not an absolute path", repo);
     if (strlen(repo) >= sizeof((struct spawn_git *)0)->repository)
@@ -153,14 +155,14 @@ static void fill_task(struct task *task, const struct config *config, const stru
 static int take_resolved(struct task *task, const char *output, bool *branch_exists,
                          struct err *err)
 {
-    AUTO_FREE char *copy = str_dup(output);
+    AUTO_FREE char *copy = str_dup(output), *path = NULL;
     *branch_exists = false;
     for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
         char *value = strchr(line, ' ');
         if (!value)
             continue;
         *value++ = '\0';
-        char **field = !strcmp(line, "path")     ? &task->repo
+        char **field = !strcmp(line, "path")     ? &path
                        : !strcmp(line, "base")   ? &task->base
                        : !strcmp(line, "commit") ? &task->base_commit
                                                  : NULL;
@@ -171,8 +173,12 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
             *branch_exists = !strcmp(value, "yes");
         }
     }
-    if (task->repo[0] != '/' || !task->base || !*task->base || !task->base_commit ||
-        !object_id_valid(task->base_commit))
+    if (!repo_is_remote(task->repo) && path && path[0] == '/') {
+        free(task->repo);
+        task->repo = steal_pointer(&path);
+    }
+    if ((!repo_is_remote(task->repo) && task->repo[0] != '/') || !task->base || !*task->base ||
+        !task->base_commit || !object_id_valid(task->base_commit))
         return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
     return 0;
 }
@@ -202,10 +208,11 @@ static int queue_task(struct orchestrator *o, struct task *task, struct err *err
 /* What git's refusal is to the submitter. */
 static int resolve_error(const struct git_result *result, struct err *err)
 {
-    static const int codes[] = {[GIT_EXIT_REFUSED] = ERR_REFUSED,
-                                [GIT_EXIT_USAGE] = ERR_USAGE,
-                                [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND};
-    bool known = result->status > 0 && result->status <= GIT_EXIT_NOT_FOUND;
+    static const int codes[] = {
+        [GIT_EXIT_REFUSED] = ERR_REFUSED,       [GIT_EXIT_USAGE] = ERR_USAGE,
+        [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND,   [GIT_EXIT_BRANCH_EXISTS] = ERR_REFUSED,
+        [GIT_EXIT_UNREACHABLE] = -EHOSTUNREACH, [GIT_EXIT_DENIED] = -EACCES};
+    bool known = result->status > 0 && result->status <= GIT_EXIT_DENIED;
     return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
 }
 
@@ -242,23 +249,21 @@ static void on_resolved(void *arg, const struct git_result *result)
 
 static int start_resolve(struct submit *submit, const struct submission *s, struct err *err)
 {
-    struct git_request request = {
-        .args = {"resolve", "--repo", s->repo},
-        .repository = s->repo,
-        .uid = s->uid,
-        .timeout_ms = RESOLVE_TIMEOUT_MS,
-    };
-    size_t n = 3;
-    if (s->base) {
-        request.args[n++] = "--base";
-        request.args[n++] = s->base;
+    const char *repo = submit->task.repo;
+    struct repo_request request;
+    int status = repo_request_open(
+        &request, submit->o, "resolve", repo, s->uid,
+        repo_is_remote(repo) ? REMOTE_RESOLVE_TIMEOUT_MS : RESOLVE_TIMEOUT_MS, err);
+    if (status == 0) {
+        if (s->base)
+            repo_request_add(&request, "--base", s->base);
+        if (s->branch)
+            repo_request_add(&request, "--branch", s->branch);
+        submit->git = git_start(submit->o->git, &request.git, on_resolved, submit, err);
+        status = submit->git ? 0 : err->code;
     }
-    if (s->branch) {
-        request.args[n++] = "--branch";
-        request.args[n++] = s->branch;
-    }
-    submit->git = git_start(submit->o->git, &request, on_resolved, submit, err);
-    return submit->git ? 0 : err->code;
+    repo_request_close(&request);
+    return status;
 }
 
 struct submit *orchestrator_submit(struct orchestrator *o, const struct submission *s,
@@ -271,8 +276,10 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         err_set(err, ERR_LIMIT, "too many submissions at once: try again in a moment");
         return NULL;
     }
-    if (check_words(s, err) < 0 || check_repo(s->repo, err) < 0 || check_model(o, s, err) < 0 ||
-        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
+    AUTO_FREE char *repo = NULL;
+    if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
+        check_model(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
+        orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
@@ -280,6 +287,10 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    if (repo) {
+        free(submit->task.repo);
+        submit->task.repo = steal_pointer(&repo);
+    }
     if (start_resolve(submit, s, err) < 0) {
         submit_free(submit);
         return NULL;
