@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -107,11 +108,29 @@ static int show(const char *name, bool is_directory)
     return status < 0 ? status : bind(on_host, name, MS_RDONLY);
 }
 
+/* The mirror is the directory that codexd has opened, and nothing that came into its place since. It
+ * is found by its path, because a mount can only be made from what this namespace has. */
+static int bind_mirror(void)
+{
+    char link[32], path[PATH_MAX];
+    struct stat opened, bound;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", SPAWN_GIT_MIRROR_FD);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len <= 0 || fstat(SPAWN_GIT_MIRROR_FD, &opened) < 0)
+        return -errno;
+    path[len] = '\0';
+    int status = bind(path, SPAWN_GIT_MIRROR + 1, MS_NOEXEC);
+    if (status < 0 || stat(SPAWN_GIT_MIRROR + 1, &bound) < 0)
+        return status < 0 ? status : -errno;
+    close(SPAWN_GIT_MIRROR_FD);
+    return opened.st_dev == bound.st_dev && opened.st_ino == bound.st_ino ? 0 : -ESTALE;
+}
+
 /* What only git with a remote repository needs: names, certificates, a place for keys that is in
  * memory, the mirror. */
 static int make_remote(const struct jail *jail)
 {
-    char options[64], mirror[32];
+    char options[64];
     int status = 0;
     for (size_t i = 0; i < sizeof lookup_files / sizeof lookup_files[0] && status == 0; i++)
         status = show(lookup_files[i], false);
@@ -121,14 +140,11 @@ static int make_remote(const struct jail *jail)
         return status;
     snprintf(options, sizeof options, "size=4m,mode=700,uid=%u,gid=%u", jail->who.uid,
              jail->who.gid);
-    snprintf(mirror, sizeof mirror, "/proc/self/fd/%d", SPAWN_GIT_MIRROR_FD);
     if (mkdir("run", 0755) < 0 ||
         mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ||
         mkdir(SPAWN_GIT_MIRROR + 1, 0755) < 0)
         return -errno;
-    status = bind(mirror, SPAWN_GIT_MIRROR + 1, MS_NOEXEC);
-    close(SPAWN_GIT_MIRROR_FD);
-    return status;
+    return bind_mirror();
 }
 
 /* Put the root together in the current directory, a tmpfs. */
