@@ -17,6 +17,7 @@ enum kind {
     KIND_HOST_KEY,
     KIND_CERTIFICATE,
     KIND_UNREACHABLE,
+    KIND_MOVED,
     KIND_GARBAGE,
 };
 
@@ -48,6 +49,7 @@ static const struct {
     {"' not found", KIND_REPOSITORY},
     {"ERROR: Repository not found", KIND_REPOSITORY},
     {"does not appear to be a git repository", KIND_REPOSITORY},
+    {"returned error: 30", KIND_MOVED},
     {"Could not resolve", KIND_UNREACHABLE},
     {"Failed to connect", KIND_UNREACHABLE},
     {"Couldn't connect", KIND_UNREACHABLE},
@@ -178,6 +180,8 @@ static int tell(enum kind kind, const struct repo_url *url, const struct git_acc
                        "the certificate of %s is not trusted: set ca_file in [forge \"%s\"] if it "
                        "is right",
                        url->site, url->site);
+    case KIND_MOVED:
+        return err_set(err, ERR_REFUSED, "'%s' has moved: give its new address", url->text);
     case KIND_UNREACHABLE:
         return tell_unreachable(url, err);
     case KIND_GARBAGE:

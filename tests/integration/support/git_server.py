@@ -104,6 +104,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = _serve
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that leaves early, as killed ones do."""
+
+
 class GitServer:
     """Serves the bare repositories below ROOT. HOOK(handler, path, query, body): True when it has answered."""
 
@@ -111,9 +118,8 @@ class GitServer:
         self.root = pathlib.Path(root)
         self.token, self.user, self.public, self.read_only, self.hook = token, user, public, read_only, hook
         self.requests = []
-        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.httpd = _Server(("127.0.0.1", 0), _Handler)
         self.httpd.owner = self
-        self.httpd.daemon_threads = True
         self.tls = tls
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
