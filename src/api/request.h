@@ -88,7 +88,7 @@ const char *request_header(struct request *request, const char *name);
 
 /* The handlers */
 request_fn handle_health, handle_doctor, handle_submit, handle_list, handle_task, handle_events,
-    handle_diff, handle_cancel;
+    handle_diff, handle_cancel, handle_deliver;
 
 /* Server-sent events of TASK after AFTER: stream.c. */
 void answer_stream(struct request *request, const struct task *task, int64_t after);

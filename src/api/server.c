@@ -33,6 +33,7 @@ static const struct route routes[] = {
     {"GET", "/v1/tasks/{id}/events", handle_events, events_query},
     {"GET", "/v1/tasks/{id}/diff", handle_diff, NULL},
     {"POST", "/v1/tasks/{id}/cancel", handle_cancel, NULL},
+    {"POST", "/v1/tasks/{id}/deliver", handle_deliver, NULL},
 };
 
 /* --- the loop --- */

@@ -46,6 +46,8 @@ static void find_remote_words(const char *said, char *out, size_t size)
             continue;
         const char *words = line + sizeof before - 1 + strspn(line + sizeof before - 1, " ");
         size_t len = strcspn(words, "\r\n");
+        while (len && words[len - 1] == ' ') /* which git puts there, to clear the line */
+            len--;
         if (len == 0)
             continue;
         snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1), words);

@@ -97,9 +97,8 @@ static int try_again(struct job *job, const struct task *task, struct outbox *ro
 
 /* --- import: the sandbox's bundle becomes a clean one and a patch --- */
 
-/* The first choice of a name, from FROM on, that no other task is using. */
-static int choose_branch(struct job *job, const struct task *task, struct outbox *row, int64_t from,
-                         struct err *err)
+int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
+                           int64_t from, struct err *err)
 {
     for (int64_t n = from; n <= BRANCH_NUMBERS_MAX; n++) {
         free(row->branch);
@@ -107,8 +106,8 @@ static int choose_branch(struct job *job, const struct task *task, struct outbox
         row->branch_number = n;
         if (task->branch_wanted)
             return 0;
-        int taken = store_branch_taken(job->o->store, task->number, task->repo, row->branch,
-                                       task->commit, err);
+        int taken =
+            store_branch_taken(o->store, task->number, task->repo, row->branch, task->commit, err);
         if (taken <= 0)
             return taken;
     }
@@ -124,7 +123,7 @@ static int imported(struct job *job, const struct task *task, struct outbox *row
     if (task->cancel_requested)
         return end_as(job, task, TASK_CANCELLED, "cancelled on request", &none, err);
     /* The push is claimed with this: from here on a cancel is refused. */
-    int status = choose_branch(job, task, row, 1, err);
+    int status = delivery_choose_branch(job->o, task, row, 1, err);
     row->step = OUTBOX_PUSH;
     row->tries = 0;
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
@@ -224,11 +223,12 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
     if (result->status == GIT_EXIT_BRANCH_EXISTS && task->branch_wanted)
         return fail(
             job, task, FAULT_USER,
-            str_format("branch '%s' has appeared meanwhile: apply the work with 'codex apply %s'",
+            str_format("branch '%s' has appeared meanwhile: remove it and try again with 'codex "
+                       "deliver %s', or apply the work with 'codex apply'",
                        row->branch, task->id),
             err);
     if (result->status == GIT_EXIT_BRANCH_EXISTS) {
-        int status = choose_branch(job, task, row, row->branch_number + 1, err);
+        int status = delivery_choose_branch(job->o, task, row, row->branch_number + 1, err);
         return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
     }
     if (result->status < 0 || result->status == GIT_EXIT_UNREACHABLE) {
@@ -237,8 +237,9 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
         if (again)
             return again < 0 ? again : 0;
     }
-    return fail(job, task, FAULT_USER,
-                str_format("the branch cannot be pushed (%s): apply the work with 'codex apply %s'",
+    return fail(job, task, result->status == GIT_EXIT_UNREACHABLE ? FAULT_ENVIRONMENT : FAULT_USER,
+                str_format("the branch cannot be pushed (%s): put that right and try again with "
+                           "'codex deliver %s', or apply the work with 'codex apply'",
                            result->message, task->id),
                 err);
 }

@@ -151,9 +151,12 @@ void files_remove_unfinished(const struct orchestrator *o)
 }
 
 /* Whether a file of an ended task has done its duty. */
-static bool is_spent(const char *name)
+static bool is_spent(const struct task *task, const char *name)
 {
-    return !strcmp(name, "base.bundle") || !strcmp(name, "push.bundle") ||
+    bool again = task->state == TASK_FAILED && task->fault.step &&
+                 !strcmp(task->fault.step, "delivering"); /* may be: 'codex deliver' */
+    return !strcmp(name, "base.bundle") || (!again && !strcmp(name, "push.bundle")) ||
+           (task->state == TASK_COMPLETED && !strcmp(name, "work.bundle")) ||
            str_ends_with(name, ".tmp") || str_starts_with(name, "work-") ||
            str_starts_with(name, "events-");
 }
@@ -168,7 +171,7 @@ void files_release(const struct orchestrator *o, const struct task *task)
     AUTO_DIR DIR *dir = opendir(path);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (is_spent(entry->d_name))
+        if (is_spent(task, entry->d_name))
             unlinkat(dirfd(dir), entry->d_name, 0);
     if (!task->archive_path && dir)
         unlinkat(dirfd(dir), "archive.tar.zst", 0); /* cut off by the end of its run */

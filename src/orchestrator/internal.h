@@ -85,6 +85,9 @@ bool trouble_is_news(struct trouble *last, const struct err *err);
 /* There may be a task to start, or a slot for it. */
 void queue_changed(struct orchestrator *o);
 
+/* A job for a task that is under way and has none; it goes on from the loop. */
+void job_begin(struct orchestrator *o, int64_t number);
+
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
 
@@ -123,6 +126,10 @@ int end_task(struct job *job, const struct task *task, enum task_state to, const
 
 /* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
+
+/* The first choice of a branch, from the FROMth on, that no other task is using: into ROW. */
+int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
+                           int64_t from, struct err *err);
 
 /* submit.c, refresh.c */
 void submit_free_all(struct orchestrator *o);

@@ -106,6 +106,11 @@ static struct job *job_new(struct orchestrator *o, int64_t number)
     return job;
 }
 
+void job_begin(struct orchestrator *o, int64_t number)
+{
+    job_continue_in(job_new(o, number), 0);
+}
+
 static void on_timer(void *arg)
 {
     struct job *job = arg;
@@ -266,7 +271,7 @@ int orchestrator_start(struct orchestrator *o, struct err *err)
         abort();
     int count = store_tasks_under_way(o->store, numbers, UNDER_WAY_MAX, err);
     for (int i = 0; i < count; i++)
-        job_continue_in(job_new(o, numbers[i]), 0);
+        job_begin(o, numbers[i]);
     free(numbers);
     if (count < 0)
         return count;

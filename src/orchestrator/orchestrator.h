@@ -69,6 +69,9 @@ int orchestrator_ready(struct orchestrator *o, struct err *err);
 /* ERR_REFUSED once it delivers or has ended. The task ends as soon as its run has wound up. */
 int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct err *err);
 
+/* Try the delivery of a failed task again. ERR_REFUSED unless it failed in that. */
+int orchestrator_deliver(struct orchestrator *o, const struct task *task, struct err *err);
+
 /* Path of a file of the task ("diff.patch" …). The caller frees. */
 char *orchestrator_task_file(const struct orchestrator *o, const char *task_id, const char *name);
 

@@ -217,6 +217,24 @@ def test_a_push_that_is_refused_keeps_the_work(server, origin):
         assert re.search(r"pre-receive hook declined.*GH006", ended["fault"]["message"]), ended["fault"]
         assert "+def subtract" in codex.run("diff", task).stdout
         assert git(origin.bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+        assert f"codex deliver {task}" in ended["fault"]["message"]
+        # Refused again, then put right.
+        assert "delivered again" in codex.run("deliver", task).stdout
+        assert codex.wait(task, "failed")["fault"]["step"] == "delivering"
+        codex.kill()
+        codex.start()
+        hook.unlink()
+        codex.run("deliver", task)
+        delivered = codex.wait(task, "completed")
+        assert delivered["commit"] == ended["commit"] == git(origin.bare, "rev-parse", "feat/subtract")
+        assert delivered["verdict"] == "passed" and delivered["fault"] is None
+        assert delivered["pull_request"]["state"] == "open"
+        refused = codex.run("deliver", task, check=False)
+        assert refused.returncode == 5 and "it is completed" not in refused.stdout
+        assert "completed" in refused.stderr
+        events = codex.events(task)
+        assert sum(event["type"] == "delivery.branch" for event in events) == 1
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
 def test_names_that_are_taken_there_get_a_number(server, origin):
