@@ -11,6 +11,7 @@
 #include "base/repo_url.h"
 #include "base/str.h"
 #include "cli/git.h"
+#include "cli/unpushed.h"
 #include "cli/words.h"
 
 void checkout_release(struct checkout *checkout)
@@ -19,6 +20,7 @@ void checkout_release(struct checkout *checkout)
     free(checkout->base);
     free(checkout->note);
     free(checkout->warning);
+    unpushed_free(checkout->unpushed);
     *checkout = (struct checkout){0};
 }
 
@@ -308,11 +310,18 @@ static int base_at_remote(struct checkout *checkout, const char *top, const char
     if (status < 0)
         return status;
     short_commit(commit, digits);
-    if (!tracking)
-        return err_set(err, ERR_REFUSED,
-                       "origin does not have commit %s yet: push it, or work on this checkout "
-                       "alone with --repo .",
-                       digits);
+    if (!tracking) {
+        checkout->base = there ? str_dup(base) : NULL;
+        checkout->unpushed = unpushed_new(top, commit, err);
+        if (!checkout->unpushed)
+            return err->code;
+        checkout->note =
+            str_format("note: %zu commit%s that origin lacks go%s along: the task "
+                       "starts from %s",
+                       checkout->unpushed->count, checkout->unpushed->count == 1 ? "" : "s",
+                       checkout->unpushed->count == 1 ? "es" : "", digits);
+        return 0;
+    }
     checkout->base = str_dup(commit);
     checkout->note =
         str_format("note: the task starts from commit %s of origin, where you are", digits);

@@ -14,6 +14,7 @@
 #include "cli/follow.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unpushed.h"
 #include "cli/verb.h"
 #include "cli/words.h"
 
@@ -95,6 +96,8 @@ static int submit(struct session *session, const struct task_options *options,
     if (!body)
         return err->code;
     int status = session_ensure_server(session, err);
+    if (status == 0 && checkout->unpushed)
+        status = unpushed_send(&session->api, checkout->unpushed, body, err);
     if (status == 0)
         status = api_json(&session->api, "POST", "/v1/tasks", body, task, err);
     json_decref(body);

@@ -25,6 +25,7 @@ struct job {
     struct git_job *git;       /* import or push under way */
     struct fetch *fetch;       /* its base bundle is on its way */
     struct fault fetch_fault;  /* why that cannot be had; its message is ours */
+    int adopt_tries;           /* failed ones, to take up commits that came along */
     bool wants_slot;           /* it has its bundle, and waits until it may run */
     bool forge;                /* a pull request is being opened */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
@@ -61,6 +62,7 @@ struct orchestrator {
     struct submit *submits;
     struct refresh *refreshes;
     struct fetch *fetches;
+    struct upload *uploads;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };

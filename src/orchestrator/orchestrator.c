@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
+#include "orchestrator/upload.h"
 
 enum {
     UNDER_WAY_MAX = 4096,
@@ -54,6 +55,7 @@ void orchestrator_free(struct orchestrator *o)
     while (o->jobs)
         job_free(o->jobs);
     fetch_free_all(o);
+    upload_free_all(o);
     loop_remove(o->queue_timer);
     followers_free(o->followers);
     placer_local_free(o->local);

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
+#include "orchestrator/upload.h"
 #include "task/exit.h"
 
 enum {
@@ -27,6 +28,8 @@ static const int64_t timeout_max_ms = 30LL * 24 * 3600 * 1000;
 struct submit {
     struct orchestrator *o;
     struct task task; /* as it will be queued */
+    char *bundle;     /* commits that come along; NULL: none do */
+    char *bundle_commit;
     struct git_job *git;
     submitted_fn *done;
     void *arg;
@@ -41,6 +44,8 @@ static void submit_free(struct submit *submit)
     *at = submit->next;
     git_drop(submit->git);
     task_release(&submit->task);
+    free(submit->bundle);
+    free(submit->bundle_commit);
     free(submit);
 }
 
@@ -124,6 +129,20 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
     return 0;
 }
 
+static int check_bundle(struct orchestrator *o, const struct submission *s, struct err *err)
+{
+    if (!s->bundle && !s->base_commit && !s->bundle_base)
+        return 0;
+    if (!s->bundle || !s->base_commit || !s->bundle_base || !object_id_valid(s->base_commit) ||
+        !object_id_valid(s->bundle_base) || !strcmp(s->base_commit, s->bundle_base))
+        return err_set(err, ERR_USAGE,
+                       "bundle, base_commit and bundle_base belong together: an id and two "
+                       "different commits");
+    if (!repo_is_remote(s->repo))
+        return err_set(err, ERR_USAGE, "commits come along for remote repositories alone");
+    return upload_check(o, s->uid, s->bundle, err);
+}
+
 static int check_queue(const struct orchestrator *o, uint32_t uid, struct err *err)
 {
     int64_t queued = store_count_queued(o->store, uid, err);
@@ -199,6 +218,21 @@ static int check_branch(struct orchestrator *o, const struct task *task, bool ex
     return wanted;
 }
 
+/* The bundle that came before becomes the task's, which starts from what it holds. */
+static int claim_bundle(struct submit *submit, struct err *err)
+{
+    struct task *task = &submit->task;
+    if (!submit->bundle)
+        return 0;
+    AUTO_FREE char *path = orchestrator_task_file(submit->o, task->id, "head.bundle");
+    int status = files_make_dir(submit->o, task->id, err);
+    if (status == 0)
+        status = upload_claim(submit->o, task->uid, submit->bundle, path, err);
+    free(task->base_commit);
+    task->base_commit = str_dup(submit->bundle_commit);
+    return status;
+}
+
 static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
 {
     int status = store_begin(o->store, STORE_NOW, err);
@@ -225,6 +259,8 @@ static int finish(struct submit *submit, const struct git_result *result, struct
     int status = take_resolved(task, result->output, &branch_exists, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
+    if (status == 0)
+        status = claim_bundle(submit, err);
     return status < 0 ? status : queue_task(submit->o, task, err);
 }
 
@@ -278,8 +314,8 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     }
     AUTO_FREE char *repo = NULL;
     if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
-        check_model(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
-        orchestrator_ready(o, err) < 0)
+        check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
+        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
@@ -287,6 +323,9 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    submit->bundle = str_dup(s->bundle);
+    submit->bundle_commit = str_dup(s->base_commit);
+    submit->task.base_known = str_dup(s->bundle_base);
     if (repo) {
         free(submit->task.repo);
         submit->task.repo = steal_pointer(&repo);
