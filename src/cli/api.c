@@ -3,16 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/fields.h"
 #include "cli/text.h"
 #include "task/id.h"
-
-/* Where root's codexd serves when nothing else is configured. */
-#define MACHINE_SOCKET "/var/lib/codex/codexd.sock"
 
 int api_init(struct api *api, const char *socket, struct err *err)
 {
@@ -81,23 +77,12 @@ int api_problem(int http_status, const char *body, size_t len, struct err *err)
     return code;
 }
 
-bool api_machine_has_server(const char *socket)
-{
-    return strcmp(socket, MACHINE_SOCKET) != 0 && access(MACHINE_SOCKET, F_OK) == 0;
-}
-
 int api_unreachable(const char *socket, int status, struct err *err)
 {
     AUTO_FREE char *why = str_dup(err->message);
     switch (status) {
     case -ENOENT:
     case -ECONNREFUSED:
-        if (api_machine_has_server(socket))
-            return err_set(
-                err, ERR_NO_SERVER,
-                "no codexd answers at '%s', but there is the machine's: set CODEX_SOCKET=%s, "
-                "or socket in [server] of /etc/codex/codex.conf",
-                socket, MACHINE_SOCKET);
         return err_set(err, ERR_NO_SERVER,
                        "no codexd answers at '%s': start one as root with 'codexd --config FILE'",
                        socket);

@@ -211,7 +211,7 @@ void fetch_join(struct job *job, const struct task *task, const char *commit, co
     bool remote = repo_is_remote(task->repo);
     struct fetch **at = &o->fetches;
     for (; *at; at = &(*at)->next)
-        if (!strcmp((*at)->key, key) && (remote || (*at)->uid == task->uid))
+        if (!strcmp((*at)->key, key))
             break;
     if (!*at) {
         struct fetch *fetch = calloc(1, sizeof *fetch);

@@ -89,6 +89,8 @@ void queue_changed(struct orchestrator *o);
 
 /* A job for a task that is under way and has none; it goes on from the loop. */
 void job_begin(struct orchestrator *o, int64_t number);
+/* Is the queued task NUMBER the next one, and a slot free for it? */
+bool queue_starts_now(struct orchestrator *o, int64_t number);
 
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
@@ -100,6 +102,10 @@ void job_drop_waits(struct job *job);
 void prepare_continue(struct job *job, const struct task *task);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
+/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+void launch_environment(const struct job *job, const struct task *task,
+                        char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
 
 /* monitor.c: the run was handed over */

@@ -230,6 +230,14 @@ static struct job *first_waiting(struct orchestrator *o)
     return first;
 }
 
+bool queue_starts_now(struct orchestrator *o, int64_t number)
+{
+    struct err ignored;
+    int64_t waiting;
+    return count_slots(o, &waiting) < o->config->max_running &&
+           store_queue_head(o->store, &ignored) == number;
+}
+
 /* Fill the free slots. Called by the loop alone, never from within a job: a job may end at once. */
 static void fill_slots(void *arg)
 {

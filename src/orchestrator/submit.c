@@ -78,14 +78,22 @@ static int check_words(const struct submission *s, struct err *err)
 {
     if (!s->prompt || is_blank(s->prompt))
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
-    if (strlen(s->prompt) > PROMPT_MAX)
-        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX / 1024);
+    if (strlen(s->prompt) > TASK_PROMPT_MAX)
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", TASK_PROMPT_MAX / 1024);
     if (s->effort && !config_effort_valid(s->effort))
         return err_set(err, ERR_USAGE, "'%s' is not an effort: low, medium, high or xhigh",
                        s->effort);
     if (s->test && (is_blank(s->test) || strlen(s->test) > TEST_MAX))
         return err_set(err, ERR_USAGE, "the test command is empty or longer than %d bytes",
                        TEST_MAX);
+    if (s->model && (!*s->model || strlen(s->model) > TASK_MODEL_MAX || !str_is_plain(s->model)))
+        return err_set(
+            err, ERR_USAGE,
+            "'%s' is no name of a model: up to %d letters of ASCII, without spaces and quotes",
+            s->model, TASK_MODEL_MAX);
+    if (s->branch && str_starts_with(s->branch, "refs/"))
+        return err_set(err, ERR_USAGE, "branch name '%s' begins with 'refs/': leave that out",
+                       s->branch);
     if (s->budget_tokens < 0)
         return err_set(err, ERR_USAGE, "budget_tokens is negative");
     if (s->timeout_ms < 0 || s->timeout_ms > timeout_max_ms)
@@ -163,6 +171,7 @@ static void fill_task(struct task *task, const struct config *config, const stru
     task->repo = str_dup(s->repo);
     task->branch_wanted = str_dup(s->branch);
     task->test_command = str_dup(s->test);
+    task->setup_command = str_dup(s->setup);
     task->model = str_dup(s->model ? s->model : config->model);
     task->provider = str_dup(config->provider);
     task->effort = str_dup(s->effort ? s->effort : config->effort);
@@ -200,6 +209,19 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
         !task->base_commit || !object_id_valid(task->base_commit))
         return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
     return 0;
+}
+
+/* Root's git is run as the owner of the repository, which is told by its path: the owner, whose
+ * process has resolved it, must not turn that into a path of somebody else's. */
+static int check_place(uint32_t uid, const char *asked, const char *resolved, struct err *err)
+{
+    size_t len = strlen(resolved);
+    if (uid != 0 || !strcmp(resolved, "/") ||
+        (!strncmp(asked, resolved, len) && (asked[len] == '\0' || asked[len] == '/')))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "'%s' leads to the repository '%s': as root, name that one itself", asked,
+                   resolved);
 }
 
 static int check_branch(struct orchestrator *o, const struct task *task, bool exists,
@@ -256,7 +278,10 @@ static int finish(struct submit *submit, const struct git_result *result, struct
     bool branch_exists;
     if (result->status != GIT_EXIT_DONE)
         return resolve_error(result, err);
+    AUTO_FREE char *asked = str_dup(task->repo);
     int status = take_resolved(task, result->output, &branch_exists, err);
+    if (status == 0)
+        status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
     if (status == 0)
@@ -274,6 +299,10 @@ static void on_resolved(void *arg, const struct git_result *result)
     int status = finish(submit, result, &err);
     if (status == 0)
         status = store_task_load(o->store, submit->task.number, &queued, &err);
+    if (status == 0 && queue_starts_now(o, queued.number)) {
+        free(queued.waiting_for);
+        queued.waiting_for = NULL;
+    }
     if (status == 0)
         log_info(queued.id, "queued: %s at %s, uid %u", queued.repo, queued.base_commit,
                  queued.uid);

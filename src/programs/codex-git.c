@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "git/remote.h"
 #include "git/verbs.h"
+#include "programs/about.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
@@ -56,13 +57,12 @@ static const struct verb {
      "--repo REPO --base REF --commit SHA", git_remote_merged, REMOTE_FD_ACCESS},
 };
 
-static int usage(void)
+static void print_usage(FILE *out)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        fprintf(stderr, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
+        fprintf(out, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
                 verbs[i].usage);
-    fputs("REPO is a path, or an address with --mirror DIR --timeout MS --stall MS\n", stderr);
-    return GIT_EXIT_USAGE;
+    fputs("REPO is a path, or an address with --mirror DIR --timeout MS --stall MS\n", out);
 }
 
 /* What is on the command line, numbers still as text. */
@@ -198,8 +198,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++)
         if (!strcmp(argv[1], verbs[i].name))
             verb = &verbs[i];
-    if (!verb)
-        return usage();
+    if (!verb && about(argc, argv, "codex-git", print_usage))
+        return GIT_EXIT_DONE;
+    if (!verb) {
+        print_usage(stderr);
+        return GIT_EXIT_USAGE;
+    }
     signal(SIGPIPE, SIG_IGN);
     struct err err;
     bool remote = false;

@@ -1,2 +1,3 @@
--- A task whose base commit came along with it: the commit that the repository has, and that builds on.
-ALTER TABLE task ADD COLUMN base_known TEXT;
+-- How the environment is set up (--setup; NULL: what is found), and why that failed, if it did.
+ALTER TABLE task ADD COLUMN setup_command TEXT;
+ALTER TABLE task ADD COLUMN setup_failure TEXT;
