@@ -97,6 +97,46 @@ static int read_outcome(const char *answer, const char *said, const struct verb_
     return 1;
 }
 
+/* The commit of the branch at the remote into SHA, "" when it is not there. */
+static int look_at_branch(struct remote *remote, const char *branch, char sha[OBJECT_ID_SIZE],
+                          struct err *err)
+{
+    AUTO_FREE char *ref = str_format("refs/heads/%s", branch);
+    AUTO_BUF struct buf answer;
+    buf_init(&answer, ANSWER_MAX);
+    struct git_command git;
+    remote_command(remote, &git, NULL);
+    git_args(&git, "ls-remote", "--quiet", remote->url.text, ref, NULL);
+    git.out = &answer;
+    git.dir = "/";
+    int status = remote_run(remote, &git, err);
+    if (status < 0)
+        return status;
+    /* Names that end alike are listed, too. */
+    AUTO_FREE char *end = str_format("\t%s\n", ref);
+    const char *found = strstr(answer.data, end);
+    sha[0] = '\0';
+    if (found && found - answer.data >= OBJECT_ID_LEN) {
+        memcpy(sha, found - OBJECT_ID_LEN, OBJECT_ID_LEN);
+        sha[OBJECT_ID_LEN] = '\0';
+    }
+    return 0;
+}
+
+/* The remote said no, as ERR tells. curl sends a request again when its connection broke off under
+ * it, so that may be because of ourselves: then the branch is there as it should be. */
+static int look_again(struct remote *remote, const struct verb_request *request, int refused,
+                      struct err *err)
+{
+    char sha[OBJECT_ID_SIZE];
+    struct err ignored;
+    if (look_at_branch(remote, request->branch, sha, &ignored) < 0 || !*sha)
+        return refused;
+    if (!strcmp(sha, request->commit))
+        return 0;
+    return err_set(err, ERR_CONFLICT, "branch '%s' exists and is another commit", request->branch);
+}
+
 static int push(struct remote *remote, const struct verb_request *request, const char *git_dir,
                 struct err *err)
 {
@@ -117,9 +157,10 @@ static int push(struct remote *remote, const struct verb_request *request, const
     int outcome = read_outcome(answer.data, said.data, request, &why);
     if (outcome > 0)
         return status;
-    if (outcome < 0)
-        *err = why;
-    return outcome;
+    if (outcome == 0)
+        return 0;
+    *err = why;
+    return look_again(remote, request, outcome, err);
 }
 
 int git_remote_push(const struct verb_request *request, struct err *err)
