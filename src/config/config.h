@@ -14,7 +14,12 @@
 
 #include "base/err.h"
 
-enum { CONFIG_PROVIDERS_MAX = 16, CONFIG_FORGES_MAX = 16, CONFIG_FILE_MAX = 256 * 1024 };
+enum {
+    CONFIG_PROVIDERS_MAX = 16,
+    CONFIG_FORGES_MAX = 16,
+    CONFIG_RULES_MAX = 256,
+    CONFIG_FILE_MAX = 256 * 1024,
+};
 
 enum wire_api { WIRE_RESPONSES, WIRE_REPLAY };
 
@@ -49,6 +54,12 @@ struct config_forge {
     bool allow_http;    /* also without TLS, and to others than this machine */
 };
 
+/* What tasks may reach: rules as base/net_rule.h reads them. */
+struct config_rules {
+    char **rules; /* owned */
+    size_t count;
+};
+
 struct config {
     char *user;   /* whom codexd becomes */
     char *socket; /* NULL: codexd.sock in the state directory */
@@ -70,6 +81,10 @@ struct config {
     char *author_name, *author_email;
     int64_t fetch_timeout_ms; /* of one try to fetch a remote repository */
     int64_t stall_timeout_ms; /* how long such a try may bring nothing at all */
+
+    char *internet; /* off, common, list, public */
+    struct config_rules allow, allow_private;
+    char *resolver; /* an address, with or without a port; NULL: the machine's own */
 };
 
 /* The defaults of docs/configuration.md. */

@@ -67,7 +67,12 @@ struct orchestrator {
     int64_t looks, looks_since_ms; /* refresh.c */
 };
 
-enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3 };
+enum {
+    RETRY_MS = 1000,
+    TRIES_MAX = 3,
+    CRASHES_MAX = 3, /* in a row; then one run more saves what there is */
+    RUNS_MAX = 25,
+};
 
 /* orchestrator.c */
 

@@ -65,7 +65,7 @@ int spawn_check_run(const struct spawn_run *run, struct err *err)
         status = check_limits(&run->limits, err);
     if (status < 0)
         return status;
-    if (run->flags & ~(uint32_t)(SPAWN_RUN_BASELINE_KNOWN | SPAWN_RUN_WITH_REPLAY))
+    if (run->flags & ~(uint32_t)(SPAWN_RUN_BASELINE_KNOWN | SPAWN_RUN_WITH_REPLAY | SPAWN_RUN_SALVAGE))
         return err_set(err, ERR_PROTOCOL, "unknown flags");
     if (run->baseline_status < -1 || run->baseline_status > 255)
         return err_set(err, ERR_PROTOCOL, "bad baseline status");
@@ -111,6 +111,8 @@ int spawn_check_run_fds(const int *fds, size_t count, struct err *err)
         [SPAWN_FD_WORK_BUNDLE] = {.read = true, .write = true},
         [SPAWN_FD_ARCHIVE] = {.write = true},
         [SPAWN_FD_EVENTS] = {.read = true, .write = true, .append = true},
+        [SPAWN_FD_TESTS_BEFORE] = {.read = true, .write = true},
+        [SPAWN_FD_TESTS_AFTER] = {.read = true, .write = true},
         [SPAWN_FD_REPLAY] = {.read = true, .sealed = true},
     };
     for (size_t i = 0; i < count; i++) {

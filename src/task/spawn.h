@@ -43,6 +43,7 @@ struct run_limits {
 enum spawn_run_flags {
     SPAWN_RUN_BASELINE_KNOWN = 1, /* codexd has this commit's baseline: its status is given */
     SPAWN_RUN_WITH_REPLAY = 2,    /* a replay file comes as the last descriptor */
+    SPAWN_RUN_SALVAGE = 4, /* no work: what earlier runs left is committed, archived and removed */
 };
 
 struct spawn_run {
@@ -63,7 +64,10 @@ enum spawn_run_fd {
     SPAWN_FD_WORK_BUNDLE, /* read-write, empty */
     SPAWN_FD_ARCHIVE,     /* write, empty */
     SPAWN_FD_EVENTS,      /* read-write, O_APPEND */
-    SPAWN_FD_REPLAY,      /* read-only, optional */
+    /* Lists of tests (task/test_list.h), which pass through as bytes. */
+    SPAWN_FD_TESTS_BEFORE, /* read-write; the baseline's when it is known, else empty */
+    SPAWN_FD_TESTS_AFTER,  /* read-write, empty: the last verification's */
+    SPAWN_FD_REPLAY,       /* read-only, optional */
     SPAWN_FD_COUNT,
 };
 

@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,7 +28,9 @@ struct place {
 bool scan_read(int dir, const char *name, struct buf *out)
 {
     struct stat st;
-    AUTO_FD int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    AUTO_FD int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     while (out->len < out->max) {
@@ -99,6 +103,16 @@ static void note_start(struct scan *scan, const struct place *place)
         strcpy(scan->python_start, place->path);
 }
 
+static bool is_java_test(const char *name)
+{
+    static const char *const ends[] = {"Test.java", "Tests.java", "TestCase.java", "Test.kt",
+                                       "Tests.kt"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (str_ends_with(name, ends[i]))
+            return true;
+    return str_starts_with(name, "Test") && str_ends_with(name, ".java");
+}
+
 static void look_at_file(struct scan *scan, const struct place *place, const char *name)
 {
     bool prefix = str_starts_with(name, "test_") && str_ends_with(name, ".py");
@@ -108,6 +122,8 @@ static void look_at_file(struct scan *scan, const struct place *place, const cha
         scan->conftest = true;
     if (str_ends_with(name, "_test.go"))
         scan->go_tests = true;
+    if (is_java_test(name))
+        scan->java_tests = true;
     if (!python && !meson)
         return;
     AUTO_BUF struct buf text;

@@ -16,7 +16,7 @@ from support.sandbox import Sandbox
 MAGIC = 0x43445831
 RUN, CANCEL, GIT, GIT_END = 1, 2, 3, 4
 RUN_STARTED, RUN_ENDED, GIT_ENDED, FAILED = 100, 101, 102, 103
-BASELINE_KNOWN, WITH_REPLAY = 1, 2
+BASELINE_KNOWN, WITH_REPLAY, SALVAGE = 1, 2, 4
 ISOLATED, AS_SUBMITTER, REMOTE = range(3)
 MIRROR_FD = 15
 PREPARING, BASELINE, WORKING, VERIFYING, FINISHING = range(5)
@@ -143,18 +143,20 @@ class Task:
         self.directory.mkdir(exist_ok=True)
         self.script = script
         self.layer = hashlib.sha256(script.encode()).hexdigest()
-        for name in ("base.bundle", "work.bundle", "archive"):
+        for name in ("base.bundle", "work.bundle", "archive", "tests.before", "tests.after"):
             (self.directory / name).touch(mode=0o644)
         (self.directory / "base.bundle").write_text("base")
         self.run = 0
         self.options = options
 
     def message(self, *, baseline=None, rounds=3, timeout_ms=120000, memory=512 << 20, pids=256, archive=1 << 30,
-                test_timeout_ms=60000, replay=False):
+                test_timeout_ms=60000, replay=False,
+                salvage=False):
         message = Message(magic=MAGIC, type=RUN)
         body = message.body.run
         body.name = self.run_name()
-        body.flags = (BASELINE_KNOWN if baseline is not None else 0) | (WITH_REPLAY if replay else 0)
+        body.flags = (BASELINE_KNOWN if baseline is not None else 0) | (WITH_REPLAY if replay else 0) | (
+            SALVAGE if salvage else 0)
         body.baseline_status = baseline if baseline is not None else 0
         body.verify_rounds = rounds
         body.limits = Limits(memory, 0, pids, timeout_ms, test_timeout_ms, archive)
@@ -170,7 +172,8 @@ class Task:
             return os.open(self.directory / name, flags | os.O_CLOEXEC, 0o644)
         fds = [memfd((NOTHING_TO_SET_UP + self.script).encode()), memfd(b'{"key":"real"}'), file("base.bundle", os.O_RDONLY),
                file("work.bundle", os.O_RDWR), file("archive", os.O_WRONLY),
-               file("events", os.O_RDWR | os.O_CREAT | os.O_APPEND)]
+               file("events", os.O_RDWR | os.O_CREAT | os.O_APPEND), file("tests.before", os.O_RDWR),
+               file("tests.after", os.O_RDWR)]
         return fds + ([memfd(b"replay")] if replay else [])
 
     def start(self, **options):
