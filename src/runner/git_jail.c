@@ -119,8 +119,8 @@ static int bind_mirror(void)
     if (len <= 0 || fstat(SPAWN_GIT_MIRROR_FD, &opened) < 0)
         return -errno;
     path[len] = '\0';
-    int status = bind(path, SPAWN_GIT_MIRROR + 1, MS_NOEXEC);
-    if (status < 0 || stat(SPAWN_GIT_MIRROR + 1, &bound) < 0)
+    int status = bind(path, &SPAWN_GIT_MIRROR[1], MS_NOEXEC);
+    if (status < 0 || stat(&SPAWN_GIT_MIRROR[1], &bound) < 0)
         return status < 0 ? status : -errno;
     close(SPAWN_GIT_MIRROR_FD);
     return opened.st_dev == bound.st_dev && opened.st_ino == bound.st_ino ? 0 : -ESTALE;
@@ -142,7 +142,7 @@ static int make_remote(const struct jail *jail)
              jail->who.gid);
     if (mkdir("run", 0755) < 0 ||
         mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ||
-        mkdir(SPAWN_GIT_MIRROR + 1, 0755) < 0)
+        mkdir(&SPAWN_GIT_MIRROR[1], 0755) < 0)
         return -errno;
     return bind_mirror();
 }
