@@ -26,6 +26,8 @@ static const char *title_of(unsigned status)
         return "Payload Too Large";
     case MHD_HTTP_UNSUPPORTED_MEDIA_TYPE:
         return "Unsupported Media Type";
+    case MHD_HTTP_BAD_GATEWAY:
+        return "Bad Gateway";
     case MHD_HTTP_SERVICE_UNAVAILABLE:
         return "Service Unavailable";
     case MHD_HTTP_INSUFFICIENT_STORAGE:
@@ -102,6 +104,7 @@ void answer_error(struct request *request, const struct err *err)
         {-EACCES, MHD_HTTP_FORBIDDEN, "forbidden"},
         {ERR_REFUSED, MHD_HTTP_CONFLICT, "refused"},
         {ERR_KEY_MISSING, MHD_HTTP_CONFLICT, "key_missing"},
+        {-EHOSTUNREACH, MHD_HTTP_BAD_GATEWAY, "unreachable"},
         {ERR_SANDBOX, MHD_HTTP_SERVICE_UNAVAILABLE, "no_sandbox"},
         {-ENOSPC, MHD_HTTP_INSUFFICIENT_STORAGE, "disk_full"},
         {-EDQUOT, MHD_HTTP_INSUFFICIENT_STORAGE, "disk_full"},

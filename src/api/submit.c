@@ -52,6 +52,9 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
         {"budget_tokens", NULL, &s->budget_tokens},
         {"priority", NULL, &s->priority},
         {"timeout_ms", NULL, &s->timeout_ms},
+        {"bundle", &s->bundle, NULL},
+        {"base_commit", &s->base_commit, NULL},
+        {"bundle_base", &s->bundle_base, NULL},
     };
     const char *name;
     json_t *value;

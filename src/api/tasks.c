@@ -1,4 +1,5 @@
-/* GET /v1/tasks, GET /v1/tasks/{id}, POST /v1/tasks/{id}/cancel, GET /v1/tasks/{id}/diff */
+/* GET /v1/tasks, GET /v1/tasks/{id}, POST /v1/tasks/{id}/cancel and /deliver, GET
+ * /v1/tasks/{id}/diff */
 #include "api/request.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ void handle_task(struct request *request)
     task_release(&task);
 }
 
-/* --- cancel --- */
+/* --- cancel, deliver --- */
 
 /* Nothing can be said in the body yet: it is empty, or an empty object. */
 static bool body_is_empty(struct request *request)
@@ -83,17 +84,20 @@ static bool body_is_empty(struct request *request)
     const char *body = request->body.data;
     if (!*body || !strcmp(body, "{}"))
         return true;
-    answer_problem(request, MHD_HTTP_BAD_REQUEST, "bad_request", "a cancel has no body");
+    answer_problem(request, MHD_HTTP_BAD_REQUEST, "bad_request", "this request has no body");
     return false;
 }
 
-void handle_cancel(struct request *request)
+typedef int action_fn(struct orchestrator *o, const struct task *task, struct err *err);
+
+/* Do ACT with the task, and show how it is then. */
+static void act_on_task(struct request *request, action_fn *act)
 {
     struct task task;
     struct err err = {0};
     if (!body_is_empty(request) || !request_task(request, &task))
         return;
-    int status = orchestrator_cancel(request->api->options.orchestrator, &task, &err);
+    int status = act(request->api->options.orchestrator, &task, &err);
     task_release(&task);
     if (status < 0) {
         answer_error(request, &err);
@@ -103,6 +107,16 @@ void handle_cancel(struct request *request)
         return;
     answer_task(request, MHD_HTTP_OK, &task);
     task_release(&task);
+}
+
+void handle_cancel(struct request *request)
+{
+    act_on_task(request, orchestrator_cancel);
+}
+
+void handle_deliver(struct request *request)
+{
+    act_on_task(request, orchestrator_deliver);
 }
 
 /* --- diff --- */

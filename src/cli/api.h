@@ -36,6 +36,10 @@ void api_release(struct api *api);
 int api_call(struct api *api, const char *method, const char *target, const json_t *body,
              struct buf *out, struct err *err);
 
+/* POST BYTES as they are. */
+int api_send(struct api *api, const char *target, const struct buf *bytes, struct buf *out,
+             struct err *err);
+
 /* The same, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,
              json_t **out, struct err *err);

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/repo_url.h"
 #include "base/str.h"
 #include "cli/git.h"
+#include "cli/unpushed.h"
 #include "cli/words.h"
 
 void checkout_release(struct checkout *checkout)
@@ -18,6 +20,7 @@ void checkout_release(struct checkout *checkout)
     free(checkout->base);
     free(checkout->note);
     free(checkout->warning);
+    unpushed_free(checkout->unpushed);
     *checkout = (struct checkout){0};
 }
 
@@ -47,16 +50,6 @@ static char *file_url_path(const char *url)
     return out;
 }
 
-/* Does git take LOCATION for a remote one? "scheme://…", or "host:path" with no slash before the
- * colon (git-clone(1), "GIT URLS"). */
-static bool is_remote(const char *location)
-{
-    if (str_starts_with(location, "file://"))
-        return false;
-    size_t before = strcspn(location, ":/");
-    return strstr(location, "://") || location[before] == ':';
-}
-
 /* LOCATION, relative to DIR (NULL: here), as an absolute path without links; NULL when it is not
  * there. Like git, it may leave ".git" at the end out. */
 static char *local_path(const char *dir, const char *location)
@@ -79,11 +72,15 @@ int checkout_named(struct checkout *checkout, const char *repo, const char *base
     *checkout = (struct checkout){0};
     struct stat info;
     char *path = local_path(NULL, repo);
-    if (!path && is_remote(repo))
-        return err_set(
-            err, ERR_USAGE,
-            "remote repositories are not served yet: clone '%s', and name the clone with --repo",
-            repo);
+    struct repo_url url;
+    if (!path && repo_url_is_remote(repo)) {
+        int status = repo_url_parse(&url, repo, err);
+        if (status < 0)
+            return status;
+        checkout->repo = str_dup(url.text);
+        checkout->base = str_dup(base);
+        return 0;
+    }
     if (!path)
         return err_set(err, ERR_NOT_FOUND, "no repository at '%s': %s", repo, strerror(errno));
     checkout->repo = path;
@@ -193,13 +190,15 @@ static int set_base(struct checkout *checkout, const char *base, const char *com
 
 /* The repository that a checkout was cloned from, as far as it can serve. */
 struct origin {
-    char *path;    /* NULL: there is none that can be used */
-    char *trouble; /* then: why, when there is an `origin` at all */
+    char *path;    /* NULL: there is none on this machine that can be used */
+    char *address; /* of a remote one, or NULL */
+    char *trouble; /* without both: why, when there is an `origin` at all */
 };
 
 static void origin_release(struct origin *origin)
 {
     free(origin->path);
+    free(origin->address);
     free(origin->trouble);
 }
 
@@ -236,11 +235,15 @@ static int find_origin(struct origin *origin, const char *top, struct err *err)
     struct stat info;
     if (path && stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return check_origin(origin, path, err);
-    if (is_remote(location))
-        origin->trouble =
-            str_format("its origin '%s' is remote, which is not served yet", location);
-    else
+    struct repo_url url;
+    struct err why;
+    /* An address that cannot be used may have a password in it: it is not repeated. */
+    if (!repo_url_is_remote(location))
         origin->trouble = str_format("its origin '%s' is not there", location);
+    else if (repo_url_parse(&url, location, &why) < 0)
+        origin->trouble = str_format("its origin cannot be used: %s", why.message);
+    else
+        origin->address = str_dup(url.text);
     return 0;
 }
 
@@ -283,6 +286,84 @@ static int base_of_origin(struct checkout *checkout, const char *top, const stru
     return 0;
 }
 
+/* The branch of origin that COMMIT is in, by what the last fetch said, into *REF; NULL: none. */
+static int find_tracking(const char *top, const char *commit, char **ref, struct err *err)
+{
+    AUTO_FREE char *contains = str_format("--contains=%s", commit);
+    const char *const args[] = {
+        "for-each-ref", "--count=1", "--format=%(refname)", contains, "refs/remotes/origin/", NULL};
+    int status = git_line(top, args, ref, err);
+    if (status == 0 && *ref && !**ref) {
+        free(*ref);
+        *ref = NULL;
+    }
+    return status < 0 ? status : 0;
+}
+
+/* Start from COMMIT of a remote origin, called BASE here: by that name when origin's branch BASE was
+ * there when it was seen last. */
+static int base_at_remote(struct checkout *checkout, const char *top, const char *base,
+                          const char *commit, struct err *err)
+{
+    AUTO_FREE char *there = NULL, *tracking = NULL;
+    AUTO_FREE char *name = str_format("refs/remotes/origin/%s", base ? base : "HEAD");
+    char digits[8];
+    int status = base ? resolve(top, name, &there, err) : 0;
+    if (status < 0)
+        return status;
+    if (there && !strcmp(there, commit)) {
+        checkout->base = str_dup(base);
+        return 0;
+    }
+    status = find_tracking(top, commit, &tracking, err);
+    if (status < 0)
+        return status;
+    short_commit(commit, digits);
+    if (!tracking) {
+        checkout->base = there ? str_dup(base) : NULL;
+        checkout->unpushed = unpushed_new(top, commit, err);
+        if (!checkout->unpushed)
+            return err->code;
+        checkout->note =
+            str_format("note: %zu commit%s that origin lacks go%s along: the task "
+                       "starts from %s",
+                       checkout->unpushed->count, checkout->unpushed->count == 1 ? "" : "s",
+                       checkout->unpushed->count == 1 ? "es" : "", digits);
+        return 0;
+    }
+    checkout->base = str_dup(commit);
+    checkout->note =
+        str_format("note: the task starts from commit %s of origin, where you are", digits);
+    return 0;
+}
+
+/* The checkout's origin is remote: the task works there, from where one stands. */
+static int find_at_remote(struct checkout *checkout, const char *top, const struct origin *origin,
+                          const char *base, struct err *err)
+{
+    AUTO_FREE char *branch = NULL, *commit = NULL;
+    checkout->repo = str_dup(origin->address);
+    checkout->from_origin = true;
+    int status = base ? resolve(top, base, &commit, err) : read_head(top, &branch, &commit, err);
+    if (status < 0)
+        return status;
+    if (base) {
+        /* A name is looked up there: that is what one means by a branch of origin. */
+        AUTO_FREE char *remote_name = str_format("refs/remotes/origin/%s", base);
+        AUTO_FREE char *there = NULL;
+        status = resolve(top, remote_name, &there, err);
+        if (status < 0)
+            return status;
+        if (!commit || there) {
+            checkout->base = str_dup(base);
+            return 0;
+        }
+        return base_at_remote(checkout, top, NULL, commit, err);
+    }
+    status = base_at_remote(checkout, top, branch, commit, err);
+    return status < 0 ? status : warn_of_changes(checkout, top, err);
+}
+
 static int find_here(struct checkout *checkout, const char *top, struct origin *origin,
                      const char *base, struct err *err)
 {
@@ -290,6 +371,8 @@ static int find_here(struct checkout *checkout, const char *top, struct origin *
     int status = find_origin(origin, top, err);
     if (status < 0)
         return status;
+    if (origin->address)
+        return find_at_remote(checkout, top, origin, base, err);
     status = base ? resolve(top, base, &commit, err) : read_head(top, &branch, &commit, err);
     if (status < 0)
         return status;

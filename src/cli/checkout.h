@@ -2,13 +2,18 @@
 #ifndef CODEX_CLI_CHECKOUT_H
 #define CODEX_CLI_CHECKOUT_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct checkout {
-    char *repo;    /* an absolute path */
+    char *repo;    /* an absolute path, or a remote address */
     char *base;    /* a branch, another ref or a commit; NULL: the repository's own HEAD */
     char *note;    /* one line for the person: why not the origin, why not the branch; or NULL */
     char *warning; /* one line: what is not committed is left out; or NULL */
+    /* Commits that the remote REPO lacks, for the task to start from; NULL: none. */
+    struct unpushed *unpushed;
+    bool from_origin; /* REPO is the remote origin of the checkout, which nobody named */
 };
 
 void checkout_release(struct checkout *checkout);
@@ -17,8 +22,8 @@ void checkout_release(struct checkout *checkout);
 int checkout_named(struct checkout *checkout, const char *repo, const char *base, struct err *err);
 
 /*
- * The checkout that the working directory is in. Its `origin`, when that is a repository on this
- * machine that has the commit to start from; else the checkout itself. BASE as above.
+ * The checkout that the working directory is in. Its `origin`, when that is remote, or a repository
+ * on this machine that has the commit to start from; else the checkout itself. BASE as above.
  */
 int checkout_here(struct checkout *checkout, const char *base, struct err *err);
 

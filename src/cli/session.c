@@ -34,6 +34,19 @@ void session_close(struct session *session)
     config_release(&session->config);
 }
 
+int session_act(const char *id, const char *action, json_t **task, struct err *err)
+{
+    struct session session;
+    int status = session_open_task(&session, id, err);
+    if (status < 0)
+        return status;
+    AUTO_FREE char *rest = str_format("/%s", action);
+    AUTO_FREE char *target = api_task_target(id, rest);
+    status = api_json(&session.api, "POST", target, NULL, task, err);
+    session_close(&session);
+    return status;
+}
+
 bool session_is_configured(const struct session *session)
 {
     const char *variable = getenv("CODEX_SOCKET");

@@ -21,6 +21,10 @@ int session_open(struct session *session, struct err *err);
 int session_open_task(struct session *session, const char *id, struct err *err);
 void session_close(struct session *session);
 
+/* POST /v1/tasks/ID/ACTION, with a session of its own; *TASK is the task then, which the caller
+ * releases. */
+int session_act(const char *id, const char *action, json_t **task, struct err *err);
+
 /* Is there a place where a server is expected: $CODEX_SOCKET, or `socket` in [server]? */
 bool session_is_configured(const struct session *session);
 

@@ -14,6 +14,7 @@
 #include "cli/follow.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unpushed.h"
 #include "cli/verb.h"
 #include "cli/words.h"
 #include "task/task.h"
@@ -28,8 +29,8 @@ struct task_options {
 
 #define FIELD(name) offsetof(struct task_options, name)
 static const struct option task_options[] = {
-    {"repo", 0, OPTION_TEXT, FIELD(repo), "PATH",
-     .help = "the repository (default: the checkout you stand in)"},
+    {"repo", 0, OPTION_TEXT, FIELD(repo), "REPO",
+     .help = "a path or an address (default: the checkout you stand in)"},
     {"base", 0, OPTION_TEXT, FIELD(base), "REF", .help = "start from REF (default: HEAD)"},
     {"branch", 0, OPTION_TEXT, FIELD(branch), "NAME",
      .help = "deliver on this new branch (default: feat/...)"},
@@ -98,9 +99,19 @@ static int submit(struct session *session, const struct task_options *options,
     if (!body)
         return err->code;
     int status = session_ensure_server(session, err);
+    if (status == 0 && checkout->unpushed)
+        status = unpushed_send(&session->api, checkout->unpushed, body, err);
     if (status == 0)
         status = api_json(&session->api, "POST", "/v1/tasks", body, task, err);
     json_decref(body);
+    /* Whoever did not name that repository may not want it either. */
+    if (status < 0 && status != ERR_NO_SERVER && checkout->from_origin) {
+        AUTO_FREE char *why = str_dup(err->message);
+        err_set(err, err->code,
+                "%s (the repository is the origin of this checkout; '--repo .' "
+                "takes the checkout itself)",
+                why);
+    }
     return status;
 }
 

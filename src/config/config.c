@@ -4,6 +4,7 @@
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -26,6 +27,7 @@ struct reader {
     int line;
     struct section_target target;
     int provider_lines[CONFIG_PROVIDERS_MAX]; /* where each was named first */
+    int forge_lines[CONFIG_FORGES_MAX];
     int model_line;
     void *seen[FIELDS_MAX];
     size_t seen_count;
@@ -67,6 +69,8 @@ void config_init(struct config *config)
         .verify_rounds = 3,
         .author_name = str_dup("Codex"),
         .author_email = str_dup("codex@localhost"),
+        .fetch_timeout_ms = 30LL * 60 * 1000,
+        .stall_timeout_ms = 60LL * 1000,
         .internet = str_dup("public"),
     };
 }
@@ -108,10 +112,10 @@ void config_release(struct config *config)
     }
     for (size_t i = 0; i < config->forges_count; i++) {
         struct config_forge *f = &config->forges[i];
-        free(f->name);
-        free(f->kind);
-        free(f->token_env);
-        free(f->base_url);
+        char *const all[] = {f->name, f->kind,         f->base_url,    f->token_env, f->token_file,
+                             f->user, f->ssh_key_file, f->known_hosts, f->ca_file};
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
+            free(all[j]);
     }
     *config = (struct config){0};
 }
@@ -121,6 +125,14 @@ const struct config_provider *config_provider_find(const struct config *config, 
     for (size_t i = 0; name && i < config->providers_count; i++)
         if (!strcmp(config->providers[i].name, name))
             return &config->providers[i];
+    return NULL;
+}
+
+const struct config_forge *config_forge_find(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->forges_count; i++)
+        if (!strcasecmp(config->forges[i].name, name))
+            return &config->forges[i];
     return NULL;
 }
 
@@ -147,10 +159,13 @@ static void open_section(struct reader *reader, const char *line)
     memcpy(header, line + 1, len);
     header[len] = '\0';
     size_t providers = reader->config->providers_count;
+    size_t forges = reader->config->forges_count;
     if (section_open(reader->config, header, &reader->target, &err) < 0)
         complain(reader, reader->line, &err);
     else if (reader->config->providers_count > providers)
         reader->provider_lines[providers] = reader->line;
+    else if (reader->config->forges_count > forges)
+        reader->forge_lines[forges] = reader->line;
 }
 
 /* Cut what stands behind " #" or " ;", and the white space around the rest. */
@@ -245,6 +260,16 @@ static void check_whole(struct reader *reader)
             err_set(&err, ERR_USAGE, "provider '%s' has both env_key and key_file", p->name);
         if (err.code)
             complain(reader, reader->provider_lines[i], &err);
+    }
+    for (size_t i = 0; i < config->forges_count; i++) {
+        const struct config_forge *f = &config->forges[i];
+        err.code = 0;
+        if (f->token_env && f->token_file)
+            err_set(&err, ERR_USAGE, "forge '%s' has both token_env and token_file", f->name);
+        else if (f->ssh_key_file && !f->known_hosts)
+            err_set(&err, ERR_USAGE, "forge '%s' has an ssh_key_file but no known_hosts", f->name);
+        if (err.code)
+            complain(reader, reader->forge_lines[i], &err);
     }
     if (config->provider && !config_provider_find(config, config->provider)) {
         err_set(&err, ERR_USAGE, "there is no section [provider \"%s\"]", config->provider);

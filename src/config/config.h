@@ -52,9 +52,19 @@ struct config_provider {
     int64_t first_byte_timeout_ms, idle_timeout_ms;
 };
 
-/* [forge "host"]: known to the format; remote repositories are not served yet. */
+/* [forge "host"] or [forge "host:port"]: how remote repositories there are reached. Strings are NULL
+ * where the file does not set them. */
 struct config_forge {
-    char *name, *kind, *token_env, *base_url;
+    char *name;
+    char *kind;         /* github, gitlab, gitea, plain */
+    char *base_url;     /* of its API */
+    char *token_env;    /* variable of codexd's environment that holds the token */
+    char *token_file;   /* file that holds it; one of the two */
+    char *user;         /* whom the token logs in as */
+    char *ssh_key_file; /* private key for ssh:// addresses */
+    char *known_hosts;  /* file of host keys; nothing else is trusted */
+    char *ca_file;      /* file of certificates to trust instead of the system's */
+    bool allow_http;    /* also without TLS, and to others than this machine */
 };
 
 /* What tasks may reach: rules as base/net_rule.h reads them. */
@@ -82,6 +92,8 @@ struct config {
     int64_t budget_tokens; /* 0: no limit */
 
     char *author_name, *author_email;
+    int64_t fetch_timeout_ms; /* of one try to fetch a remote repository */
+    int64_t stall_timeout_ms; /* how long such a try may bring nothing at all */
 
     char *internet; /* off, common, list, public */
     struct config_rules allow, allow_private;
@@ -101,5 +113,6 @@ int config_parse(struct config *config, const char *name, const char *bytes, siz
 
 /* NULL when there is none of that name. */
 const struct config_provider *config_provider_find(const struct config *config, const char *name);
+const struct config_forge *config_forge_find(const struct config *config, const char *name);
 
 #endif

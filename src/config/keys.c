@@ -131,9 +131,21 @@ static int parse_wire_api(const char *value, int64_t min, int64_t max, void *fie
 static int parse_forge_kind(const char *value, int64_t min, int64_t max, void *field,
                             struct err *err)
 {
-    if (strcmp(value, "plain") && strcmp(value, "github"))
-        return err_set(err, ERR_USAGE, "'%s' is not a kind of forge: plain or github", value);
-    set_string(field, value);
+    static const char *const kinds[] = {"plain", "github", "gitlab", "gitea"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (!strcmp(value, kinds[i])) {
+            set_string(field, value);
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "'%s' is not a kind of forge: plain, github, gitlab or gitea",
+                   value);
+}
+
+static int parse_yes_no(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (strcmp(value, "yes") && strcmp(value, "no"))
+        return err_set(err, ERR_USAGE, "'%s' is neither yes nor no", value);
+    *(bool *)field = !strcmp(value, "yes");
     return 0;
 }
 
@@ -211,6 +223,8 @@ static const struct key {
     {SECTION_TASK, "budget_tokens", parse_number, 1, INT64_MAX / 2, CONFIG(budget_tokens)},
     {SECTION_GIT, "author_name", parse_text, 0, 0, CONFIG(author_name)},
     {SECTION_GIT, "author_email", parse_text, 0, 0, CONFIG(author_email)},
+    {SECTION_GIT, "fetch_timeout", parse_duration, 0, 0, CONFIG(fetch_timeout_ms)},
+    {SECTION_GIT, "stall_timeout", parse_duration, 0, 0, CONFIG(stall_timeout_ms)},
     {SECTION_INTERNET, "access", parse_access, 0, 0, CONFIG(internet)},
     {SECTION_INTERNET, "allow", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow)},
     {SECTION_INTERNET, "allow_private", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow_private)},
@@ -224,7 +238,13 @@ static const struct key {
     {SECTION_PROVIDER, "idle_timeout", parse_duration, 0, 0, PROVIDER(idle_timeout_ms)},
     {SECTION_FORGE, "kind", parse_forge_kind, 0, 0, FORGE(kind)},
     {SECTION_FORGE, "token_env", parse_text, 0, 0, FORGE(token_env)},
+    {SECTION_FORGE, "token_file", parse_path, 0, 0, FORGE(token_file)},
     {SECTION_FORGE, "base_url", parse_url, 0, 0, FORGE(base_url)},
+    {SECTION_FORGE, "user", parse_text, 0, 0, FORGE(user)},
+    {SECTION_FORGE, "ssh_key_file", parse_path, 0, 0, FORGE(ssh_key_file)},
+    {SECTION_FORGE, "known_hosts", parse_path, 0, 0, FORGE(known_hosts)},
+    {SECTION_FORGE, "ca_file", parse_path, 0, 0, FORGE(ca_file)},
+    {SECTION_FORGE, "allow_http", parse_yes_no, 0, 0, FORGE(allow_http)},
 };
 
 static struct config_provider *provider_open(struct config *config, const char *name)
@@ -263,7 +283,7 @@ static int section_name(const char *rest, char *name, size_t size)
     memcpy(name, rest + 2, len - 3);
     name[len - 3] = '\0';
     for (const char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr(".-_:", *p))
+        if (!isalnum((unsigned char)*p) && !strchr(".-_:[]", *p))
             return -1;
     return 1;
 }

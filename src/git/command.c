@@ -75,7 +75,8 @@ static const char *find_git(void)
 
 void git_command_init(struct git_command *command, const char *git_dir, const char *work_tree)
 {
-    *command = (struct git_command){.input_fd = -1, .out_fd = -1, .timeout_ms = GIT_TIMEOUT_MS};
+    *command = (struct git_command){
+        .input_fd = -1, .out_fd = -1, .pass_fd = -1, .timeout_ms = GIT_TIMEOUT_MS};
     add(command, find_git());
     if (git_dir) {
         add(command, "--git-dir");
@@ -183,7 +184,7 @@ static int session_start(struct session *session, struct err *err)
 {
     struct git_command *command = session->command;
     AUTO_FD int child_in = -1, child_out = -1, child_errors = -1;
-    struct process_fd fds[3];
+    struct process_fd fds[4];
     size_t count = 0;
     int status = make_pipe(&session->errors, &child_errors, true, err);
     if (status == 0 && (command->input_len || command->input_fd >= 0))
@@ -197,6 +198,8 @@ static int session_start(struct session *session, struct err *err)
         fds[count++] = (struct process_fd){child_in, 0};
     if (child_out >= 0 || command->out_fd >= 0)
         fds[count++] = (struct process_fd){child_out >= 0 ? child_out : command->out_fd, 1};
+    if (command->pass_fd >= 0)
+        fds[count++] = (struct process_fd){command->pass_fd, 3};
     session->pid = spawn(command, fds, count, err);
     if (session->pid < 0)
         return session->pid;
@@ -272,14 +275,32 @@ static int drain(struct session *session, struct err *err)
     return status < 0 ? status : 0;
 }
 
+/* Milliseconds that git still has, HEARD_MS being when it said something last. */
+static int64_t time_left(const struct session *session, int64_t deadline_ms, int64_t heard_ms,
+                         struct err *err)
+{
+    const struct git_command *command = session->command;
+    int64_t now = clock_mono_ms(), left = deadline_ms - now;
+    if (left <= 0)
+        return err_set(err, -ETIMEDOUT, "did not end within %lld s",
+                       (long long)command->timeout_ms / 1000);
+    if (!command->stall_ms)
+        return left;
+    int64_t patience = heard_ms + command->stall_ms - now;
+    if (patience <= 0)
+        return err_set(err, -ETIMEDOUT, "nothing came for %lld s",
+                       (long long)command->stall_ms / 1000);
+    return patience < left ? patience : left;
+}
+
 /* Serve the pipes until git has ended. */
 static int converse(struct session *session, int64_t deadline_ms, struct err *err)
 {
+    int64_t heard_ms = clock_mono_ms();
     for (;;) {
-        int64_t left = deadline_ms - clock_mono_ms();
-        if (left <= 0)
-            return err_set(err, ERR_LIMIT, "did not end within %lld s",
-                           (long long)session->command->timeout_ms / 1000);
+        int64_t left = time_left(session, deadline_ms, heard_ms, err);
+        if (left < 0)
+            return (int)left;
         struct pollfd fds[] = {{session->pidfd, POLLIN, 0},
                                {session->out, POLLIN, 0},
                                {session->errors, POLLIN, 0},
@@ -287,6 +308,8 @@ static int converse(struct session *session, int64_t deadline_ms, struct err *er
         if (poll(fds, COUNT(fds), left > 60000 ? 60000 : (int)left) < 0 && errno != EINTR)
             return err_errno(err, "cannot poll");
         int status = 0;
+        if (fds[1].revents || fds[2].revents)
+            heard_ms = clock_mono_ms();
         if (fds[1].revents)
             status = take(&session->out, session->command->out, false, err);
         if (status >= 0 && fds[2].revents)
@@ -307,8 +330,8 @@ static void last_words(struct buf *said, char *out, size_t size)
     const char *best = "", *prefixes[] = {"", "error: ", "fatal: "};
     int best_rank = -1;
     for (char *line = said->data; *line;) {
-        size_t len = strcspn(line, "\n");
-        char *next = line + len + (line[len] == '\n');
+        size_t len = strcspn(line, "\r\n"); /* a line of progress ends by '\r' */
+        char *next = line + len + (line[len] != '\0');
         line[len] = '\0';
         int rank = str_starts_with(line, prefixes[2]) ? 2 : str_starts_with(line, prefixes[1]);
         if (len && rank >= best_rank) {
@@ -361,6 +384,8 @@ int git_run(struct git_command *command, struct err *err)
     if (status == 0)
         status = converse(&session, deadline_ms, err);
     int wait_status = session_end(&session);
+    if (command->errors)
+        buf_append(command->errors, session.said.data, session.said.len);
     if (status < 0)
         status =
             session.pid < 0 ? status : err_context(err, "git %s", command->argv[command->name]);

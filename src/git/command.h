@@ -43,7 +43,13 @@ struct git_command {
     struct buf *out;
     int out_fd;
 
+    /* Standard error: what git says last is in the error of git_run(); here, the end of all. */
+    struct buf *errors;
+
+    int pass_fd; /* this one is 3 in git and in the helpers that it starts; -1: none */
+
     int64_t timeout_ms;
+    int64_t stall_ms;    /* how long it may say nothing (with --progress); 0: no limit */
     uint64_t file_max;   /* bytes that it may write to one file; 0: no limit of ours */
     uint64_t memory_max; /* bytes of address space; 0: no limit of ours */
 };
@@ -63,8 +69,7 @@ void git_env(struct git_command *command, const char *entry);
 
 /*
  * Run it to its end. Returns its exit code; unless that is 0, ERR holds what git said last.
- * Negative when it could not be run, was killed (a deadline or a limit among the reasons), or
- * printed too much.
+ * Negative when it could not be run, was killed (-ETIMEDOUT: by a deadline), or printed too much.
  */
 int git_run(struct git_command *command, struct err *err);
 

@@ -5,6 +5,8 @@
 #ifndef CODEX_GIT_VERBS_H
 #define CODEX_GIT_VERBS_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct verb_request {
@@ -13,20 +15,32 @@ struct verb_request {
     const char *branch;      /* to create */
     const char *commit;      /* 40 hexadecimal digits */
     const char *base_commit; /* 40 hexadecimal digits */
+    /* remote repositories */
+    const char *mirror; /* path of the directory for its mirror */
+    int64_t timeout_ms; /* for all of it */
+    int64_t stall_ms;   /* without anything from the remote */
 };
 
 /*
  * Each returns 0, or a negative code with its line in ERR:
  * ERR_USAGE, ERR_NOT_FOUND (repository, ref or commit), ERR_CONFLICT (push: the branch exists and
- * is another commit), everything else: refused or failed.
+ * is another commit), everything else: refused or failed. Those of a remote repository also
+ * -EACCES and -EHOSTUNREACH, see git/remote.h.
  */
 int git_resolve(const struct verb_request *request, struct err *err);
 int git_fetch(const struct verb_request *request, struct err *err);
 int git_import(const struct verb_request *request, struct err *err);
+int git_adopt(const struct verb_request *request, struct err *err);
 int git_push(const struct verb_request *request, struct err *err);
 
 /* 1 when the base contains the commit, 0 when not, negative as above. */
 int git_merged(const struct verb_request *request, struct err *err);
+
+/* The same where REPO is the address of a remote repository. */
+int git_remote_resolve(const struct verb_request *request, struct err *err);
+int git_remote_fetch(const struct verb_request *request, struct err *err);
+int git_remote_push(const struct verb_request *request, struct err *err);
+int git_remote_merged(const struct verb_request *request, struct err *err);
 
 /*
  * What a person means by BASE in the repository GIT_DIR: a branch first, then a tag, a remote's

@@ -1,6 +1,7 @@
 #include "orchestrator/internal.h"
 
 #include "base/log.h"
+#include "orchestrator/fetch.h"
 
 /* Whether TASK can still be cancelled: until its push is claimed. */
 static int check(struct orchestrator *o, const struct task *task, struct err *err)
@@ -48,16 +49,13 @@ int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct 
         return status;
     log_info(task->id, "cancel requested while %s", task_state_name(task->state));
     struct job *job = job_find(o, task->number);
-    if (!job || (job->git && !job->bundle_key))
+    if (!job || job->git)
         return 0; /* an import under way goes on: the work is kept */
     if (job->follower) {
         monitor_cancel(job);
         return 0;
     }
-    /* A fetch is no longer wanted. */
-    git_drop(job->git);
-    job->git = NULL;
-    bundle_fetched(job);
+    fetch_leave(job); /* no longer wanted */
     job_continue_in(job, 0);
     return 0;
 }

@@ -10,14 +10,17 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "git/access.h"
 #include "orchestrator/branch.h"
 #include "orchestrator/files.h"
+#include "orchestrator/repo.h"
 #include "task/exit.h"
 
 enum {
     IMPORT_TIMEOUT_MS = 10 * 60 * 1000,
     PUSH_TIMEOUT_MS = 5 * 60 * 1000,
     BRANCH_NUMBERS_MAX = 1000,
+    UNREACHABLE_TRIES_MAX = 7, /* a minute in all */
 };
 
 /* A step's outcome, written in one transaction with what follows from it. */
@@ -80,20 +83,22 @@ static int fail(struct job *job, const struct task *task, enum fault_kind kind, 
 }
 
 /* The step neither succeeded nor failed for good: 1 when it is to be tried again, after a pause. */
-static int try_again(struct job *job, const struct task *task, struct outbox *row, struct err *err)
+static int try_again(struct job *job, const struct task *task, struct outbox *row, int tries_max,
+                     struct err *err)
 {
-    if (++row->tries >= TRIES_MAX)
+    if (++row->tries >= tries_max)
         return 0;
-    job->pause_ms = row->tries * RETRY_MS;
+    /* A remote that is away stays so longer than a file: 1, 2, 4 … s. */
+    job->pause_ms =
+        tries_max > TRIES_MAX ? (int64_t)RETRY_MS << (row->tries - 1) : row->tries * RETRY_MS;
     int status = store_outbox_set(job->o->store, task->number, row, err);
     return status < 0 ? status : 1;
 }
 
 /* --- import: the sandbox's bundle becomes a clean one and a patch --- */
 
-/* The first choice of a name, from FROM on, that no other task is using. */
-static int choose_branch(struct job *job, const struct task *task, struct outbox *row, int64_t from,
-                         struct err *err)
+int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
+                           int64_t from, struct err *err)
 {
     for (int64_t n = from; n <= BRANCH_NUMBERS_MAX; n++) {
         free(row->branch);
@@ -101,8 +106,8 @@ static int choose_branch(struct job *job, const struct task *task, struct outbox
         row->branch_number = n;
         if (task->branch_wanted)
             return 0;
-        int taken = store_branch_taken(job->o->store, task->number, task->repo, row->branch,
-                                       task->commit, err);
+        int taken =
+            store_branch_taken(o->store, task->number, task->repo, row->branch, task->commit, err);
         if (taken <= 0)
             return taken;
     }
@@ -118,7 +123,7 @@ static int imported(struct job *job, const struct task *task, struct outbox *row
     if (task->cancel_requested)
         return end_as(job, task, TASK_CANCELLED, "cancelled on request", &none, err);
     /* The push is claimed with this: from here on a cancel is refused. */
-    int status = choose_branch(job, task, row, 1, err);
+    int status = delivery_choose_branch(job->o, task, row, 1, err);
     row->step = OUTBOX_PUSH;
     row->tries = 0;
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
@@ -129,7 +134,7 @@ static int not_imported(struct job *job, const struct task *task, struct outbox 
 {
     const struct git_result *result = arg;
     if (result->status < 0) {
-        int again = try_again(job, task, row, err);
+        int again = try_again(job, task, row, TRIES_MAX, err);
         if (again)
             return again < 0 ? again : 0;
     }
@@ -218,20 +223,23 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
     if (result->status == GIT_EXIT_BRANCH_EXISTS && task->branch_wanted)
         return fail(
             job, task, FAULT_USER,
-            str_format("branch '%s' has appeared meanwhile: apply the work with 'codex apply %s'",
+            str_format("branch '%s' has appeared meanwhile: remove it and try again with 'codex "
+                       "deliver %s', or apply the work with 'codex apply'",
                        row->branch, task->id),
             err);
     if (result->status == GIT_EXIT_BRANCH_EXISTS) {
-        int status = choose_branch(job, task, row, row->branch_number + 1, err);
+        int status = delivery_choose_branch(job->o, task, row, row->branch_number + 1, err);
         return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
     }
-    if (result->status < 0) {
-        int again = try_again(job, task, row, err);
+    if (result->status < 0 || result->status == GIT_EXIT_UNREACHABLE) {
+        int again =
+            try_again(job, task, row, result->status < 0 ? TRIES_MAX : UNREACHABLE_TRIES_MAX, err);
         if (again)
             return again < 0 ? again : 0;
     }
-    return fail(job, task, FAULT_USER,
-                str_format("the branch cannot be pushed (%s): apply the work with 'codex apply %s'",
+    return fail(job, task, result->status == GIT_EXIT_UNREACHABLE ? FAULT_ENVIRONMENT : FAULT_USER,
+                str_format("the branch cannot be pushed (%s): put that right and try again with "
+                           "'codex deliver %s', or apply the work with 'codex apply'",
                            result->message, task->id),
                 err);
 }
@@ -252,16 +260,26 @@ static int start_push(struct job *job, const struct task *task, const struct out
     AUTO_FD int fd = open(clean, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_errno(err, "cannot open '%s'", clean);
-    struct git_request request = {
-        .args = {"push", "--repo", task->repo, "--commit", task->commit, "--branch", row->branch},
-        .repository = task->repo,
-        .uid = task->uid,
-        .timeout_ms = PUSH_TIMEOUT_MS,
-        .fds = {{fd, 3}},
-        .fds_count = 1,
-    };
-    job->git = git_start(job->o->git, &request, on_pushed, job, err);
-    return job->git ? 0 : err->code;
+    AUTO_FREE char *extra = orchestrator_task_file(job->o, task->id, "extra.bundle");
+    AUTO_FD int extra_fd = task->base_known ? open(extra, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (task->base_known && extra_fd < 0)
+        return err_errno(err, "cannot open '%s'", extra);
+    struct repo_request request;
+    int status =
+        repo_request_open(&request, job->o, "push", task->repo, task->uid, PUSH_TIMEOUT_MS, err);
+    if (status == 0) {
+        repo_request_add(&request, "--commit", task->commit);
+        repo_request_add(&request, "--branch", row->branch);
+        repo_request_fd(&request, fd, repo_is_remote(task->repo) ? REMOTE_FD_BUNDLE : 3);
+        if (task->base_known) {
+            repo_request_add(&request, "--base-commit", task->base_known);
+            repo_request_fd(&request, extra_fd, REMOTE_FD_EXTRA);
+        }
+        job->git = git_start(job->o->git, &request.git, on_pushed, job, err);
+        status = job->git ? 0 : err->code;
+    }
+    repo_request_close(&request);
+    return status;
 }
 
 /* --- pull request --- */
@@ -333,7 +351,7 @@ static int file_missing(struct job *job, const struct task *task, struct outbox 
 {
     const struct err *why = arg;
     row->step = OUTBOX_IMPORT;
-    int again = try_again(job, task, row, err);
+    int again = try_again(job, task, row, TRIES_MAX, err);
     if (again)
         return again < 0 ? again : 0;
     if (row->end_state != TASK_COMPLETED)

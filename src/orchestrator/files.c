@@ -98,10 +98,10 @@ char *files_bundle(const struct orchestrator *o, const char *key)
 }
 
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
-                      struct err *err)
+                      const char *name, struct err *err)
 {
     AUTO_FREE char *shared = files_bundle(o, key);
-    AUTO_FREE char *own = orchestrator_task_file(o, task_id, "base.bundle");
+    AUTO_FREE char *own = orchestrator_task_file(o, task_id, name);
     if (link(shared, own) < 0 && errno != EEXIST)
         return err_errno(err, "cannot link '%s'", shared);
     utimensat(AT_FDCWD, shared, NULL, 0); /* used now: files_trim_bundles() goes by it */
@@ -150,20 +150,32 @@ void files_trim_bundles(const struct orchestrator *o)
         unlinkat(dirfd(dir), bundles[i].name, 0);
 }
 
-void files_remove_unfinished(const struct orchestrator *o)
+/* Whatever is in server/NAME and has PART in its name. */
+static void remove_all(const struct orchestrator *o, const char *name, const char *part)
 {
-    AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
+    AUTO_FREE char *path = str_format("%s/server/%s", o->state_dir, name);
     AUTO_DIR DIR *dir = opendir(path);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (strstr(entry->d_name, ".tmp-"))
+        if (strstr(entry->d_name, part))
             unlinkat(dirfd(dir), entry->d_name, 0);
 }
 
-/* Whether a file of an ended task has done its duty. */
-static bool is_spent(const char *name)
+void files_remove_unfinished(const struct orchestrator *o)
 {
-    return !strcmp(name, "base.bundle") || !strcmp(name, "push.bundle") ||
+    remove_all(o, "bundles", ".tmp-");
+    remove_all(o, "uploads", "bundle-");
+}
+
+/* Whether a file of an ended task has done its duty. */
+static bool is_spent(const struct task *task, const char *name)
+{
+    bool again = task->state == TASK_FAILED && task->fault.step &&
+                 !strcmp(task->fault.step, "delivering"); /* may be: 'codex deliver' */
+    bool to_push = !strcmp(name, "push.bundle") || !strcmp(name, "extra.bundle");
+    return !strcmp(name, "base.bundle") || !strcmp(name, "head.bundle") ||
+           !strcmp(name, "known.bundle") || (!again && to_push) ||
+           (task->state == TASK_COMPLETED && !strcmp(name, "work.bundle")) ||
            str_ends_with(name, ".tmp") || str_starts_with(name, "work-") ||
            str_starts_with(name, "events-") || str_starts_with(name, "tests-");
 }
@@ -178,7 +190,7 @@ void files_release(const struct orchestrator *o, const struct task *task)
     AUTO_DIR DIR *dir = opendir(path);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (is_spent(entry->d_name))
+        if (is_spent(task, entry->d_name))
             unlinkat(dirfd(dir), entry->d_name, 0);
     if (!task->archive_path && dir)
         unlinkat(dirfd(dir), "archive.tar.zst", 0); /* cut off by the end of its run */

@@ -4,7 +4,10 @@
  *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
  *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
  *                             events-<run>.jsonl tests-<run>.before tests-<run>.after;
- *                             work.bundle is what is kept of work not delivered
+ *                             work.bundle is what is kept of work not delivered;
+ *                             of a base that came along: head.bundle, as it came, known.bundle, what
+ *                             it builds on, and extra.bundle, the same commits once they are checked
+ *     uploads/<id>            bundles that no submission has claimed yet
  */
 #ifndef CODEX_ORCHESTRATOR_FILES_H
 #define CODEX_ORCHESTRATOR_FILES_H
@@ -41,9 +44,9 @@ int files_check_room(const struct orchestrator *o, struct err *err);
 char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
 
-/* Give the shared bundle to a task. -ENOENT when there is none. */
+/* Give the shared bundle to a task, as its file NAME. -ENOENT when there is none. */
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
-                      struct err *err);
+                      const char *name, struct err *err);
 
 /* Remove the oldest shared bundles beyond those that are worth keeping. */
 void files_trim_bundles(const struct orchestrator *o);

@@ -198,8 +198,10 @@ static int pack_args(struct spawn_git *out, const char *const *args, struct err 
 
 static int fill_request(struct spawn_git *out, const struct git_request *request, struct err *err)
 {
-    out->as = request->repository ? SPAWN_GIT_AS_SUBMITTER : SPAWN_GIT_ISOLATED;
-    out->uid = request->uid;
+    out->as = request->remote       ? SPAWN_GIT_REMOTE
+              : request->repository ? SPAWN_GIT_AS_SUBMITTER
+                                    : SPAWN_GIT_ISOLATED;
+    out->uid = request->remote ? geteuid() : request->uid;
     out->timeout_ms = request->timeout_ms;
     if (request->repository && snprintf(out->repository, sizeof out->repository, "%s",
                                         request->repository) >= (int)sizeof out->repository)

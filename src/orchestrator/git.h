@@ -17,13 +17,14 @@ struct git_fd {
     uint8_t number; /* in codex-git */
 };
 
-enum { GIT_ARGS_MAX = 12, GIT_FDS_MAX = SPAWN_GIT_FDS_MAX - 2, GIT_OUTPUT_MAX = 64 * 1024 };
+enum { GIT_ARGS_MAX = 16, GIT_FDS_MAX = SPAWN_GIT_FDS_MAX - 2, GIT_OUTPUT_MAX = 64 * 1024 };
 
 struct git_request {
     const char *args[GIT_ARGS_MAX]; /* after "codex-git", up to the first NULL */
     /* NULL: isolated. Else a local repository, used as its submitter UID. */
     const char *repository;
     uint32_t uid;
+    bool remote; /* a remote repository, with the network, as our own user; REPOSITORY is NULL */
     int64_t timeout_ms;
     struct git_fd fds[GIT_FDS_MAX];
     size_t fds_count;

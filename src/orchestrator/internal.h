@@ -22,10 +22,11 @@ struct job {
     uint32_t turn, attempt;
     uint32_t run; /* the current one; reports of others are stale */
 
-    struct git_job *git;   /* fetch, import or push under way */
-    char *bundle_key;      /* the base bundle that is being fetched, by this job or */
-    bool waits_for_bundle; /* by another one */
-    int fetch_tries;
+    struct git_job *git;       /* import or push under way */
+    struct fetch *fetch;       /* its base bundle is on its way */
+    struct fault fetch_fault;  /* why that cannot be had; its message is ours */
+    int adopt_tries;           /* failed ones, to take up commits that came along */
+    bool wants_slot;           /* it has its bundle, and waits until it may run */
     bool forge;                /* a pull request is being opened */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
@@ -60,6 +61,8 @@ struct orchestrator {
     struct loop_source *queue_timer;
     struct submit *submits;
     struct refresh *refreshes;
+    struct fetch *fetches;
+    struct upload *uploads;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
@@ -89,6 +92,8 @@ bool trouble_is_news(struct trouble *last, const struct err *err);
 /* There may be a task to start, or a slot for it. */
 void queue_changed(struct orchestrator *o);
 
+/* A job for a task that is under way and has none; it goes on from the loop. */
+void job_begin(struct orchestrator *o, int64_t number);
 /* Is the queued task NUMBER the next one, and a slot free for it? */
 bool queue_starts_now(struct orchestrator *o, int64_t number);
 
@@ -100,9 +105,6 @@ void job_drop_waits(struct job *job);
 
 /* prepare.c: the run is not handed over yet */
 void prepare_continue(struct job *job, const struct task *task);
-
-/* JOB no longer fetches its base bundle; jobs that waited for it go on. */
-void bundle_fetched(struct job *job);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
 enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
@@ -137,6 +139,10 @@ int end_task(struct job *job, const struct task *task, enum task_state to, const
 
 /* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
+
+/* The first choice of a branch, from the FROMth on, that no other task is using: into ROW. */
+int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
+                           int64_t from, struct err *err);
 
 /* submit.c, refresh.c */
 void submit_free_all(struct orchestrator *o);

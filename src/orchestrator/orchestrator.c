@@ -7,10 +7,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
+#include "orchestrator/upload.h"
 
 enum {
     UNDER_WAY_MAX = 4096,
+    FETCHING_MAX = 64,       /* tasks that wait for remote repositories, besides those that run */
     SAME_TROUBLE_MS = 60000, /* how often the log hears of a trouble that lasts */
 };
 
@@ -51,6 +54,8 @@ void orchestrator_free(struct orchestrator *o)
     refresh_free_all(o);
     while (o->jobs)
         job_free(o->jobs);
+    fetch_free_all(o);
+    upload_free_all(o);
     loop_remove(o->queue_timer);
     followers_free(o->followers);
     placer_local_free(o->local);
@@ -63,7 +68,10 @@ void job_drop_waits(struct job *job)
 {
     git_drop(job->git);
     job->git = NULL;
-    bundle_fetched(job);
+    fetch_leave(job);
+    fault_release(&job->fetch_fault);
+    job->fetch_fault = (struct fault){0};
+    job->wants_slot = false;
     follower_free(job->follower);
     job->follower = NULL;
     monitor_let_go(job);
@@ -98,6 +106,11 @@ static struct job *job_new(struct orchestrator *o, int64_t number)
     *job = (struct job){.o = o, .number = number, .adopted_fd = -1, .next = o->jobs};
     o->jobs = job;
     return job;
+}
+
+void job_begin(struct orchestrator *o, int64_t number)
+{
+    job_continue_in(job_new(o, number), 0);
 }
 
 static void on_timer(void *arg)
@@ -151,7 +164,7 @@ void job_continue(struct job *job)
     struct store_run run = {0};
     struct outbox row = {0};
     bool delivers = false;
-    if (job->git || job->waits_for_bundle || job->forge)
+    if (job->git || job->fetch || job->forge)
         return; /* it calls again */
     int status = store_task_load(o->store, job->number, &task, &err);
     if (status == 0)
@@ -192,18 +205,37 @@ static int claim(struct orchestrator *o, int64_t number, struct err *err)
     return store_end(o->store, run < 0 ? run : task_set_state(o->store, &move, err), err);
 }
 
-static int64_t count_jobs(const struct orchestrator *o)
+/* A job that waits for a remote repository lets others run; with its bundle it waits for a slot. */
+static bool holds_slot(const struct job *job)
+{
+    return !fetch_is_remote(job) && !job->wants_slot;
+}
+
+static int64_t count_slots(const struct orchestrator *o, int64_t *others)
 {
     int64_t count = 0;
+    *others = 0;
     for (const struct job *job = o->jobs; job; job = job->next)
-        count++;
+        ++*(holds_slot(job) ? &count : others);
     return count;
+}
+
+/* The oldest job that waits for a slot. */
+static struct job *first_waiting(struct orchestrator *o)
+{
+    struct job *first = NULL;
+    for (struct job *job = o->jobs; job; job = job->next)
+        if (job->wants_slot && (!first || job->number < first->number))
+            first = job;
+    return first;
 }
 
 bool queue_starts_now(struct orchestrator *o, int64_t number)
 {
     struct err ignored;
-    return count_jobs(o) < o->config->max_running && store_queue_head(o->store, &ignored) == number;
+    int64_t waiting;
+    return count_slots(o, &waiting) < o->config->max_running &&
+           store_queue_head(o->store, &ignored) == number;
 }
 
 /* Fill the free slots. Called by the loop alone, never from within a job: a job may end at once. */
@@ -212,7 +244,16 @@ static void fill_slots(void *arg)
     struct orchestrator *o = arg;
     struct err err = {0};
     o->queue_timer = NULL;
-    while (count_jobs(o) < o->config->max_running) {
+    int64_t waiting;
+    while (count_slots(o, &waiting) < o->config->max_running) {
+        struct job *ready = first_waiting(o);
+        if (ready) {
+            ready->wants_slot = false;
+            job_continue(ready);
+            continue;
+        }
+        if (waiting >= FETCHING_MAX)
+            return;
         int64_t number = store_queue_head(o->store, &err);
         if (number == 0)
             return;
@@ -240,7 +281,7 @@ int orchestrator_start(struct orchestrator *o, struct err *err)
         abort();
     int count = store_tasks_under_way(o->store, numbers, UNDER_WAY_MAX, err);
     for (int i = 0; i < count; i++)
-        job_continue_in(job_new(o, numbers[i]), 0);
+        job_begin(o, numbers[i]);
     free(numbers);
     if (count < 0)
         return count;

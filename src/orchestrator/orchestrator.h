@@ -47,6 +47,9 @@ struct submission {
     uint32_t uid;
     const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup;
     int64_t budget_tokens, timeout_ms, priority;
+    /* Commits that a remote repository lacks: the id of a bundle with what BASE_COMMIT, where the
+     * task starts, has beyond BUNDLE_BASE. All three or none. */
+    const char *bundle, *base_commit, *bundle_base;
 };
 
 enum { ERR_KEY_MISSING = -2101 };
@@ -68,6 +71,15 @@ int orchestrator_ready(struct orchestrator *o, struct err *err);
 
 /* ERR_REFUSED once it delivers or has ended. The task ends as soon as its run has wound up. */
 int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct err *err);
+
+/* Try the delivery of a failed task again. ERR_REFUSED unless it failed in that. */
+int orchestrator_deliver(struct orchestrator *o, const struct task *task, struct err *err);
+
+enum { UPLOAD_ID_SIZE = 32 };
+
+/* Keep a bundle of commits for a submission of UID, which names it by ID. */
+int orchestrator_upload(struct orchestrator *o, uint32_t uid, const void *bytes, size_t len,
+                        char id[/* UPLOAD_ID_SIZE */], struct err *err);
 
 /* Path of a file of the task ("diff.patch" …). The caller frees. */
 char *orchestrator_task_file(const struct orchestrator *o, const char *task_id, const char *name);

@@ -4,17 +4,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
 #include "task/exit.h"
 
 enum {
-    FETCH_TIMEOUT_MS = 10 * 60 * 1000,
     OLD_RUNNER_MS = 1000, /* how long to wait for one that should not be there any more */
+    ADOPT_TIMEOUT_MS = 10 * 60 * 1000,
 };
 
 /* End a task whose run was not handed over. */
@@ -46,88 +46,72 @@ static void fail(struct job *job, enum fault_kind kind, char *message)
     give_up(job, TASK_FAILED, NULL, &fault);
 }
 
-void bundle_fetched(struct job *job)
+/* 1: the task has the shared bundle of COMMIT, as its file NAME; 0: it is on its way, and then the
+ * job goes on. */
+static int have_shared(struct job *job, const struct task *task, const char *commit,
+                       const char *name, struct err *err)
 {
-    AUTO_FREE char *key = steal_pointer(&job->bundle_key);
-    bool waited = job->waits_for_bundle;
-    job->waits_for_bundle = false;
-    if (!key || waited)
-        return;
-    for (struct job *other = job->o->jobs; other; other = other->next) {
-        if (!other->waits_for_bundle || strcmp(other->bundle_key, key))
-            continue;
-        other->waits_for_bundle = false;
-        free(other->bundle_key);
-        other->bundle_key = NULL;
-        job_continue_in(other, 0);
-    }
+    AUTO_FREE char *own = orchestrator_task_file(job->o, task->id, name);
+    if (files_exist(own))
+        return 1;
+    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, commit);
+    int status = files_link_bundle(job->o, key, task->id, name, err);
+    if (status == 0)
+        return 1;
+    if (status != -ENOENT)
+        return status;
+    fetch_join(job, task, commit, key);
+    return 0;
 }
 
-static char *fetched_name(const struct job *job, const char *key)
-{
-    return str_format("%s/server/bundles/%s.tmp-%s", job->o->state_dir, key, job->id);
-}
-
-static void on_fetched(void *arg, const struct git_result *result)
+static void on_adopted(void *arg, const struct git_result *result)
 {
     struct job *job = arg;
     struct err err = {0};
     job->git = NULL;
-    AUTO_FREE char *key = str_dup(job->bundle_key);
-    AUTO_FREE char *from = fetched_name(job, key);
-    AUTO_FREE char *to = files_bundle(job->o, key);
-    int status = result->status == GIT_EXIT_DONE ? files_publish(from, to, &err) : 0;
-    if (result->status != GIT_EXIT_DONE)
-        unlink(from);
-    else if (status == 0)
-        files_trim_bundles(job->o);
-    bundle_fetched(job);
-    if (status < 0) {
-        job_trouble(job, &err);
-    } else if (result->status == GIT_EXIT_DONE) {
-        job_continue(job);
-    } else if (result->status > 0) {
-        fail(job, FAULT_USER,
-             str_format("the base commit cannot be read any more (%s): submit the task again",
-                        result->message));
-    } else if (++job->fetch_tries >= TRIES_MAX) {
-        fail(job, FAULT_PLATFORM,
-             str_format("the base commit could not be read (%s): see codexd's log",
-                        result->message));
-    } else {
-        err_set(&err, ERR_LIMIT, "cannot read the base commit: %s", result->message);
-        job_trouble(job, &err);
+    AUTO_FREE char *extra_new = orchestrator_task_file(job->o, job->id, "extra.bundle.tmp");
+    AUTO_FREE char *extra = orchestrator_task_file(job->o, job->id, "extra.bundle");
+    AUTO_FREE char *base_new = orchestrator_task_file(job->o, job->id, "base.bundle.tmp");
+    AUTO_FREE char *base = orchestrator_task_file(job->o, job->id, "base.bundle");
+    if (result->status > 0 || (result->status < 0 && ++job->adopt_tries >= TRIES_MAX)) {
+        fail(job, result->status > 0 ? FAULT_USER : FAULT_PLATFORM,
+             str_format("the commits that came along cannot be used (%s)", result->message));
+        return;
     }
+    if (result->status < 0)
+        err_set(&err, -EIO, "cannot take up the commits that came along: %s", result->message);
+    /* The base last: with it the task goes on. */
+    else if (files_publish(extra_new, extra, &err) == 0)
+        files_publish(base_new, base, &err);
+    if (err.code)
+        job_trouble(job, &err);
+    else
+        job_continue(job);
 }
 
-static bool being_fetched(const struct job *job, const char *key)
+/* Commits of a stranger, as far as codexd is concerned: looked at by nobody alone. */
+static int adopt(struct job *job, const struct task *task, struct err *err)
 {
-    for (const struct job *other = job->o->jobs; other; other = other->next)
-        if (other->git && other->bundle_key && !strcmp(other->bundle_key, key))
-            return true;
-    return false;
-}
-
-static int fetch(struct job *job, const struct task *task, const char *key, struct err *err)
-{
-    AUTO_FREE char *path = fetched_name(job, key);
-    AUTO_FD int fd = files_create(path, O_WRONLY, err);
-    if (fd < 0)
-        return fd;
-    struct git_request request = {
-        .args = {"fetch", "--repo", task->repo, "--commit", task->base_commit},
-        .repository = task->repo,
-        .uid = task->uid,
-        .timeout_ms = FETCH_TIMEOUT_MS,
-        .fds = {{fd, 1}},
-        .fds_count = 1,
-        .no_output = true,
-    };
-    job->git = git_start(job->o->git, &request, on_fetched, job, err);
-    if (!job->git)
+    AUTO_FREE char *known = orchestrator_task_file(job->o, task->id, "known.bundle");
+    AUTO_FREE char *head = orchestrator_task_file(job->o, task->id, "head.bundle");
+    AUTO_FREE char *extra = orchestrator_task_file(job->o, task->id, "extra.bundle.tmp");
+    AUTO_FREE char *base = orchestrator_task_file(job->o, task->id, "base.bundle.tmp");
+    AUTO_FD int known_fd = open(known, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO_FD int head_fd = open(head, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (known_fd < 0 || head_fd < 0)
+        return err_errno(err, "cannot open the commits that came along");
+    AUTO_FD int extra_fd = files_create(extra, O_WRONLY, err);
+    AUTO_FD int base_fd = extra_fd < 0 ? -1 : files_create(base, O_WRONLY, err);
+    if (base_fd < 0)
         return err->code;
-    log_info(job->id, "fetching %s of %s", task->base_commit, task->repo);
-    return 0;
+    struct git_request request = {
+        .args = {"adopt", "--commit", task->base_commit, "--base-commit", task->base_known},
+        .timeout_ms = ADOPT_TIMEOUT_MS,
+        .fds = {{known_fd, 3}, {head_fd, 4}, {extra_fd, 5}, {base_fd, 6}},
+        .fds_count = 4,
+    };
+    job->git = git_start(job->o->git, &request, on_adopted, job, err);
+    return job->git ? 0 : err->code;
 }
 
 /* 1: the task has its base bundle; 0: it is on its way, and then the job goes on. */
@@ -139,21 +123,10 @@ static int have_bundle(struct job *job, const struct task *task, struct err *err
     int status = files_make_dir(job->o, task->id, err);
     if (status < 0)
         return status;
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, task->base_commit);
-    status = files_link_bundle(job->o, key, task->id, err);
-    if (status == 0)
-        return 1;
-    if (status != -ENOENT)
-        return status;
-    if (being_fetched(job, key)) {
-        job->waits_for_bundle = true;
-        job->bundle_key = steal_pointer(&key);
-        return 0;
-    }
-    status = fetch(job, task, key, err);
-    if (status == 0)
-        job->bundle_key = steal_pointer(&key);
-    return status;
+    if (!task->base_known)
+        return have_shared(job, task, task->base_commit, "base.bundle", err);
+    status = have_shared(job, task, task->base_known, "known.bundle", err);
+    return status <= 0 ? status : adopt(job, task, err);
 }
 
 /* A runner of an earlier run that outlived the codexd which gave it up: it has to go first. */
@@ -204,7 +177,11 @@ void prepare_continue(struct job *job, const struct task *task)
              str_dup("its time is used up: submit it again with a longer --timeout"));
         return;
     }
-    if (old_runner_is_there(job))
+    if (job->fetch_fault.kind != FAULT_NONE) {
+        fail(job, job->fetch_fault.kind, str_dup(job->fetch_fault.message));
+        return;
+    }
+    if (job->wants_slot || old_runner_is_there(job))
         return;
     int status = have_bundle(job, task, &err);
     if (status < 0)

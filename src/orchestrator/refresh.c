@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "orchestrator/repo.h"
 #include "task/exit.h"
 
 /* Reading a task asks git about its pull request; whoever reads in a loop must not keep git busy.
@@ -13,6 +14,7 @@ enum {
     LOOKS_MAX = 20,
     LOOK_EVERY_MS = 200,
     MERGED_TIMEOUT_MS = 4000,
+    REMOTE_EVERY_MS = 10000, /* for one task: a remote is asked over the network */
 };
 
 /* A look that somebody waits for. */
@@ -88,16 +90,17 @@ void refresh_ask_contains(void *host, const struct task *task, forge_contains_do
 {
     struct orchestrator *o = host;
     struct refresh *refresh = o->refreshes;
-    struct git_request request = {
-        .args = {"merged", "--repo", task->repo, "--base", task->base, "--commit", task->commit},
-        .repository = task->repo,
-        .uid = task->uid,
-        .timeout_ms = MERGED_TIMEOUT_MS,
-    };
+    struct repo_request request;
     struct err err = {0};
     refresh->contains_done = done;
     refresh->contains_arg = arg;
-    refresh->git = git_start(o->git, &request, on_merged, refresh, &err);
+    if (repo_request_open(&request, o, "merged", task->repo, task->uid, MERGED_TIMEOUT_MS, &err) ==
+        0) {
+        repo_request_add(&request, "--base", task->base);
+        repo_request_add(&request, "--commit", task->commit);
+        refresh->git = git_start(o->git, &request.git, on_merged, refresh, &err);
+    }
+    repo_request_close(&request);
     if (!refresh->git)
         done(arg, -1, &err);
 }
@@ -117,8 +120,10 @@ struct refresh *orchestrator_refresh(struct orchestrator *o, const struct task *
                                      refreshed_fn *done, void *arg)
 {
     const struct pull_request *request = &task->pull_request;
-    bool due = request->exists && task->state == TASK_COMPLETED && request->state &&
-               !strcmp(request->state, "open");
+    bool due =
+        request->exists && task->state == TASK_COMPLETED && request->state &&
+        !strcmp(request->state, "open") &&
+        (!repo_is_remote(task->repo) || clock_real_ms() - request->checked_ms >= REMOTE_EVERY_MS);
     for (struct refresh *r = o->refreshes; due && r; r = r->next)
         due = r->number != task->number;
     if (!due || !take_look(o)) {

@@ -10,10 +10,13 @@
 #include "base/object_id.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
+#include "orchestrator/repo.h"
+#include "orchestrator/upload.h"
 #include "task/exit.h"
 
 enum {
     RESOLVE_TIMEOUT_MS = 10000,
+    REMOTE_RESOLVE_TIMEOUT_MS = 20000,
     UNDER_WAY_MAX = 64,
     QUEUED_MAX = 1000, /* of one user */
     PRIORITY_MAX = 100,
@@ -25,6 +28,8 @@ static const int64_t timeout_max_ms = 30LL * 24 * 3600 * 1000;
 struct submit {
     struct orchestrator *o;
     struct task task; /* as it will be queued */
+    char *bundle;     /* commits that come along; NULL: none do */
+    char *bundle_commit;
     struct git_job *git;
     submitted_fn *done;
     void *arg;
@@ -39,6 +44,8 @@ static void submit_free(struct submit *submit)
     *at = submit->next;
     git_drop(submit->git);
     task_release(&submit->task);
+    free(submit->bundle);
+    free(submit->bundle_commit);
     free(submit);
 }
 
@@ -97,13 +104,13 @@ static int check_words(const struct submission *s, struct err *err)
     return 0;
 }
 
-static int check_repo(const char *repo, struct err *err)
+/* *TEXT: the form of a remote address to go on with; left alone for a path. */
+static int check_repo(const struct orchestrator *o, const char *repo, char **text, struct err *err)
 {
     if (!repo || !*repo)
         return err_set(err, ERR_USAGE, "no repository is named");
-    if (strstr(repo, "://") || (*repo != '/' && strchr(repo, ':')))
-        return err_set(err, ERR_REFUSED,
-                       "remote repositories are not available yet: give the path of a local one");
+    if (repo_is_remote(repo))
+        return repo_check(o, repo, text, err);
     if (*repo != '/')
         return err_set(err, ERR_USAGE, "'%s' is not an absolute path", repo);
     if (strlen(repo) >= sizeof((struct spawn_git *)0)->repository)
@@ -128,6 +135,20 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
                        "provider '%s' cannot be used: %s; set it and restart codexd",
                        provider->name, secret->missing);
     return 0;
+}
+
+static int check_bundle(struct orchestrator *o, const struct submission *s, struct err *err)
+{
+    if (!s->bundle && !s->base_commit && !s->bundle_base)
+        return 0;
+    if (!s->bundle || !s->base_commit || !s->bundle_base || !object_id_valid(s->base_commit) ||
+        !object_id_valid(s->bundle_base) || !strcmp(s->base_commit, s->bundle_base))
+        return err_set(err, ERR_USAGE,
+                       "bundle, base_commit and bundle_base belong together: an id and two "
+                       "different commits");
+    if (!repo_is_remote(s->repo))
+        return err_set(err, ERR_USAGE, "commits come along for remote repositories alone");
+    return upload_check(o, s->uid, s->bundle, err);
 }
 
 static int check_queue(const struct orchestrator *o, uint32_t uid, struct err *err)
@@ -162,14 +183,14 @@ static void fill_task(struct task *task, const struct config *config, const stru
 static int take_resolved(struct task *task, const char *output, bool *branch_exists,
                          struct err *err)
 {
-    AUTO_FREE char *copy = str_dup(output);
+    AUTO_FREE char *copy = str_dup(output), *path = NULL;
     *branch_exists = false;
     for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
         char *value = strchr(line, ' ');
         if (!value)
             continue;
         *value++ = '\0';
-        char **field = !strcmp(line, "path")     ? &task->repo
+        char **field = !strcmp(line, "path")     ? &path
                        : !strcmp(line, "base")   ? &task->base
                        : !strcmp(line, "commit") ? &task->base_commit
                                                  : NULL;
@@ -180,8 +201,12 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
             *branch_exists = !strcmp(value, "yes");
         }
     }
-    if (task->repo[0] != '/' || !task->base || !*task->base || !task->base_commit ||
-        !object_id_valid(task->base_commit))
+    if (!repo_is_remote(task->repo) && path && path[0] == '/') {
+        free(task->repo);
+        task->repo = steal_pointer(&path);
+    }
+    if ((!repo_is_remote(task->repo) && task->repo[0] != '/') || !task->base || !*task->base ||
+        !task->base_commit || !object_id_valid(task->base_commit))
         return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
     return 0;
 }
@@ -215,6 +240,21 @@ static int check_branch(struct orchestrator *o, const struct task *task, bool ex
     return wanted;
 }
 
+/* The bundle that came before becomes the task's, which starts from what it holds. */
+static int claim_bundle(struct submit *submit, struct err *err)
+{
+    struct task *task = &submit->task;
+    if (!submit->bundle)
+        return 0;
+    AUTO_FREE char *path = orchestrator_task_file(submit->o, task->id, "head.bundle");
+    int status = files_make_dir(submit->o, task->id, err);
+    if (status == 0)
+        status = upload_claim(submit->o, task->uid, submit->bundle, path, err);
+    free(task->base_commit);
+    task->base_commit = str_dup(submit->bundle_commit);
+    return status;
+}
+
 static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
 {
     int status = store_begin(o->store, STORE_NOW, err);
@@ -224,10 +264,11 @@ static int queue_task(struct orchestrator *o, struct task *task, struct err *err
 /* What git's refusal is to the submitter. */
 static int resolve_error(const struct git_result *result, struct err *err)
 {
-    static const int codes[] = {[GIT_EXIT_REFUSED] = ERR_REFUSED,
-                                [GIT_EXIT_USAGE] = ERR_USAGE,
-                                [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND};
-    bool known = result->status > 0 && result->status <= GIT_EXIT_NOT_FOUND;
+    static const int codes[] = {
+        [GIT_EXIT_REFUSED] = ERR_REFUSED,       [GIT_EXIT_USAGE] = ERR_USAGE,
+        [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND,   [GIT_EXIT_BRANCH_EXISTS] = ERR_REFUSED,
+        [GIT_EXIT_UNREACHABLE] = -EHOSTUNREACH, [GIT_EXIT_DENIED] = -EACCES};
+    bool known = result->status > 0 && result->status <= GIT_EXIT_DENIED;
     return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
 }
 
@@ -243,6 +284,8 @@ static int finish(struct submit *submit, const struct git_result *result, struct
         status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
+    if (status == 0)
+        status = claim_bundle(submit, err);
     return status < 0 ? status : queue_task(submit->o, task, err);
 }
 
@@ -271,23 +314,21 @@ static void on_resolved(void *arg, const struct git_result *result)
 
 static int start_resolve(struct submit *submit, const struct submission *s, struct err *err)
 {
-    struct git_request request = {
-        .args = {"resolve", "--repo", s->repo},
-        .repository = s->repo,
-        .uid = s->uid,
-        .timeout_ms = RESOLVE_TIMEOUT_MS,
-    };
-    size_t n = 3;
-    if (s->base) {
-        request.args[n++] = "--base";
-        request.args[n++] = s->base;
+    const char *repo = submit->task.repo;
+    struct repo_request request;
+    int status = repo_request_open(
+        &request, submit->o, "resolve", repo, s->uid,
+        repo_is_remote(repo) ? REMOTE_RESOLVE_TIMEOUT_MS : RESOLVE_TIMEOUT_MS, err);
+    if (status == 0) {
+        if (s->base)
+            repo_request_add(&request, "--base", s->base);
+        if (s->branch)
+            repo_request_add(&request, "--branch", s->branch);
+        submit->git = git_start(submit->o->git, &request.git, on_resolved, submit, err);
+        status = submit->git ? 0 : err->code;
     }
-    if (s->branch) {
-        request.args[n++] = "--branch";
-        request.args[n++] = s->branch;
-    }
-    submit->git = git_start(submit->o->git, &request, on_resolved, submit, err);
-    return submit->git ? 0 : err->code;
+    repo_request_close(&request);
+    return status;
 }
 
 struct submit *orchestrator_submit(struct orchestrator *o, const struct submission *s,
@@ -300,7 +341,9 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         err_set(err, ERR_LIMIT, "too many submissions at once: try again in a moment");
         return NULL;
     }
-    if (check_words(s, err) < 0 || check_repo(s->repo, err) < 0 || check_model(o, s, err) < 0 ||
+    AUTO_FREE char *repo = NULL;
+    if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
+        check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
         check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
@@ -309,6 +352,13 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    submit->bundle = str_dup(s->bundle);
+    submit->bundle_commit = str_dup(s->base_commit);
+    submit->task.base_known = str_dup(s->bundle_base);
+    if (repo) {
+        free(submit->task.repo);
+        submit->task.repo = steal_pointer(&repo);
+    }
     if (start_resolve(submit, s, err) < 0) {
         submit_free(submit);
         return NULL;

@@ -2,6 +2,7 @@
  * codex-git: git work outside the sandbox. One verb a process, started by the spawner with the
  * privileges of that verb; see docs/protocols.md.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,31 +11,50 @@
 #include "base/object_id.h"
 #include "base/privilege.h"
 #include "base/refname.h"
+#include "base/str.h"
+#include "git/remote.h"
 #include "git/verbs.h"
 #include "programs/about.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
-enum option { OPT_REPO = 1, OPT_BASE = 2, OPT_BRANCH = 4, OPT_COMMIT = 8, OPT_BASE_COMMIT = 16 };
+enum option {
+    OPT_REPO = 1,
+    OPT_BASE = 2,
+    OPT_BRANCH = 4,
+    OPT_COMMIT = 8,
+    OPT_BASE_COMMIT = 16,
+    OPT_MIRROR = 32,
+    OPT_TIMEOUT = 64,
+    OPT_STALL = 128,
+    OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
+    OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
+};
+
+typedef int verb_fn(const struct verb_request *request, struct err *err);
 
 static const struct verb {
     const char *name;
-    int (*run)(const struct verb_request *request, struct err *err);
+    verb_fn *run;
     unsigned allowed;
     unsigned required;
     int last_fd; /* from 3 on, all must be open */
     const char *usage;
+    verb_fn *run_remote; /* when --repo is the address of a remote repository; NULL: never */
+    int last_remote_fd;
 } verbs[] = {
     {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
-     "[--repo PATH] [--base REF] [--branch NAME]"},
+     "[--repo REPO] [--base REF] [--branch NAME]", git_remote_resolve, REMOTE_FD_ACCESS},
     {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
-     "--repo PATH --commit SHA"},
+     "--repo REPO --commit SHA", git_remote_fetch, REMOTE_FD_ACCESS},
     {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
-     "--commit SHA --base-commit SHA"},
+     "--commit SHA --base-commit SHA", NULL, 0},
+    {"adopt", git_adopt, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
+     "--commit SHA --base-commit SHA", NULL, 0},
     {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH, 3,
-     "--repo PATH --commit SHA --branch NAME"},
+     "--repo REPO --commit SHA --branch NAME", git_remote_push, REMOTE_FD_BUNDLE},
     {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT, 2,
-     "--repo PATH --base REF --commit SHA"},
+     "--repo REPO --base REF --commit SHA", git_remote_merged, REMOTE_FD_ACCESS},
 };
 
 static void print_usage(FILE *out)
@@ -42,11 +62,20 @@ static void print_usage(FILE *out)
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         fprintf(out, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
                 verbs[i].usage);
+    fputs("REPO is a path, or an address with --mirror DIR --timeout MS --stall MS\n", out);
 }
 
+/* What is on the command line, numbers still as text. */
+struct arguments {
+    struct verb_request request;
+    const char *timeout, *stall;
+    bool remote;
+};
+
 /* Where the value of the option NAME goes; its bit into *BIT. NULL: no such option. */
-static const char **option_place(struct verb_request *request, const char *name, unsigned *bit)
+static const char **option_place(struct arguments *arguments, const char *name, unsigned *bit)
 {
+    struct verb_request *request = &arguments->request;
     const struct {
         const char *name;
         const char **place;
@@ -57,6 +86,9 @@ static const char **option_place(struct verb_request *request, const char *name,
         {"--branch", &request->branch, OPT_BRANCH},
         {"--commit", &request->commit, OPT_COMMIT},
         {"--base-commit", &request->base_commit, OPT_BASE_COMMIT},
+        {"--mirror", &request->mirror, OPT_MIRROR},
+        {"--timeout", &arguments->timeout, OPT_TIMEOUT},
+        {"--stall", &arguments->stall, OPT_STALL},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (!strcmp(name, options[i].name)) {
@@ -66,29 +98,51 @@ static const char **option_place(struct verb_request *request, const char *name,
     return NULL;
 }
 
-static int parse(const struct verb *verb, char **argv, struct verb_request *request,
-                 struct err *err)
+static int bad_usage(const struct verb *verb, struct err *err)
 {
-    unsigned given = 0, bit = 0;
-    for (; *argv; argv += 2) {
-        const char **place = option_place(request, argv[0], &bit);
-        if (!place || !(verb->allowed & bit) || given & bit || !argv[1])
-            return err_set(err, ERR_USAGE, "usage: codex-git %s %s", verb->name, verb->usage);
-        *place = argv[1];
-        given |= bit;
-    }
-    if ((given & verb->required) != verb->required)
-        return err_set(err, ERR_USAGE, "usage: codex-git %s %s", verb->name, verb->usage);
+    return err_set(err, ERR_USAGE, "usage: codex-git %s %s%s", verb->name, verb->usage,
+                   verb->run_remote ? " [--mirror DIR --timeout MS --stall MS]" : "");
+}
+
+static int check_values(const struct verb *verb, struct arguments *arguments, struct err *err)
+{
+    enum { MS_MAX = 1000000000 };
+    struct verb_request *request = &arguments->request;
+    if (arguments->remote &&
+        (str_parse_int(arguments->timeout, 1, MS_MAX, &request->timeout_ms) < 0 ||
+         str_parse_int(arguments->stall, 1, MS_MAX, &request->stall_ms) < 0))
+        return bad_usage(verb, err);
     if ((request->commit && !object_id_valid(request->commit)) ||
         (request->base_commit && !object_id_valid(request->base_commit)))
         return err_set(err, ERR_USAGE, "a commit is 40 hexadecimal digits");
     return request->branch ? refname_check_branch(request->branch, err) : 0;
 }
 
-/* A descriptor that is missing would be the number of the next file that is opened. */
-static int check_descriptors(const struct verb *verb, struct err *err)
+static int parse(const struct verb *verb, char **argv, struct arguments *arguments, struct err *err)
 {
-    for (int fd = 3; fd <= verb->last_fd; fd++) {
+    unsigned given = 0, bit = 0, allowed = verb->allowed, required = verb->required;
+    if (verb->run_remote)
+        allowed |= verb->run == git_push ? OPT_REMOTE | OPT_EXTRA : OPT_REMOTE;
+    for (; *argv; argv += 2) {
+        const char **place = option_place(arguments, argv[0], &bit);
+        if (!place || !(allowed & bit) || given & bit || !argv[1])
+            return bad_usage(verb, err);
+        *place = argv[1];
+        given |= bit;
+    }
+    const char *repo = arguments->request.repo;
+    arguments->remote = verb->run_remote && repo && repo_url_is_remote(repo);
+    if (arguments->remote)
+        required |= OPT_REMOTE;
+    if ((given & required) != required || (!arguments->remote && given & allowed & ~verb->allowed))
+        return bad_usage(verb, err);
+    return check_values(verb, arguments, err);
+}
+
+/* A descriptor that is missing would be the number of the next file that is opened. */
+static int check_descriptors(int last, struct err *err)
+{
+    for (int fd = 3; fd <= last; fd++) {
         if (fcntl(fd, F_GETFD) < 0)
             return err_set(err, ERR_USAGE, "descriptor %d is not open", fd);
         fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -96,8 +150,12 @@ static int check_descriptors(const struct verb *verb, struct err *err)
     return 0;
 }
 
-static int exit_code(int status)
+static int exit_code(int status, bool remote)
 {
+    if (remote && status == -EACCES)
+        return GIT_EXIT_DENIED;
+    if (remote && status == -EHOSTUNREACH)
+        return GIT_EXIT_UNREACHABLE;
     switch (status) {
     case 0:
         return GIT_EXIT_DONE;
@@ -112,9 +170,31 @@ static int exit_code(int status)
     }
 }
 
+static int run(const struct verb *verb, char **argv, bool *remote, struct err *err)
+{
+    struct arguments arguments = {0};
+    int status = privilege_renounce();
+    if (status < 0)
+        return err_set(err, status, "cannot give up capabilities: %s", strerror(-status));
+    status = parse(verb, argv, &arguments, err);
+    *remote = arguments.remote;
+    if (status == 0)
+        status = check_descriptors(!*remote ? verb->last_fd
+                                   : verb->run == git_push && arguments.request.base_commit
+                                       ? REMOTE_FD_EXTRA
+                                       : verb->last_remote_fd,
+                                   err);
+    if (status < 0)
+        return status;
+    return *remote ? verb->run_remote(&arguments.request, err) : verb->run(&arguments.request, err);
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb = NULL;
+    /* How git calls us back: see remote_credential_helper(). */
+    if (argc == 5 && !strcmp(argv[1], "credential"))
+        return strcmp(argv[4], "get") ? 0 : remote_credential_helper(argv[2], argv[3]);
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++)
         if (!strcmp(argv[1], verbs[i].name))
             verb = &verbs[i];
@@ -125,21 +205,13 @@ int main(int argc, char **argv)
         return GIT_EXIT_USAGE;
     }
     signal(SIGPIPE, SIG_IGN);
-    struct verb_request request = {0};
     struct err err;
-    int status = privilege_renounce();
-    if (status < 0)
-        err_set(&err, status, "cannot give up capabilities: %s", strerror(-status));
-    else
-        status = parse(verb, argv + 2, &request, &err);
-    if (status == 0)
-        status = check_descriptors(verb, &err);
-    if (status == 0)
-        status = verb->run(&request, &err);
+    bool remote = false;
+    int status = run(verb, argv + 2, &remote, &err);
     if (status < 0)
         err_print(&err, "codex-git");
     /* A verb that answers a question says 1 for yes: to a shell, success. */
     if (verb->run == git_merged && status >= 0)
         return status == 1 ? GIT_EXIT_DONE : GIT_EXIT_REFUSED;
-    return exit_code(status);
+    return exit_code(status, remote);
 }

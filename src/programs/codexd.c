@@ -177,9 +177,6 @@ static int serve(struct server *server, struct err *err)
         status = orchestrator_start(server->orchestrator, err);
     if (status < 0)
         return status;
-    for (size_t i = 0; i < server->config.forges_count; i++)
-        log_warn("-", "[forge \"%s\"] has no effect yet: only local repositories are served",
-                 server->config.forges[i].name);
     log_info("-", "serving on %s as %s, state in %s", server->paths.socket, server->user.name,
              server->paths.state);
     return loop_run(server->loop, err);

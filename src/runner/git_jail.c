@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +35,12 @@ struct jail {
     const struct spawn_git *git;
     const char *program, *scratch;
     struct privileges who;
+    char passwd[128]; /* its line: ssh wants to know who it is */
 };
+
+/* What a remote repository is found and trusted by, where the host has it. */
+static const char *const lookup_files[] = {"etc/resolv.conf", "etc/hosts",    "etc/nsswitch.conf",
+                                           "etc/host.conf",   "etc/gai.conf", "etc/services"};
 
 /* One mount of the isolated root, and what to make for it. */
 static int bind(const char *from, const char *to, unsigned long flags)
@@ -56,7 +62,7 @@ static int touch(const char *path, const char *text)
     return status;
 }
 
-static int make_directories(void)
+static int make_directories(const struct jail *jail)
 {
     static const char *const names[] = {"usr", "proc", "dev", "etc", "tmp", "old"};
     static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
@@ -69,7 +75,7 @@ static int make_directories(void)
         if (symlink(target, links[i]) < 0)
             return -errno;
     }
-    return touch("etc/passwd", "nobody:x:65534:65534:nobody:/tmp:/usr/sbin/nologin\n");
+    return touch("etc/passwd", jail->passwd);
 }
 
 /* Without nodev, which would make them unusable. git wants random bytes for the names of its
@@ -89,10 +95,62 @@ static int make_devices(void)
     return 0;
 }
 
+/* The host's file or directory NAME, a path without its first slash; nothing when there is none. A
+ * link is followed: resolv.conf often is one. */
+static int show(const char *name, bool is_directory)
+{
+    char on_host[64];
+    struct stat st;
+    snprintf(on_host, sizeof on_host, "/%s", name);
+    if (stat(on_host, &st) < 0 || S_ISDIR(st.st_mode) != is_directory)
+        return 0;
+    int status = !is_directory ? touch(name, "") : mkdir(name, 0755) < 0 ? -errno : 0;
+    return status < 0 ? status : bind(on_host, name, MS_RDONLY);
+}
+
+/* The mirror is the directory that codexd has opened, and nothing that came into its place since. It
+ * is found by its path, because a mount can only be made from what this namespace has. */
+static int bind_mirror(void)
+{
+    char link[32], path[PATH_MAX];
+    struct stat opened, bound;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", SPAWN_GIT_MIRROR_FD);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len <= 0 || fstat(SPAWN_GIT_MIRROR_FD, &opened) < 0)
+        return -errno;
+    path[len] = '\0';
+    int status = bind(path, &SPAWN_GIT_MIRROR[1], MS_NOEXEC);
+    if (status < 0 || stat(&SPAWN_GIT_MIRROR[1], &bound) < 0)
+        return status < 0 ? status : -errno;
+    close(SPAWN_GIT_MIRROR_FD);
+    return opened.st_dev == bound.st_dev && opened.st_ino == bound.st_ino ? 0 : -ESTALE;
+}
+
+/* What only git with a remote repository needs: names, certificates, a place for keys that is in
+ * memory, the mirror. */
+static int make_remote(const struct jail *jail)
+{
+    char options[64];
+    int status = 0;
+    for (size_t i = 0; i < sizeof lookup_files / sizeof lookup_files[0] && status == 0; i++)
+        status = show(lookup_files[i], false);
+    if (status == 0)
+        status = show("etc/ssl", true);
+    if (status < 0)
+        return status;
+    snprintf(options, sizeof options, "size=4m,mode=700,uid=%u,gid=%u", jail->who.uid,
+             jail->who.gid);
+    if (mkdir("run", 0755) < 0 ||
+        mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ||
+        mkdir(&SPAWN_GIT_MIRROR[1], 0755) < 0)
+        return -errno;
+    return bind_mirror();
+}
+
 /* Put the root together in the current directory, a tmpfs. */
 static int make_root(const struct jail *jail)
 {
-    int status = make_directories();
+    int status = make_directories(jail);
     if (status == 0)
         status = bind("/usr", "usr", MS_RDONLY);
     if (status == 0)
@@ -103,6 +161,8 @@ static int make_root(const struct jail *jail)
         status = bind(jail->program, "codex-git", MS_RDONLY);
     if (status == 0)
         status = make_devices();
+    if (status == 0 && jail->git->as == SPAWN_GIT_REMOTE)
+        status = make_remote(jail);
     if (status == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         status = -errno;
     return status;
@@ -156,9 +216,9 @@ static int enter(void *arg)
     const struct jail *jail = arg;
     int status = set_limits(jail);
     if (status == 0)
-        status = jail->git->as == SPAWN_GIT_ISOLATED ? enter_root(jail)
-                 : chdir("/") < 0                    ? -errno
-                                                     : 0;
+        status = jail->git->as != SPAWN_GIT_AS_SUBMITTER ? enter_root(jail)
+                 : chdir("/") < 0                        ? -errno
+                                                         : 0;
     if (status == 0)
         status = privileges_drop(&jail->who);
     /* Without its spawner nobody waits for it. Last, because a change of user takes it back. */
@@ -174,6 +234,11 @@ static int choose_user(const struct spawn_git *git, struct privileges *who, stru
         privileges_nobody(who);
         return 0;
     }
+    if (git->as == SPAWN_GIT_REMOTE) {
+        int status = privileges_of_user(who, git->uid, PRIVILEGES_NOBODY, err);
+        who->groups_count = 0;
+        return status;
+    }
     if (git->uid != 0)
         return privileges_of_user(who, git->uid, PRIVILEGES_NOBODY, err);
     struct stat st;
@@ -182,12 +247,12 @@ static int choose_user(const struct spawn_git *git, struct privileges *who, stru
     return privileges_of_user(who, st.st_uid, st.st_gid, err);
 }
 
-static int make_scratch(const char *scratch, struct err *err)
+static int make_scratch(const char *scratch, const struct privileges *who, struct err *err)
 {
     int status = io_make_dirs(JAIL_DIR, 0755, err);
     if (status < 0)
         return status;
-    if (mkdir(scratch, 0700) < 0 || chown(scratch, PRIVILEGES_NOBODY, PRIVILEGES_NOBODY) < 0)
+    if (mkdir(scratch, 0700) < 0 || chown(scratch, who->uid, who->gid) < 0)
         return err_errno(err, "cannot create '%s'", scratch);
     return 0;
 }
@@ -197,13 +262,15 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
 {
     static const char *const environment[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
                                               "HOME=/nonexistent", NULL};
-    bool isolated = git->as == SPAWN_GIT_ISOLATED;
+    bool jailed = git->as != SPAWN_GIT_AS_SUBMITTER;
     struct jail jail = {.git = git, .program = program, .scratch = scratch};
     int status = choose_user(git, &jail.who, err);
-    if (status == 0 && isolated)
-        status = make_scratch(scratch, err);
+    if (status == 0 && jailed)
+        status = make_scratch(scratch, &jail.who, err);
     if (status < 0)
         return status;
+    snprintf(jail.passwd, sizeof jail.passwd, "codex-git:x:%u:%u::/tmp:/usr/sbin/nologin\n",
+             jail.who.uid, jail.who.gid);
     const char *argv[JAIL_ARGS_MAX] = {"codex-git"};
     const char *arg = git->args;
     for (uint32_t i = 0; i < git->argc; i++, arg += strlen(arg) + 1)
@@ -216,14 +283,15 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
         return err_errno(err, "cannot run '%s'", program);
     const struct process_options options = {
         .argv = argv,
-        .program = isolated ? "/codex-git" : program,
+        .program = jailed ? "/codex-git" : program,
         .program_fd = executable, /* the submitter may be kept out of the directory it lies in */
         .envp = environment,
         .fds = placed,
         .fds_count = git->fds_count,
         .new_session = true,
         .namespaces = CLONE_NEWPID | CLONE_NEWIPC |
-                      (isolated ? CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP : 0),
+                      (jailed ? CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP : 0) |
+                      (git->as == SPAWN_GIT_ISOLATED ? CLONE_NEWNET : 0),
         .prepare = enter,
         .prepare_arg = &jail,
     };

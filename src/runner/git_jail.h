@@ -13,7 +13,9 @@
  *
  * SPAWN_GIT_ISOLATED: uid 65534; an empty network namespace; of the host's files it sees only /usr,
  * read-only; its working directory is SCRATCH (a directory below the state directory, made here and
- * owned by it; the caller removes it). SPAWN_GIT_AS_SUBMITTER: the user's uid and groups on the
+ * owned by it; the caller removes it). SPAWN_GIT_REMOTE: the same for the user that is named, with the
+ * host's network, what names and certificates are looked up with, and its mirror, the one place that
+ * it leaves anything in. SPAWN_GIT_AS_SUBMITTER: the user's uid and groups on the
  * host's files; root's repositories are handled by their owner. Nobody keeps a capability.
  *
  * Returns the pid.

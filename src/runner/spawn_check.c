@@ -127,15 +127,22 @@ int spawn_check_run_fds(const int *fds, size_t count, struct err *err)
     return 0;
 }
 
-int spawn_check_git_fds(const int *fds, size_t count, struct err *err)
+int spawn_check_git_fds(const struct spawn_git *git, const int *fds, size_t count, struct err *err)
 {
+    bool mirror = false;
     for (size_t i = 0; i < count; i++) {
         int flags;
         mode_t type = file_type(fds[i], &flags);
-        if (type != S_IFREG && type != S_IFIFO)
+        if (git->as == SPAWN_GIT_REMOTE && git->fd_numbers[i] == SPAWN_GIT_MIRROR_FD) {
+            if (type != S_IFDIR)
+                return err_set(err, ERR_PROTOCOL, "descriptor %zu is no directory", i);
+            mirror = true;
+        } else if (type != S_IFREG && type != S_IFIFO) {
             return err_set(err, ERR_PROTOCOL, "descriptor %zu is no file and no pipe", i);
+        }
     }
-    return 0;
+    return mirror || git->as != SPAWN_GIT_REMOTE ? 0
+                                                 : err_set(err, ERR_PROTOCOL, "there is no mirror");
 }
 
 static int check_git_args(const struct spawn_git *git, struct err *err)
@@ -155,8 +162,11 @@ static int check_git_args(const struct spawn_git *git, struct err *err)
 
 int spawn_check_git(const struct spawn_git *git, size_t fds_count, struct err *err)
 {
-    if (git->as != SPAWN_GIT_ISOLATED && git->as != SPAWN_GIT_AS_SUBMITTER)
+    if (git->as != SPAWN_GIT_ISOLATED && git->as != SPAWN_GIT_AS_SUBMITTER &&
+        git->as != SPAWN_GIT_REMOTE)
         return err_set(err, ERR_PROTOCOL, "unknown way to run git");
+    if (git->as == SPAWN_GIT_REMOTE && git->uid == 0)
+        return err_set(err, ERR_PROTOCOL, "remote repositories are not for root");
     if (git->timeout_ms < 1 || git->timeout_ms > timeout_max_ms)
         return err_set(err, ERR_PROTOCOL, "bad time limit");
     if (git->fds_count > SPAWN_GIT_FDS_MAX || git->fds_count != fds_count)

@@ -17,6 +17,6 @@ size_t spawn_run_fds(const struct spawn_run *run);
 
 /* The descriptors, in their order: each a file of the kind and opened in the way that its use needs. */
 int spawn_check_run_fds(const int *fds, size_t count, struct err *err);
-int spawn_check_git_fds(const int *fds, size_t count, struct err *err);
+int spawn_check_git_fds(const struct spawn_git *git, const int *fds, size_t count, struct err *err);
 
 #endif

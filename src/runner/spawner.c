@@ -125,7 +125,7 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
     case SPAWN_GIT:
         status = spawn_check_git(git, count, err);
         if (status == 0)
-            status = spawn_check_git_fds(fds, count, err);
+            status = spawn_check_git_fds(git, fds, count, err);
         if (status == 0)
             spawner_start_git(spawner, git, fds);
         return status;

@@ -50,7 +50,7 @@ void spawner_start_git(struct spawner *spawner, const struct spawn_git *git, con
         spawner_fail(spawner, NULL, git->id, &err);
         return;
     }
-    if (git->as == SPAWN_GIT_ISOLATED &&
+    if (git->as != SPAWN_GIT_AS_SUBMITTER &&
         snprintf(scratch, sizeof scratch, "%s/%u", spawner->scratch, spawner->scratch_count++) >=
             (int)sizeof scratch)
         scratch[0] = '\0'; /* cannot be made, and that is said */

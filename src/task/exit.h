@@ -53,6 +53,9 @@ enum git_exit {
     GIT_EXIT_USAGE = 2,         /* called wrongly */
     GIT_EXIT_NOT_FOUND = 3,     /* repository, ref or commit */
     GIT_EXIT_BRANCH_EXISTS = 4, /* push: and is another commit */
+    /* of remote repositories */
+    GIT_EXIT_UNREACHABLE = 5, /* the host cannot be reached, hangs or breaks off: may pass */
+    GIT_EXIT_DENIED = 6,      /* the login is refused, or lacks the right */
 };
 
 #endif

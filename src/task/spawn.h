@@ -78,9 +78,15 @@ struct spawn_cancel {
 enum spawn_git_as {
     SPAWN_GIT_ISOLATED, /* uid 65534, an empty network namespace, a scratch directory; no state */
     SPAWN_GIT_AS_SUBMITTER, /* `uid`; when that is root, the owner of `repository` */
+    SPAWN_GIT_REMOTE, /* `uid`, which is codexd's own and not root; the host's network; of its files
+                         the programs, what names and certificates are looked up with, a scratch
+                         directory, and the directory that comes as SPAWN_GIT_MIRROR_FD */
 };
 
-enum { SPAWN_GIT_FDS_MAX = 8 };
+enum { SPAWN_GIT_FDS_MAX = 8, SPAWN_GIT_MIRROR_FD = 15 };
+
+/* Where a SPAWN_GIT_REMOTE finds its mirror. */
+#define SPAWN_GIT_MIRROR "/mirror"
 
 struct spawn_git {
     uint32_t id; /* chosen by codexd; comes back in the report */

@@ -26,6 +26,7 @@ static const unsigned moves[TASK_STATE_COUNT] = {
     [TASK_VERIFYING] = LEAVE | TO(WORKING),
     [TASK_DELIVERING] = TO(COMPLETED) | GIVE_UP,
     [TASK_PARKED] = TO(QUEUED) | GIVE_UP,
+    [TASK_FAILED] = TO(DELIVERING),
 };
 
 const char *task_state_name(enum task_state state)

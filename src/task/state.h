@@ -6,7 +6,7 @@
  * A baseline that is known already is left out; a replaced run begins again at preparing; parked
  * stands beside every running state and leads back through queued. Failed and cancelled can be
  * reached from every state that has not ended (cancelled, from delivering, only until the push is
- * claimed: that is the orchestrator's to know).
+ * claimed: that is the orchestrator's to know). A task whose delivery failed may deliver again.
  */
 #ifndef CODEX_TASK_STATE_H
 #define CODEX_TASK_STATE_H

@@ -47,6 +47,7 @@ struct task {
     int64_t priority;
 
     char *prompt, *repo, *base, *base_commit;
+    char *base_known; /* base_commit came along with the task: the commit that REPO has below it */
     char *branch_wanted; /* --branch */
     char *test_command;  /* --test */
     char *setup_command; /* --setup */

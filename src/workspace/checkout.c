@@ -17,6 +17,7 @@
 #include "task/exit.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
+#include "workspace/unfetched.h"
 
 enum { CHECKOUT_TIMEOUT_MS = 1800000 };
 
@@ -161,6 +162,8 @@ static int build(const struct step *step, const struct source *source, const cha
         status = write_identity(step, git_dir, err);
     if (status == 0)
         status = write_files(dir, git_dir, err);
+    if (status == 0)
+        unfetched_say(git_dir);
     if (status == 0 && rename(dir, step->workdir) < 0)
         status = err_errno(err, "cannot rename '%s' to '%s'", dir, step->workdir);
     return status;

@@ -78,7 +78,7 @@ static void check_git(const uint8_t *data, size_t size)
         }
         require(git->argc && git->argc <= 32 && arg <= git->args + sizeof git->args);
         require(git->fds_count <= SPAWN_GIT_FDS_MAX);
-        require(git->as == SPAWN_GIT_ISOLATED || git->repository[0] == '/');
+        require(git->as != SPAWN_GIT_AS_SUBMITTER || git->repository[0] == '/');
         require(strlen(git->repository) < sizeof git->repository);
     } else {
         require(*err.message);

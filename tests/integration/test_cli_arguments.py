@@ -10,7 +10,7 @@ import pytest
 from support.cli import CODEX, Cli, one_line
 from support.codex import ROOT
 
-VERBS = ("task", "status", "list", "logs", "diff", "apply", "cancel", "sandbox", "doctor", "help", "version")
+VERBS = ("task", "status", "list", "logs", "diff", "apply", "cancel", "deliver", "sandbox", "doctor", "help", "version")
 
 
 @pytest.fixture(name="cli")
@@ -60,7 +60,7 @@ def test_versions(cli):
 @pytest.mark.parametrize("arguments, parts", [
     (["stauts"], ["unknown verb 'stauts', did you mean 'status'?"]),
     (["frobnicate"], ["unknown verb 'frobnicate': 'codex help' lists them"]),
-    (["deliver", "task-abc123"], ["unknown verb 'deliver'"]),
+    (["archive", "task-abc123"], ["unknown verb 'archive'"]),
     (["Fix the bug"], ["codex task \"...\""]),
     (["--json", "status"], ["the verb comes first"]),
     (["help", "stauts"], ["did you mean 'status'?"]),
@@ -74,7 +74,7 @@ def test_versions(cli):
     (["task", "x", "--budget-tokens", "-5"], ["--budget-tokens '-5'", "at least 1"]),
     (["task", "x", "--priority", "high"], ["--priority 'high'"]),
     (["task", "x", "--branch", ""], ["--branch: its NAME is empty"]),
-    (["task", "x", "--repo"], ["--repo: its PATH is missing"]),
+    (["task", "x", "--repo"], ["--repo: its REPO is missing"]),
     (["task", "x", "--attempts", "3"], ["unknown option '--attempts'"]),
     (["task", "x", "--folow"], ["did you mean '--follow'?"]),
     (["task", "--help me"], ["unknown option '--help me'", "behind '--'"]),

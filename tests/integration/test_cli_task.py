@@ -191,9 +191,6 @@ def test_a_base_that_only_the_origin_has(cli, repository):
 
 
 @pytest.mark.parametrize("url, why", [
-    ("https://github.com/x/y.git", "is remote, which is not served yet"),
-    ("git@github.com:x/y.git", "is remote, which is not served yet"),
-    ("ssh://host/x", "is remote, which is not served yet"),
     ("/nonexistent/repo", "is not there"), ("../nowhere", "is not there"), ("file://otherhost/x", "is not there")])
 def test_without_an_origin_that_serves_it_is_the_checkout_with_one_note(cli, repository, url, why):
     repository.git("remote", "add", "origin", url)
@@ -201,6 +198,57 @@ def test_without_an_origin_that_serves_it_is_the_checkout_with_one_note(cli, rep
     assert done.stderr.splitlines()[0] == f"note: the task works on this checkout: its origin '{url}' {why}"
     assert done.stderr.count("\n") == 2
     assert sent(cli)["repo"] == str(repository.path)
+
+
+@pytest.mark.parametrize("url", ["git://github.com/x/y.git", "https://me:secret@github.com/x/y.git", "ssh://host/x"])
+def test_an_address_that_is_not_served_is_no_origin(cli, repository, url):
+    repository.git("remote", "add", "origin", url)
+    done = cli.run("task", "x", cwd=repository.path)
+    assert done.stderr.startswith("note: the task works on this checkout: its origin cannot be used: ")
+    assert done.stderr.count("\n") == 2 and "secret" not in done.stderr
+    assert sent(cli)["repo"] == str(repository.path) and "secret" not in str(cli.api.requests)
+
+
+def track(repository, url):
+    """As if REPOSITORY had been cloned from URL just now."""
+    repository.git("remote", "add", "origin", url)
+    repository.git("update-ref", "refs/remotes/origin/main", "HEAD")
+
+
+@pytest.mark.parametrize("url, address", [
+    ("https://GitHub.com/x/y.git/", "https://github.com/x/y.git"), ("git@host:x/y.git", "git@host:x/y.git"),
+    ("ssh://git@host:22/x", "ssh://git@host/x")])
+def test_a_remote_origin_is_the_repository(cli, repository, url, address):
+    track(repository, url)
+    (repository.path / "README").write_text("changed\n")
+    done = cli.run("task", "x", cwd=repository.path)
+    assert (sent(cli)["repo"], sent(cli)["base"]) == (address, "main")
+    assert done.stderr.splitlines()[0].startswith("warning: 1 uncommitted change")
+
+
+def test_where_one_stands_on_a_remote_origin(cli, repository):
+    track(repository, "https://host/x")
+    first = repository.head()
+    second = repository.commit({"new": "x\n"}, "second")
+    repository.git("update-ref", "refs/remotes/origin/main", second)
+    repository.git("checkout", "--quiet", "-b", "topic", first)
+    done = cli.run("task", "x", cwd=repository.path)
+    assert sent(cli)["base"] == first and "starts from commit" in done.stderr
+    for base in ("main", "nope"):  # names are origin's to know
+        cli.api.requests.clear()
+        cli.run("task", "x", "--base", base, cwd=repository.path)
+        assert sent(cli)["base"] == base
+    cli.api.requests.clear()
+    cli.run("task", "x", "--base", "HEAD~0", cwd=repository.path)
+    assert sent(cli)["base"] == first
+
+
+def test_a_refusal_of_an_origin_that_nobody_named_says_how_to_do_without(cli, repository):
+    track(repository, "https://host/x")
+    cli.api.problems["POST /v1/tasks"] = (403, "forbidden", "host asks for a login")
+    one_line(cli.run("task", "x", cwd=repository.path), 5, "host asks for a login", "--repo .")
+    done = cli.run("task", "x", "--repo", "https://host/x")
+    assert "--repo ." not in done.stderr
 
 
 def test_a_directory_inside_a_repository_is_no_origin(cli, repository):
@@ -245,9 +293,9 @@ def test_a_path_with_a_colon_is_a_path(cli):
 
 
 @pytest.mark.parametrize("repo, status, parts", [
-    ("https://github.com/x/y", 2, ["remote repositories are not served yet", "clone"]),
-    ("git@github.com:x/y.git", 2, ["remote repositories are not served yet"]),
-    ("ssh://host/y", 2, ["remote repositories are not served yet"]),
+    ("https://me:secret@github.com/x/y", 2, ["holds a login", "token_env"]),
+    ("ext::sh -c x", 2, ["address"]),
+    ("ssh://host/y", 2, ["does not say who logs in"]),
     ("/nonexistent", 3, ["no repository at '/nonexistent'"]),
     ("file:///nonexistent", 3, ["no repository at"]),
     ("codexd.sock", 3, ["not a directory"])])

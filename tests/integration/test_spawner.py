@@ -3,6 +3,7 @@ import ctypes
 import os
 import pathlib
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -12,7 +13,7 @@ import pytest
 from support.codex import wait_for
 from support.sandbox import Sandbox
 from support.spawner import (AS_SUBMITTER, CANCEL, CANCELLED, DONE, FAILED, FAULTS, GIT, GIT_END, GIT_ENDED, GOOD,
-                             ISOLATED, MAGIC, RUN, RUN_ENDED, Message, Spawner, Task)
+                             ISOLATED, MAGIC, MIRROR_FD, REMOTE, RUN, RUN_ENDED, Message, Spawner, Task)
 
 
 @pytest.fixture(name="spawner")
@@ -87,6 +88,80 @@ os.symlink("/etc", "link"); os.mkdir("d", 0); os.mkfifo("fifo")
     assert lines[15] == "Network is unreachable"
     assert lines[16] == "0 1"
     assert len(list((spawner.state / "scratch").glob("*/*"))) == 0
+
+
+def run_remote(spawner, code, mirror, **options):
+    """codex-git with a remote repository, as uid 1234; MIRROR: a directory."""
+    reader, writer = os.pipe()
+    fd = os.open(mirror, os.O_RDONLY | os.O_DIRECTORY)
+    message = git_message(code, fd_numbers=(1, 2, MIRROR_FD), as_=REMOTE, uid=1234, **options)
+    spawner.send(message, [writer, os.dup(writer), fd])
+    os.close(writer)
+    os.close(fd)
+    report = spawner.receive(GIT_ENDED)
+    with os.fdopen(reader) as pipe:
+        os.set_blocking(reader, False)
+        return os.waitstatus_to_exitcode(report.wait_status), pipe.read()
+
+
+def test_git_with_a_remote_sees_its_mirror_and_the_network(spawner):
+    mirror = spawner.home / "mirror"
+    mirror.mkdir(mode=0o700)
+    os.chown(mirror, 1234, 1234)
+    # Another task's mirror, and what is beside them.
+    (spawner.home / "other").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        status, out = run_remote(spawner, WHO + f"""
+import socket
+print(os.getcwd(), os.listdir("."), sorted(os.listdir("/")), sorted(os.listdir("/etc")), sorted(os.listdir("/run")))
+open("/mirror/new", "w").write("x"); open("/run/secret", "w").write("x"); open("/tmp/scratch", "w").write("x")
+for path in ("/etc/shadow", "/var", "/home", "/root", "/etc/passwd", "/codex-git", "/usr/x", "/x", "/etc/ssl/x",
+             "/etc/hosts", "{spawner.home}/other/x", "/mirror/../other"):
+    try: open(path, "a"); print("opened", path)
+    except OSError as e: print(path, e.strerror)
+socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), 5).close()
+import pwd; print(pwd.getpwuid(os.getuid()).pw_dir)
+print(len([p for p in os.listdir("/proc") if p.isdigit()]), sorted(map(int, os.listdir("/proc/self/fd"))))
+""", mirror)
+    assert status == 0, out
+    lines = out.splitlines()
+    assert lines[0].startswith("(1234, 1234, 1234)") and lines[0].endswith(" []") and lines[1] == NO_CAPABILITY
+    assert lines[2] == "Operation not permitted"
+    assert "'mirror', 'proc', 'run', 'sbin', 'tmp', 'usr']" in lines[4] and lines[4].endswith("[]")
+    assert "'passwd'" in lines[4] and "'shadow'" not in lines[4]
+    assert not any("opened" in line for line in lines[5:]), out
+    assert lines[-2] == "/tmp" and lines[-1].startswith("1 ") and str(MIRROR_FD) not in lines[-1]
+    assert [path.name for path in mirror.iterdir()] == ["new"]
+    assert not list((spawner.state / "scratch").glob("*/*"))
+
+
+def test_a_mirror_is_the_directory_that_was_opened(spawner):
+    """Not what has come into its place, nor a file, nor a mere name."""
+    mirror = spawner.home / "mirror"
+    mirror.mkdir()
+    fd = os.open(mirror, os.O_RDONLY | os.O_DIRECTORY)
+    mirror.rename(spawner.home / "moved")
+    (spawner.home / "mirror").symlink_to("/etc")
+    os.rename(spawner.home / "moved", spawner.home / "again")
+    spawner.send(git_message("pass", fd_numbers=(MIRROR_FD,), as_=REMOTE, uid=1234), [fd])
+    assert os.waitstatus_to_exitcode(spawner.receive(GIT_ENDED).wait_status) == 0  # it is found where it is now
+    os.rmdir(spawner.home / "again")
+    spawner.send(git_message("pass", fd_numbers=(MIRROR_FD,), as_=REMOTE, uid=1234), [fd])
+    spawner.receive(FAILED)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("kind", ["none", "file", "path", "second"])
+def test_what_is_no_mirror_closes_the_connection(spawner, kind):
+    (spawner.home / "file").touch()
+    fds = {"none": [], "file": [os.open(spawner.home / "file", os.O_RDONLY)],
+           "path": [os.open(spawner.home, os.O_PATH)],
+           "second": [os.open(spawner.home, os.O_RDONLY), os.open(spawner.home, os.O_RDONLY)]}[kind]
+    numbers = (MIRROR_FD, 4)[:len(fds)]
+    spawner.send(git_message("pass", fd_numbers=numbers, as_=REMOTE, uid=1234), fds)
+    for fd in fds:
+        os.close(fd)
+    assert spawner.is_closed()
 
 
 def test_git_works_in_its_cage(spawner):
@@ -257,7 +332,7 @@ MALFORMED = {
     "rounds": set_run("verify_rounds", 1 << 31), "baseline": set_run("baseline_status", 1000),
     "repo empty": set_run("repo", b""), "repo dots": set_run("repo", b".."), "repo slash": set_run("repo", b"a/b"),
     "repo control": set_run("repo", b"a\nb"), "repo long": set_run("repo", b"a" * 128),
-    "as": set_git("as_", 2), "argc": set_git("argc", 0), "argc high": set_git("argc", 1000),
+    "as": set_git("as_", 3), "remote as root": set_git("as_", 2), "argc": set_git("argc", 0), "argc high": set_git("argc", 1000),
     "git timeout": set_git("timeout_ms", 0), "fds": set_git("fds_count", 2), "fds high": set_git("fds_count", 9),
 }
 

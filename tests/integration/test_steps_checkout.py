@@ -202,3 +202,18 @@ def test_task_files_that_are_none(text):
 
 def test_bad_usage(workspace):
     assert workspace.step("checkout", "x", check=2).stderr.startswith("usage:")
+
+
+def test_what_is_not_fetched_is_said(workspace, repository):
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{repository.head()},lib/\x1b[2Jx")
+    repository.commit({".gitmodules": "[submodule \"x\"]\n\tpath = lib/x\n\turl = ext::sh -c touch% /tmp/x\n",
+                       "assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}, "more")
+    done = workspace.checkout(base_bundle(repository), commit=repository.head())
+    assert done.stderr.splitlines() == [
+        "note: 1 submodule not fetched, and empty: lib/x",
+        "note: 1 attribute file put files into Git LFS, which are not fetched: pointers are in their place: "
+        "assets/.gitattributes"]
+
+
+def test_an_ordinary_repository_is_checked_out_in_silence(workspace, repository):
+    assert workspace.checkout(base_bundle(repository), commit=repository.head()).stderr == ""

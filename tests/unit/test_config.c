@@ -40,8 +40,10 @@ static void every_key_reaches_its_field(void **state)
         "[provider \"r\"]\nwire_api = replay\nfile = /f\n"
         "[sandbox]\nruntime = /usr/bin/crun\nimages = /i\nmemory = 512M\ncpus = 1.25\npids = 64\n"
         "[task]\ntimeout = 1h\ntest_timeout = 5m\nverify_rounds = 0\nbudget_tokens = 5\n"
-        "[git]\nauthor_name = A B\nauthor_email = a@b\n"
-        "[forge \"github.com\"]\nkind = github\ntoken_env = T\nbase_url = https://api\n");
+        "[git]\nauthor_name = A B\nauthor_email = a@b\nfetch_timeout = 5m\nstall_timeout = 9s\n"
+        "[forge \"github.com\"]\nkind = github\ntoken_env = T\nbase_url = https://api\n"
+        "[forge \"git.example:8443\"]\nkind = gitea\ntoken_file = /t\nuser = me\nca_file = /c\n"
+        "ssh_key_file = /k\nknown_hosts = /h\nallow_http = yes\n");
     assert_string_equal(c.user, "u");
     assert_string_equal(c.socket, "/s");
     assert_int_equal(c.max_running, 8);
@@ -68,6 +70,17 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(c.author_email, "a@b");
     assert_string_equal(c.forges[0].name, "github.com");
     assert_string_equal(c.forges[0].token_env, "T");
+    assert_false(c.forges[0].allow_http);
+    const struct config_forge *f = config_forge_find(&c, "GIT.example:8443");
+    assert_string_equal(f->token_file, "/t");
+    assert_string_equal(f->user, "me");
+    assert_string_equal(f->ssh_key_file, "/k");
+    assert_string_equal(f->known_hosts, "/h");
+    assert_string_equal(f->ca_file, "/c");
+    assert_true(f->allow_http);
+    assert_null(config_forge_find(&c, "git.example"));
+    assert_int_equal(c.fetch_timeout_ms, 300000);
+    assert_int_equal(c.stall_timeout_ms, 9000);
     config_release(&c);
 }
 

@@ -1,6 +1,8 @@
 /* The course of tasks, from submission to delivery. */
 #include "world.h"
 
+#include <errno.h>
+
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -169,11 +171,16 @@ static void one_fetch_for_tasks_that_start_together(void **state)
     world_wait_calls(world, &world->fetch, 1);
     world_settle(world);
     assert_int_equal(world->fetch.calls, 1);
-    /* The one that fetches is cancelled: the other one fetches instead. */
-    world->fetch.silent = false;
+    /* The one that was first is cancelled: the other one still waits for the same fetch. */
     struct task task = world_task(world, first);
     ok(orchestrator_cancel(world->orchestrator, &task, &why));
     task_release(&task);
+    world_settle(world);
+    assert_int_equal(world->fetch.calls, 1);
+    /* That is killed: it is tried again. */
+    world->fetch.silent = false;
+    world_report(world, SPAWN_GIT_ENDED,
+                 &(struct spawn_report){.id = world->fetch.last_id, .wait_status = 9});
     world_wait_run(world, 1);
     assert_int_equal(world->fetch.calls, 2);
     assert_true(world_task_is(world, first, TASK_CANCELLED));
@@ -342,12 +349,18 @@ static void submissions_that_are_refused(void **state)
         {{.prompt = " \n", .repo = "/r"}, ERR_USAGE, "the prompt is empty: say what is to be done"},
         {{.prompt = "x", .repo = "r"}, ERR_USAGE, "'r' is not an absolute path"},
         {{.prompt = "x"}, ERR_USAGE, "no repository is named"},
-        {{.prompt = "x", .repo = "https://h/r"},
+        {{.prompt = "x", .repo = "http://h/r"},
          ERR_REFUSED,
-         "remote repositories are not available yet: give the path of a local one"},
+         "http:// hands the login to everybody on the way: write https://, or set allow_http = yes "
+         "in [forge \"h\"] of codex.conf"},
+        {{.prompt = "x", .repo = "https://token@h/r"},
+         ERR_USAGE,
+         "the address holds a login, which everybody could read who sees the task: leave it out, "
+         "and set token_env or token_file in [forge \"HOST\"] of codex.conf"},
         {{.prompt = "x", .repo = "git@h:r"},
-         ERR_REFUSED,
-         "remote repositories are not available yet: give the path of a local one"},
+         -EACCES,
+         "there is no ssh key for h: set ssh_key_file and known_hosts in [forge \"h\"] of "
+         "codex.conf, and restart codexd; or give its https:// address"},
         {{.prompt = "x", .repo = "/r", .effort = "max"},
          ERR_USAGE,
          "'max' is not an effort: low, medium, high or xhigh"},

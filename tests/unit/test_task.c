@@ -42,7 +42,7 @@ static void every_pair_of_states(void **state)
         [TASK_BASELINE] = "  0 1 0 1 0 1 1 1 1 1", [TASK_WORKING] = "   0 1 0 0 1 1 1 1 1 1",
         [TASK_VERIFYING] = " 0 1 0 1 0 1 1 1 1 1", [TASK_DELIVERING] = "0 0 0 0 0 0 0 1 1 1",
         [TASK_PARKED] = "    1 0 0 0 0 0 0 0 1 1", [TASK_COMPLETED] = " 0 0 0 0 0 0 0 0 0 0",
-        [TASK_FAILED] = "    0 0 0 0 0 0 0 0 0 0", [TASK_CANCELLED] = " 0 0 0 0 0 0 0 0 0 0",
+        [TASK_FAILED] = "    0 0 0 0 0 1 0 0 0 0", [TASK_CANCELLED] = " 0 0 0 0 0 0 0 0 0 0",
     };
     for (unsigned from = 0; from < TASK_STATE_COUNT; from++) {
         const char *row = allowed[from] + strspn(allowed[from], " ");

@@ -30,7 +30,7 @@ struct world_git {
     bool silent;     /* never answers */
     int calls;
     char last_args[1024]; /* joined by spaces */
-    uint32_t last_as, last_uid;
+    uint32_t last_as, last_uid, last_id;
 };
 
 struct world {

@@ -73,6 +73,7 @@ static void do_git(struct world *world, const struct spawn_git *git, const int *
     answer->calls++;
     answer->last_as = git->as;
     answer->last_uid = git->uid;
+    answer->last_id = git->id;
     const char *at = git->args;
     answer->last_args[0] = '\0';
     for (uint32_t i = 0; i < git->argc; i++, at += strlen(at) + 1) {

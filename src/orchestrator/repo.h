@@ -1,0 +1,33 @@
+/* What a task's repository is, a local path or a remote address, and how codex-git is asked about
+ * it. */
+#ifndef CODEX_ORCHESTRATOR_REPO_H
+#define CODEX_ORCHESTRATOR_REPO_H
+
+#include <stdbool.h>
+
+#include "orchestrator/git.h"
+#include "orchestrator/orchestrator.h"
+
+bool repo_is_remote(const char *repo);
+
+/* Whether tasks may work on the remote repository REPO: the address is one, and [forge] has what it
+ * takes. *TEXT becomes the one form of the address; the caller frees it. */
+int repo_check(const struct orchestrator *o, const char *repo, char **text, struct err *err);
+
+/* A request to codex-git, and what it borrows. */
+struct repo_request {
+    struct git_request git;
+    size_t args_count;
+    int access_fd, mirror_fd;
+    char timeout[24], stall[24];
+};
+
+/* Begin a request: VERB and its options that take REPO, for UID, who submitted the task. Add more
+ * by repo_request_add() and repo_request_fd(). Close it also after a failure. */
+int repo_request_open(struct repo_request *request, const struct orchestrator *o, const char *verb,
+                      const char *repo, uint32_t uid, int64_t timeout_ms, struct err *err);
+void repo_request_add(struct repo_request *request, const char *option, const char *value);
+void repo_request_fd(struct repo_request *request, int fd, uint8_t number);
+void repo_request_close(struct repo_request *request);
+
+#endif

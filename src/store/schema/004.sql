@@ -1,0 +1,3 @@
+-- A task whose base commit came along with it: the commit that the repository has, and that builds
+-- on. NULL: the repository has the base commit.
+ALTER TABLE task ADD COLUMN base_known TEXT;
