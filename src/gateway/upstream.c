@@ -6,10 +6,10 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "gateway/curl_loop.h"
 #include "gateway/provider_url.h"
 #include "gateway/resolve.h"
 #include "gateway/upstream_head.h"
+#include "http/curl_loop.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,
