@@ -14,6 +14,8 @@
 
 enum {
     BODY_MAX = 1 << 20,
+    BUNDLE_MAX = 32 << 20,  /* the body of a bundle, */
+    BUNDLES_AT_ONCE = 4,    /* of which so many are read at a time */
     DRAINED_MAX = 16 << 20, /* of a body that is too large: so much is read before the answer */
     ANSWER_MAX = 64 << 20,
 };
@@ -25,6 +27,7 @@ struct route {
     const char *method, *path; /* "{id}" stands for a task's id */
     request_fn *handle;
     const char *const *query; /* the names that may stand behind "?"; NULL: none */
+    bool is_bundle;           /* the body is one: larger, and bytes */
 };
 
 struct request {
@@ -36,6 +39,7 @@ struct request {
     struct buf body;
     size_t drained; /* bytes of a body that is too large */
     bool handled;   /* the handler was called */
+    bool counted;   /* in api->bundles */
     bool suspended; /* and in api->suspended */
     struct request *next;
     struct MHD_Response *response; /* the answer, until it is queued */
@@ -53,6 +57,7 @@ struct api {
     struct loop_source *epoll, *timer;
     struct stream *streams;
     struct request *suspended;
+    unsigned bundles; /* that are being read */
 };
 
 /* Something was resumed: let the server look at it in the next round of the loop. */
@@ -88,7 +93,7 @@ const char *request_header(struct request *request, const char *name);
 
 /* The handlers */
 request_fn handle_health, handle_doctor, handle_submit, handle_list, handle_task, handle_events,
-    handle_diff, handle_cancel, handle_deliver;
+    handle_diff, handle_cancel, handle_deliver, handle_bundle;
 
 /* Server-sent events of TASK after AFTER: stream.c. */
 void answer_stream(struct request *request, const struct task *task, int64_t after);

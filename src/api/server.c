@@ -25,15 +25,16 @@ static const char *const list_query[] = {"active", "limit", "before", NULL};
 static const char *const events_query[] = {"after", "limit", NULL};
 
 static const struct route routes[] = {
-    {"GET", "/healthz", handle_health, NULL},
-    {"GET", "/v1/doctor", handle_doctor, NULL},
-    {"POST", "/v1/tasks", handle_submit, NULL},
-    {"GET", "/v1/tasks", handle_list, list_query},
-    {"GET", "/v1/tasks/{id}", handle_task, NULL},
-    {"GET", "/v1/tasks/{id}/events", handle_events, events_query},
-    {"GET", "/v1/tasks/{id}/diff", handle_diff, NULL},
-    {"POST", "/v1/tasks/{id}/cancel", handle_cancel, NULL},
-    {"POST", "/v1/tasks/{id}/deliver", handle_deliver, NULL},
+    {"GET", "/healthz", handle_health, NULL, false},
+    {"GET", "/v1/doctor", handle_doctor, NULL, false},
+    {"POST", "/v1/tasks", handle_submit, NULL, false},
+    {"POST", "/v1/bundles", handle_bundle, NULL, true},
+    {"GET", "/v1/tasks", handle_list, list_query, false},
+    {"GET", "/v1/tasks/{id}", handle_task, NULL, false},
+    {"GET", "/v1/tasks/{id}/events", handle_events, events_query, false},
+    {"GET", "/v1/tasks/{id}/diff", handle_diff, NULL, false},
+    {"POST", "/v1/tasks/{id}/cancel", handle_cancel, NULL, false},
+    {"POST", "/v1/tasks/{id}/deliver", handle_deliver, NULL, false},
 };
 
 /* --- the loop --- */
@@ -97,7 +98,7 @@ static bool path_matches(const char *pattern, const char *path, char id[TASK_ID_
 /* Find the route. Answers the problem itself when there is none. */
 static void choose_route(struct request *request, const char *method, const char *path)
 {
-    static const struct route unknown = {"", "", NULL, NULL};
+    static const struct route unknown = {"", "", NULL, NULL, false};
     bool path_known = false;
     request->route = &unknown;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
@@ -135,7 +136,8 @@ static enum MHD_Result check_query(void *arg, enum MHD_ValueKind kind, const cha
 static void refuse_size(struct request *request)
 {
     answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
-                   "the body is larger than 1 MiB");
+                   request->route->is_bundle ? "the bundle is larger than 32 MiB"
+                                             : "the body is larger than 1 MiB");
 }
 
 /* What the head alone can be refused for. */
@@ -144,8 +146,19 @@ static void check_head(struct request *request)
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_query, request);
     const char *length = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     int64_t bytes;
-    if (!request->response && length && str_parse_int(length, 0, DRAINED_MAX, &bytes) < 0)
+    int64_t most = request->route->is_bundle ? BUNDLE_MAX + DRAINED_MAX : DRAINED_MAX;
+    if (!request->response && length && str_parse_int(length, 0, most, &bytes) < 0)
         refuse_size(request);
+    if (request->response || !request->route->is_bundle)
+        return;
+    if (request->api->bundles == BUNDLES_AT_ONCE) {
+        answer_problem(request, MHD_HTTP_CONFLICT, "refused",
+                       "too many bundles are being handed in: try again in a moment");
+        return;
+    }
+    request->api->bundles++;
+    request->counted = true;
+    buf_init(&request->body, BUNDLE_MAX);
 }
 
 static struct request *request_new(struct api *api, struct MHD_Connection *connection)
@@ -264,6 +277,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     if (request->response)
         MHD_destroy_response(request->response);
     buf_release(&request->body);
+    request->api->bundles -= request->counted;
     free(request);
     *state = NULL;
 }

@@ -41,11 +41,20 @@ static int take(const struct member *members, size_t count, const char *name, co
 static int read_submission(const json_t *body, struct submission *s, struct err *err)
 {
     const struct member members[] = {
-        {"prompt", &s->prompt, NULL},     {"repo", &s->repo, NULL},
-        {"base", &s->base, NULL},         {"branch", &s->branch, NULL},
-        {"model", &s->model, NULL},       {"effort", &s->effort, NULL},
-        {"test", &s->test, NULL},         {"budget_tokens", NULL, &s->budget_tokens},
-        {"priority", NULL, &s->priority}, {"timeout_ms", NULL, &s->timeout_ms},
+        {"prompt", &s->prompt, NULL},
+        {"repo", &s->repo, NULL},
+        {"base", &s->base, NULL},
+        {"branch", &s->branch, NULL},
+        {"model", &s->model, NULL},
+        {"effort", &s->effort, NULL},
+        {"test", &s->test, NULL},
+        {"setup", &s->setup, NULL},
+        {"budget_tokens", NULL, &s->budget_tokens},
+        {"priority", NULL, &s->priority},
+        {"timeout_ms", NULL, &s->timeout_ms},
+        {"bundle", &s->bundle, NULL},
+        {"base_commit", &s->base_commit, NULL},
+        {"bundle_base", &s->bundle_base, NULL},
     };
     const char *name;
     json_t *value;
@@ -77,6 +86,13 @@ static void drop_submission(struct request *request)
     orchestrator_submit_drop(request->waits_for);
 }
 
+static int explain(const json_error_t *error, struct err *err)
+{
+    if (json_error_code(error) == json_error_null_character)
+        return err_set(err, ERR_USAGE, "a string in the body has a NUL character");
+    return err_set(err, ERR_USAGE, "the body is not JSON: %s", error->text);
+}
+
 void handle_submit(struct request *request)
 {
     const char *type = request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
@@ -91,8 +107,7 @@ void handle_submit(struct request *request)
     json_t *body =
         json_loadb(request->body.data, request->body.len, JSON_REJECT_DUPLICATES, &where);
     struct submission submission = {.uid = request->uid};
-    int status = body ? read_submission(body, &submission, &err)
-                      : err_set(&err, ERR_USAGE, "the body is not JSON: %s", where.text);
+    int status = body ? read_submission(body, &submission, &err) : explain(&where, &err);
     if (status == 0) {
         request->call_off = drop_submission;
         request->waits_for = orchestrator_submit(request->api->options.orchestrator, &submission,

@@ -3,16 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/fields.h"
 #include "cli/text.h"
 #include "task/id.h"
-
-/* Where root's codexd serves when nothing else is configured. */
-#define MACHINE_SOCKET "/var/lib/codex/codexd.sock"
 
 int api_init(struct api *api, const char *socket, struct err *err)
 {
@@ -41,7 +37,7 @@ static const struct {
 } problems[] = {
     {"bad_request", ERR_USAGE}, {"not_found", ERR_NOT_FOUND}, {"forbidden", ERR_REFUSED},
     {"refused", ERR_REFUSED},   {"key_missing", ERR_REFUSED}, {"no_sandbox", ERR_SANDBOX},
-    {"disk_full", ERR_REFUSED}, {"internal", ERR_REFUSED},
+    {"disk_full", ERR_REFUSED}, {"internal", ERR_REFUSED},    {"unreachable", ERR_REFUSED},
 };
 
 /* The person's shell may have the key that codexd lacks; it is never sent. */
@@ -81,23 +77,12 @@ int api_problem(int http_status, const char *body, size_t len, struct err *err)
     return code;
 }
 
-bool api_machine_has_server(const char *socket)
-{
-    return strcmp(socket, MACHINE_SOCKET) != 0 && access(MACHINE_SOCKET, F_OK) == 0;
-}
-
 int api_unreachable(const char *socket, int status, struct err *err)
 {
     AUTO_FREE char *why = str_dup(err->message);
     switch (status) {
     case -ENOENT:
     case -ECONNREFUSED:
-        if (api_machine_has_server(socket))
-            return err_set(
-                err, ERR_NO_SERVER,
-                "no codexd answers at '%s', but there is the machine's: set CODEX_SOCKET=%s, "
-                "or socket in [server] of /etc/codex/codex.conf",
-                socket, MACHINE_SOCKET);
         return err_set(err, ERR_NO_SERVER,
                        "no codexd answers at '%s': start one as root with 'codexd --config FILE'",
                        socket);
@@ -140,23 +125,19 @@ static void on_end(void *arg, int status, const struct err *err)
         *exchange->err = *err;
 }
 
-int api_call(struct api *api, const char *method, const char *target, const json_t *body,
-             struct buf *out, struct err *err)
+/* PIECE: the body, of TYPE; NULL: none is sent. */
+static int exchange_with(struct api *api, const char *method, const char *target, const char *type,
+                         const struct iovec *piece, struct buf *out, struct err *err)
 {
-    static const struct http_header headers[] = {
-        {"Accept", "*/*"},
-        {"Content-Type", "application/json"},
-    };
+    const struct http_header headers[] = {{"Accept", "*/*"}, {"Content-Type", type}};
     static const struct http_call_handlers handlers = {on_head, on_data, on_end};
-    AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    struct iovec piece = {.iov_base = text, .iov_len = text ? strlen(text) : 0};
     const struct http_request request = {
         .method = method,
         .target = target,
         .headers = headers,
-        .headers_count = text ? 2 : 1,
-        .body = &piece,
-        .body_count = text ? 1 : 0,
+        .headers_count = piece ? 2 : 1,
+        .body = piece,
+        .body_count = piece ? 1 : 0,
         .first_byte_timeout_ms = API_TIMEOUT_MS,
         .idle_timeout_ms = API_TIMEOUT_MS,
     };
@@ -176,6 +157,21 @@ int api_call(struct api *api, const char *method, const char *target, const json
     if (exchange.http_status / 100 != 2)
         return api_problem(exchange.http_status, out->data, out->len, err);
     return 0;
+}
+
+int api_call(struct api *api, const char *method, const char *target, const json_t *body,
+             struct buf *out, struct err *err)
+{
+    AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    const struct iovec piece = {.iov_base = text, .iov_len = text ? strlen(text) : 0};
+    return exchange_with(api, method, target, "application/json", text ? &piece : NULL, out, err);
+}
+
+int api_send(struct api *api, const char *target, const struct buf *bytes, struct buf *out,
+             struct err *err)
+{
+    const struct iovec piece = {.iov_base = bytes->data, .iov_len = bytes->len};
+    return exchange_with(api, "POST", target, "application/octet-stream", &piece, out, err);
 }
 
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,

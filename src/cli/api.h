@@ -36,6 +36,10 @@ void api_release(struct api *api);
 int api_call(struct api *api, const char *method, const char *target, const json_t *body,
              struct buf *out, struct err *err);
 
+/* POST BYTES as they are. */
+int api_send(struct api *api, const char *target, const struct buf *bytes, struct buf *out,
+             struct err *err);
+
 /* The same, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,
              json_t **out, struct err *err);
@@ -52,10 +56,6 @@ int api_task(struct api *api, const char *id, json_t **task, struct err *err);
 
 /* What an answer that is not 2xx means: BODY is its problem document, or anything. */
 int api_problem(int http_status, const char *body, size_t len, struct err *err);
-
-/* Is there another socket than SOCKET, where root's codexd serves by default? A user's own default
- * is elsewhere. */
-bool api_machine_has_server(const char *socket);
 
 /* What it means that a call failed by STATUS before a whole answer came; rewrites ERR. */
 int api_unreachable(const char *socket, int status, struct err *err);

@@ -11,6 +11,7 @@
 #include "base/repo_url.h"
 #include "base/str.h"
 #include "cli/git.h"
+#include "cli/unpushed.h"
 #include "cli/words.h"
 
 void checkout_release(struct checkout *checkout)
@@ -19,6 +20,7 @@ void checkout_release(struct checkout *checkout)
     free(checkout->base);
     free(checkout->note);
     free(checkout->warning);
+    unpushed_free(checkout->unpushed);
     *checkout = (struct checkout){0};
 }
 
@@ -100,13 +102,22 @@ int checkout_top(char **top, struct err *err)
     if (status < 0)
         return status;
     if (status == 0) {
-        out.data[strcspn(out.data, "\n")] = '\0';
+        if (out.len)
+            out.data[out.len - 1] = '\0'; /* the line's end; the name may have one, too */
         *top = str_dup(out.data);
         return 0;
     }
     AUTO_FREE char *reason = git_reason(&errors);
     if (str_starts_with(reason, "not a git repository"))
         return err_set(err, ERR_USAGE, "not in a git checkout: change into one");
+    if (str_starts_with(reason, "this operation must be run in a work tree"))
+        return err_set(err, ERR_USAGE,
+                       "a repository without a checkout: name it, with --repo DIRECTORY");
+    if (str_starts_with(reason, "detected dubious ownership"))
+        return err_set(err, ERR_USAGE,
+                       "%s, which is not yours: name it with --repo DIRECTORY, or let git trust it "
+                       "(safe.directory)",
+                       reason);
     return err_set(err, ERR_USAGE, "this checkout cannot be used: %s", reason);
 }
 
@@ -308,11 +319,18 @@ static int base_at_remote(struct checkout *checkout, const char *top, const char
     if (status < 0)
         return status;
     short_commit(commit, digits);
-    if (!tracking)
-        return err_set(err, ERR_REFUSED,
-                       "origin does not have commit %s yet: push it, or work on this checkout "
-                       "alone with --repo .",
-                       digits);
+    if (!tracking) {
+        checkout->base = there ? str_dup(base) : NULL;
+        checkout->unpushed = unpushed_new(top, commit, err);
+        if (!checkout->unpushed)
+            return err->code;
+        checkout->note =
+            str_format("note: %zu commit%s that origin lacks go%s along: the task "
+                       "starts from %s",
+                       checkout->unpushed->count, checkout->unpushed->count == 1 ? "" : "s",
+                       checkout->unpushed->count == 1 ? "es" : "", digits);
+        return 0;
+    }
     checkout->base = str_dup(commit);
     checkout->note =
         str_format("note: the task starts from commit %s of origin, where you are", digits);

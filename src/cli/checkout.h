@@ -7,10 +7,12 @@
 #include "base/err.h"
 
 struct checkout {
-    char *repo;       /* an absolute path, or a remote address */
-    char *base;       /* a branch, another ref or a commit; NULL: the repository's own HEAD */
-    char *note;       /* one line for the person: why not the origin, why not the branch; or NULL */
-    char *warning;    /* one line: what is not committed is left out; or NULL */
+    char *repo;    /* an absolute path, or a remote address */
+    char *base;    /* a branch, another ref or a commit; NULL: the repository's own HEAD */
+    char *note;    /* one line for the person: why not the origin, why not the branch; or NULL */
+    char *warning; /* one line: what is not committed is left out; or NULL */
+    /* Commits that the remote REPO lacks, for the task to start from; NULL: none. */
+    struct unpushed *unpushed;
     bool from_origin; /* REPO is the remote origin of the checkout, which nobody named */
 };
 

@@ -49,7 +49,8 @@ static void no_server(json_t *list, const struct session *session, const struct 
     if (err->code == ERR_NO_SERVER && geteuid() == 0 && !session_is_configured(session))
         check_add(list, "server", FOUND_OK, NULL, "none runs; the first task starts one");
     else
-        check_add(list, "server", FOUND_TROUBLE, "codexd --config FILE, as root", "%s",
+        check_add(list, "server", FOUND_TROUBLE,
+                  err->code == ERR_NO_SERVER ? "codexd --config FILE, as root" : NULL, "%s",
                   err->message);
 }
 

@@ -80,8 +80,17 @@ static char *closed_parent(const char *path)
     return NULL;
 }
 
+/* A user of another's server needs no state directory. */
+static bool is_somebody_elses(const struct session *session)
+{
+    AUTO_FREE char *own = str_format("%s/codexd.sock", session->paths.state);
+    return geteuid() != 0 && strcmp(session->paths.socket, own) != 0;
+}
+
 void doctor_state(json_t *list, const struct session *session)
 {
+    if (is_somebody_elses(session))
+        return;
     const char *state = session->paths.state;
     AUTO_FREE char *dir = existing_parent(state);
     AUTO_FREE char *closed = closed_parent(state);

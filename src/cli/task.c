@@ -14,14 +14,14 @@
 #include "cli/follow.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "cli/unpushed.h"
 #include "cli/verb.h"
 #include "cli/words.h"
-
-enum { PROMPT_MAX = 256 << 10 };
+#include "task/task.h"
 
 struct task_options {
     struct common_options common;
-    const char *repo, *base, *branch, *model, *effort, *test;
+    const char *repo, *base, *branch, *model, *effort, *test, *setup;
     struct option_number budget_tokens, priority;
     int64_t timeout_ms;
     bool follow;
@@ -40,6 +40,8 @@ static const struct option task_options[] = {
      .choices = "low|medium|high|xhigh"},
     {"test", 0, OPTION_TEXT, FIELD(test), "COMMAND",
      .help = "how the tests are run (default: found)"},
+    {"setup", 0, OPTION_TEXT, FIELD(setup), "COMMAND",
+     .help = "what installs dependencies, as the sandbox's root (default: found)"},
     {"budget-tokens", 0, OPTION_NUMBER, FIELD(budget_tokens), "N",
      .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
     {"timeout", 0, OPTION_DURATION, FIELD(timeout_ms), "DURATION",
@@ -55,9 +57,11 @@ static int read_prompt(const char *argument, struct buf *prompt, struct err *err
     int status = strcmp(argument, "-") != 0 ? buf_append_str(prompt, argument)
                                             : io_read_all(STDIN_FILENO, prompt, err);
     if (status == -ERANGE)
-        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX >> 10);
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", TASK_PROMPT_MAX / 1024);
     if (status < 0)
         return err_context(err, "standard input");
+    if (memchr(prompt->data, '\0', prompt->len))
+        return err_set(err, ERR_USAGE, "the prompt has a NUL byte: it is to be text");
     if (strspn(prompt->data, " \t\r\n") == prompt->len)
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
     return 0;
@@ -77,11 +81,11 @@ static json_t *request_body(const struct task_options *options, const struct buf
     json_t *timeout = options->timeout_ms ? json_integer(options->timeout_ms) : json_null();
     json_t *priority = options->priority.given ? json_integer(options->priority.n) : json_null();
     json_error_t error;
-    json_t *body =
-        json_pack_ex(&error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text,
-                     "repo", checkout->repo, "base", checkout->base, "branch", options->branch,
-                     "model", options->model, "effort", options->effort, "test", options->test,
-                     "budget_tokens", budget, "timeout_ms", timeout, "priority", priority);
+    json_t *body = json_pack_ex(
+        &error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text, "repo",
+        checkout->repo, "base", checkout->base, "branch", options->branch, "model", options->model,
+        "effort", options->effort, "test", options->test, "setup", options->setup, "budget_tokens",
+        budget, "timeout_ms", timeout, "priority", priority);
     if (!body)
         err_set(err, ERR_USAGE, "an option or the repository's path is not valid UTF-8");
     return body;
@@ -95,6 +99,8 @@ static int submit(struct session *session, const struct task_options *options,
     if (!body)
         return err->code;
     int status = session_ensure_server(session, err);
+    if (status == 0 && checkout->unpushed)
+        status = unpushed_send(&session->api, checkout->unpushed, body, err);
     if (status == 0)
         status = api_json(&session->api, "POST", "/v1/tasks", body, task, err);
     json_decref(body);
@@ -177,7 +183,7 @@ static int run_task(const void *arg, const char *const *arguments, int count, st
 {
     const struct task_options *options = arg;
     AUTO_BUF struct buf prompt;
-    buf_init(&prompt, PROMPT_MAX);
+    buf_init(&prompt, TASK_PROMPT_MAX);
     if (count > 1)
         return err_set(err, ERR_USAGE, "one prompt is expected, %d words came: put it in quotes",
                        count);

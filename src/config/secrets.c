@@ -11,7 +11,12 @@
 #include "base/io.h"
 #include "base/str.h"
 
-enum { KEY_MAX = 8192, FORGE_FILE_MAX = 1 << 20, REPLAY_MAX = 64 << 20 };
+enum {
+    SECRET_KEY_MAX = 4096, /* the gateway takes no longer one */
+    KEY_MAX = 8192,        /* with white space around it */
+    FORGE_FILE_MAX = 1 << 20,
+    REPLAY_MAX = 64 << 20,
+};
 
 static void wipe(char *s)
 {
@@ -26,15 +31,18 @@ static void set_key(struct secret *secret, const char *text, const char *where)
     size_t len = strlen(text);
     while (len && strchr(" \t\r\n", text[len - 1]))
         len--;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] <= ' ' || text[i] > '~') {
-            secret->missing = str_format("the key in %s has characters that no key has", where);
-            return;
-        }
-    if (len)
-        secret->key = str_format("%.*s", (int)len, text);
-    else
-        secret->missing = str_format("%s is empty", where);
+    char *key = str_format("%.*s", (int)len, text);
+    if (len && len <= SECRET_KEY_MAX && str_is_plain(key)) {
+        secret->key = key;
+        return;
+    }
+    wipe(key);
+    free(key);
+    secret->missing =
+        !len ? str_format("%s is empty", where)
+        : len > SECRET_KEY_MAX
+            ? str_format("the key in %s is longer than %d bytes", where, SECRET_KEY_MAX)
+            : str_format("the key in %s has characters that no key has", where);
 }
 
 static void key_from_environment(struct secret *secret, const char *name)

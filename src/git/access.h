@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 /* Descriptors of codex-git with a remote repository. */
-enum remote_fd { REMOTE_FD_ACCESS = 3, REMOTE_FD_BUNDLE = 4 };
+enum remote_fd { REMOTE_FD_ACCESS = 3, REMOTE_FD_BUNDLE = 4, REMOTE_FD_EXTRA = 5 };
 
 struct git_access { /* texts; NULL: none */
     char *user, *token;

@@ -20,7 +20,13 @@
 #include "git/submodules.h"
 #include "git/verbs.h"
 
-enum import_fd { IMPORT_FD_BASE = 3, IMPORT_FD_WORK = 4, IMPORT_FD_CLEAN = 5, IMPORT_FD_DIFF = 6 };
+enum import_fd {
+    IMPORT_FD_BASE = 3,
+    IMPORT_FD_WORK = 4,
+    IMPORT_FD_CLEAN = 5,
+    IMPORT_FD_DIFF = 6,
+    ADOPT_FD_BASE = 6
+};
 
 enum { IMPORT_TIMEOUT_MS = 1800000, WORK_OBJECTS_MAX = 1000000, WORK_COMMITS_MAX = 10000 };
 
@@ -193,7 +199,18 @@ static int write_diff(const struct verb_request *request, struct err *err)
     return status < 0 ? status : copy_out(fd, IMPORT_FD_DIFF, err);
 }
 
-int git_import(const struct verb_request *request, struct err *err)
+static int write_base_bundle(const struct verb_request *request, struct err *err)
+{
+    struct bundle bundle = {0};
+    memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
+    return bundle_write(&bundle, BUNDLE_REF_BASE, scratch_repository, ADOPT_FD_BASE,
+                        IMPORT_TIMEOUT_MS, err);
+}
+
+/* Take what came, and write what was checked: by WRITE, beside the clean bundle. */
+static int take_and_write(const struct verb_request *request,
+                          int (*write)(const struct verb_request *request, struct err *err),
+                          struct err *err)
 {
     int status = make_repository(err);
     if (status == 0)
@@ -205,8 +222,18 @@ int git_import(const struct verb_request *request, struct err *err)
     if (status == 0)
         status = write_clean_bundle(request, err);
     if (status == 0)
-        status = write_diff(request, err);
+        status = write(request, err);
     struct err ignored;
     io_remove_tree_at(AT_FDCWD, scratch_repository, status < 0 ? &ignored : err);
     return status;
+}
+
+int git_import(const struct verb_request *request, struct err *err)
+{
+    return take_and_write(request, write_diff, err);
+}
+
+int git_adopt(const struct verb_request *request, struct err *err)
+{
+    return take_and_write(request, write_base_bundle, err);
 }

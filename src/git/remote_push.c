@@ -16,23 +16,40 @@
 
 enum { UNPACK_TIMEOUT_MS = 600000, ANSWER_MAX = 65536, REASON_MAX = 400 };
 
-/* The work's objects into GIT_DIR, and all that they build on is there. */
+/* Read the bundle FD into GIT_DIR. It is to hold COMMIT and to build on BASE, where that is named. */
+static int take_bundle(int fd, const char *commit, const char *base, const char *git_dir,
+                       struct bundle *bundle, struct err *err)
+{
+    const struct bundle_options options = {.strict = true, .timeout_ms = UNPACK_TIMEOUT_MS};
+    int status = bundle_read(fd, BUNDLE_REF_WORK, bundle, err);
+    if (status == 0 && ((commit && strcmp(bundle->commit, commit) != 0) || !*bundle->base ||
+                        (base && strcmp(bundle->base, base) != 0)))
+        status = err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s",
+                         commit ? commit : "the base commit");
+    return status < 0 ? status : bundle_unpack(bundle, fd, git_dir, &options, err);
+}
+
+/* The work's objects into GIT_DIR, and all that they build on is there. The base is the remote's, or
+ * it came along with the task, on top of the remote's commit REQUEST->base_commit. */
 static int take_work(struct remote *remote, const struct verb_request *request, const char *git_dir,
                      struct err *err)
 {
-    struct bundle bundle;
-    const struct bundle_options options = {.strict = true, .timeout_ms = UNPACK_TIMEOUT_MS};
-    int status = bundle_read(REMOTE_FD_BUNDLE, BUNDLE_REF_WORK, &bundle, err);
-    if (status == 0 && (strcmp(bundle.commit, request->commit) != 0 || !*bundle.base))
-        status =
-            err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s", request->commit);
+    struct bundle work = {0}, extra = {0};
+    const char *known = request->base_commit;
+    int status = bundle_read(REMOTE_FD_BUNDLE, BUNDLE_REF_WORK, &work, err);
+    char base[OBJECT_ID_SIZE];
+    memcpy(base, work.base, sizeof base);
+    bundle_release(&work);
     if (status == 0)
-        status = mirror_fetch(remote, bundle.base, err);
+        status = mirror_fetch(remote, known ? known : base, err);
+    if (status == 0 && known)
+        status = take_bundle(REMOTE_FD_EXTRA, base, known, git_dir, &extra, err);
     if (status == 0)
-        status = bundle_unpack(&bundle, REMOTE_FD_BUNDLE, git_dir, &options, err);
+        status = take_bundle(REMOTE_FD_BUNDLE, request->commit, base, git_dir, &work, err);
     if (status == 0)
-        status = repository_check_complete(git_dir, bundle.commit, bundle.base, err);
-    bundle_release(&bundle);
+        status = repository_check_complete(git_dir, request->commit, known ? known : base, err);
+    bundle_release(&work);
+    bundle_release(&extra);
     return status;
 }
 

@@ -30,6 +30,7 @@ struct verb_request {
 int git_resolve(const struct verb_request *request, struct err *err);
 int git_fetch(const struct verb_request *request, struct err *err);
 int git_import(const struct verb_request *request, struct err *err);
+int git_adopt(const struct verb_request *request, struct err *err);
 int git_push(const struct verb_request *request, struct err *err);
 
 /* 1 when the base contains the commit, 0 when not, negative as above. */

@@ -262,6 +262,10 @@ static int start_push(struct job *job, const struct task *task, const struct out
     AUTO_FD int fd = open(clean, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_errno(err, "cannot open '%s'", clean);
+    AUTO_FREE char *extra = orchestrator_task_file(job->o, task->id, "extra.bundle");
+    AUTO_FD int extra_fd = task->base_known ? open(extra, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (task->base_known && extra_fd < 0)
+        return err_errno(err, "cannot open '%s'", extra);
     struct repo_request request;
     int status =
         repo_request_open(&request, job->o, "push", task->repo, task->uid, PUSH_TIMEOUT_MS, err);
@@ -269,6 +273,10 @@ static int start_push(struct job *job, const struct task *task, const struct out
         repo_request_add(&request, "--commit", task->commit);
         repo_request_add(&request, "--branch", row->branch);
         repo_request_fd(&request, fd, repo_is_remote(task->repo) ? REMOTE_FD_BUNDLE : 3);
+        if (task->base_known) {
+            repo_request_add(&request, "--base-commit", task->base_known);
+            repo_request_fd(&request, extra_fd, REMOTE_FD_EXTRA);
+        }
         job->git = git_start(job->o->git, &request.git, on_pushed, job, err);
         status = job->git ? 0 : err->code;
     }

@@ -205,13 +205,13 @@ static void on_join(void *arg)
     on_pause_over(arg);
 }
 
-void fetch_join(struct job *job, const struct task *task, const char *key)
+void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key)
 {
     struct orchestrator *o = job->o;
     bool remote = repo_is_remote(task->repo);
     struct fetch **at = &o->fetches;
     for (; *at; at = &(*at)->next)
-        if (!strcmp((*at)->key, key) && (remote || (*at)->uid == task->uid))
+        if (!strcmp((*at)->key, key))
             break;
     if (!*at) {
         struct fetch *fetch = calloc(1, sizeof *fetch);
@@ -221,7 +221,7 @@ void fetch_join(struct job *job, const struct task *task, const char *key)
             .o = o,
             .key = str_dup(key),
             .repo = str_dup(task->repo),
-            .commit = str_dup(task->base_commit),
+            .commit = str_dup(commit),
             .temporary = str_format("%s/server/bundles/%s.tmp-%s", o->state_dir, key, task->id),
             .uid = task->uid,
             .remote = remote,

@@ -8,9 +8,9 @@
 
 #include "orchestrator/internal.h"
 
-/* JOB waits for the bundle KEY of its task's base commit; it goes on when that is there or cannot
+/* JOB waits for the bundle KEY of COMMIT of its task's repository; it goes on when that is there or cannot
  * be had, which job->fetch_fault tells then. */
-void fetch_join(struct job *job, const struct task *task, const char *key);
+void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key);
 
 /* JOB no longer wants it; nobody waiting, the fetch ends. */
 void fetch_leave(struct job *job);

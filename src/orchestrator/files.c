@@ -75,11 +75,11 @@ int files_check_room(const struct orchestrator *o, struct err *err)
                    mb, o->state_dir, ROOM_MB);
 }
 
-char *files_bundle_key(const char *repo, const char *commit)
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
     SHA256Data((const uint8_t *)repo, strlen(repo), hex);
-    return str_format("%.16s-%s", hex, commit);
+    return str_format("%u-%.32s-%s", uid, hex, commit);
 }
 
 char *files_bundle(const struct orchestrator *o, const char *key)
@@ -88,10 +88,10 @@ char *files_bundle(const struct orchestrator *o, const char *key)
 }
 
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
-                      struct err *err)
+                      const char *name, struct err *err)
 {
     AUTO_FREE char *shared = files_bundle(o, key);
-    AUTO_FREE char *own = orchestrator_task_file(o, task_id, "base.bundle");
+    AUTO_FREE char *own = orchestrator_task_file(o, task_id, name);
     if (link(shared, own) < 0 && errno != EEXIST)
         return err_errno(err, "cannot link '%s'", shared);
     utimensat(AT_FDCWD, shared, NULL, 0); /* used now: files_trim_bundles() goes by it */
@@ -140,14 +140,21 @@ void files_trim_bundles(const struct orchestrator *o)
         unlinkat(dirfd(dir), bundles[i].name, 0);
 }
 
-void files_remove_unfinished(const struct orchestrator *o)
+/* Whatever is in server/NAME and has PART in its name. */
+static void remove_all(const struct orchestrator *o, const char *name, const char *part)
 {
-    AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
+    AUTO_FREE char *path = str_format("%s/server/%s", o->state_dir, name);
     AUTO_DIR DIR *dir = opendir(path);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (strstr(entry->d_name, ".tmp-"))
+        if (strstr(entry->d_name, part))
             unlinkat(dirfd(dir), entry->d_name, 0);
+}
+
+void files_remove_unfinished(const struct orchestrator *o)
+{
+    remove_all(o, "bundles", ".tmp-");
+    remove_all(o, "uploads", "bundle-");
 }
 
 /* Whether a file of an ended task has done its duty. */
@@ -155,7 +162,9 @@ static bool is_spent(const struct task *task, const char *name)
 {
     bool again = task->state == TASK_FAILED && task->fault.step &&
                  !strcmp(task->fault.step, "delivering"); /* may be: 'codex deliver' */
-    return !strcmp(name, "base.bundle") || (!again && !strcmp(name, "push.bundle")) ||
+    bool to_push = !strcmp(name, "push.bundle") || !strcmp(name, "extra.bundle");
+    return !strcmp(name, "base.bundle") || !strcmp(name, "head.bundle") ||
+           !strcmp(name, "known.bundle") || (!again && to_push) ||
            (task->state == TASK_COMPLETED && !strcmp(name, "work.bundle")) ||
            str_ends_with(name, ".tmp") || str_starts_with(name, "work-") ||
            str_starts_with(name, "events-");

@@ -3,7 +3,10 @@
  *
  *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
  *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
- *                             events-<run>.jsonl; work.bundle is what is kept of work not delivered
+ *                             events-<run>.jsonl; work.bundle is what is kept of work not delivered;
+ *                             of a base that came along: head.bundle, as it came, known.bundle, what
+ *                             it builds on, and extra.bundle, the same commits once they are checked
+ *     uploads/<id>            bundles that no submission has claimed yet
  */
 #ifndef CODEX_ORCHESTRATOR_FILES_H
 #define CODEX_ORCHESTRATOR_FILES_H
@@ -31,13 +34,15 @@ bool files_exist(const char *path); /* and is not empty */
 /* -ENOSPC when the disk has too little room for another task. */
 int files_check_room(const struct orchestrator *o, struct err *err);
 
-/* The name by which the bundle of COMMIT of REPO is shared. The caller frees. */
-char *files_bundle_key(const char *repo, const char *commit);
+/* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
+ * path and commit a task has is told by a process of its submitter's, who may make it say the
+ * repository of somebody else; and what is fetched is written by one. The caller frees. */
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
 
-/* Give the shared bundle to a task. -ENOENT when there is none. */
+/* Give the shared bundle to a task, as its file NAME. -ENOENT when there is none. */
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
-                      struct err *err);
+                      const char *name, struct err *err);
 
 /* Remove the oldest shared bundles beyond those that are worth keeping. */
 void files_trim_bundles(const struct orchestrator *o);

@@ -26,6 +26,7 @@ struct job {
     struct git_job *git;       /* import or push under way */
     struct fetch *fetch;       /* its base bundle is on its way */
     struct fault fetch_fault;  /* why that cannot be had; its message is ours */
+    int adopt_tries;           /* failed ones, to take up commits that came along */
     bool wants_slot;           /* it has its bundle, and waits until it may run */
     struct opening *opening;   /* a pull request is being opened */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
@@ -61,6 +62,7 @@ struct orchestrator {
     struct submit *submits;
     struct refresh *refreshes;
     struct fetch *fetches;
+    struct upload *uploads;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
@@ -87,6 +89,8 @@ void queue_changed(struct orchestrator *o);
 
 /* A job for a task that is under way and has none; it goes on from the loop. */
 void job_begin(struct orchestrator *o, int64_t number);
+/* Is the queued task NUMBER the next one, and a slot free for it? */
+bool queue_starts_now(struct orchestrator *o, int64_t number);
 
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
@@ -98,6 +102,10 @@ void job_drop_waits(struct job *job);
 void prepare_continue(struct job *job, const struct task *task);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
+/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+void launch_environment(const struct job *job, const struct task *task,
+                        char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
 
 /* monitor.c: the run was handed over */

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
+#include "orchestrator/upload.h"
 
 enum {
     UNDER_WAY_MAX = 4096,
@@ -59,6 +60,7 @@ void orchestrator_free(struct orchestrator *o)
     while (o->jobs)
         job_free(o->jobs);
     fetch_free_all(o);
+    upload_free_all(o);
     loop_remove(o->queue_timer);
     followers_free(o->followers);
     placer_local_free(o->local);
@@ -231,6 +233,14 @@ static struct job *first_waiting(struct orchestrator *o)
         if (job->wants_slot && (!first || job->number < first->number))
             first = job;
     return first;
+}
+
+bool queue_starts_now(struct orchestrator *o, int64_t number)
+{
+    struct err ignored;
+    int64_t waiting;
+    return count_slots(o, &waiting) < o->config->max_running &&
+           store_queue_head(o->store, &ignored) == number;
 }
 
 /* Fill the free slots. Called by the loop alone, never from within a job: a job may end at once. */

@@ -45,11 +45,14 @@ int orchestrator_start(struct orchestrator *o, struct err *err);
 /* What was asked for; NULL and 0 stand for the configuration's. */
 struct submission {
     uint32_t uid;
-    const char *prompt, *repo, *base, *branch, *model, *effort, *test;
+    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup;
     int64_t budget_tokens, timeout_ms, priority;
+    /* Commits that a remote repository lacks: the id of a bundle with what BASE_COMMIT, where the
+     * task starts, has beyond BUNDLE_BASE. All three or none. */
+    const char *bundle, *base_commit, *bundle_base;
 };
 
-enum { ERR_KEY_MISSING = -2101, PROMPT_MAX = 64 * 1024 };
+enum { ERR_KEY_MISSING = -2101 };
 
 /* Called once, later: TASK as it was queued (released afterwards), or NULL and why. */
 typedef void submitted_fn(void *arg, const struct task *task, const struct err *err);
@@ -71,6 +74,12 @@ int orchestrator_cancel(struct orchestrator *o, const struct task *task, struct 
 
 /* Try the delivery of a failed task again. ERR_REFUSED unless it failed in that. */
 int orchestrator_deliver(struct orchestrator *o, const struct task *task, struct err *err);
+
+enum { UPLOAD_ID_SIZE = 32 };
+
+/* Keep a bundle of commits for a submission of UID, which names it by ID. */
+int orchestrator_upload(struct orchestrator *o, uint32_t uid, const void *bytes, size_t len,
+                        char id[/* UPLOAD_ID_SIZE */], struct err *err);
 
 /* Path of a file of the task ("diff.patch" …). The caller frees. */
 char *orchestrator_task_file(const struct orchestrator *o, const char *task_id, const char *name);

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
+#include "orchestrator/upload.h"
 #include "task/exit.h"
 
 enum {
@@ -27,6 +28,8 @@ static const int64_t timeout_max_ms = 30LL * 24 * 3600 * 1000;
 struct submit {
     struct orchestrator *o;
     struct task task; /* as it will be queued */
+    char *bundle;     /* commits that come along; NULL: none do */
+    char *bundle_commit;
     struct git_job *git;
     bool checking;      /* the forge is asked, which lasts until it answers */
     submitted_fn *done; /* NULL: nobody waits any more */
@@ -42,6 +45,8 @@ static void submit_free(struct submit *submit)
     *at = submit->next;
     git_drop(submit->git);
     task_release(&submit->task);
+    free(submit->bundle);
+    free(submit->bundle_commit);
     free(submit);
 }
 
@@ -78,14 +83,22 @@ static int check_words(const struct submission *s, struct err *err)
 {
     if (!s->prompt || is_blank(s->prompt))
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
-    if (strlen(s->prompt) > PROMPT_MAX)
-        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX / 1024);
+    if (strlen(s->prompt) > TASK_PROMPT_MAX)
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", TASK_PROMPT_MAX / 1024);
     if (s->effort && !config_effort_valid(s->effort))
         return err_set(err, ERR_USAGE, "'%s' is not an effort: low, medium, high or xhigh",
                        s->effort);
     if (s->test && (is_blank(s->test) || strlen(s->test) > TEST_MAX))
         return err_set(err, ERR_USAGE, "the test command is empty or longer than %d bytes",
                        TEST_MAX);
+    if (s->model && (!*s->model || strlen(s->model) > TASK_MODEL_MAX || !str_is_plain(s->model)))
+        return err_set(
+            err, ERR_USAGE,
+            "'%s' is no name of a model: up to %d letters of ASCII, without spaces and quotes",
+            s->model, TASK_MODEL_MAX);
+    if (s->branch && str_starts_with(s->branch, "refs/"))
+        return err_set(err, ERR_USAGE, "branch name '%s' begins with 'refs/': leave that out",
+                       s->branch);
     if (s->budget_tokens < 0)
         return err_set(err, ERR_USAGE, "budget_tokens is negative");
     if (s->timeout_ms < 0 || s->timeout_ms > timeout_max_ms)
@@ -129,6 +142,20 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
     return 0;
 }
 
+static int check_bundle(struct orchestrator *o, const struct submission *s, struct err *err)
+{
+    if (!s->bundle && !s->base_commit && !s->bundle_base)
+        return 0;
+    if (!s->bundle || !s->base_commit || !s->bundle_base || !object_id_valid(s->base_commit) ||
+        !object_id_valid(s->bundle_base) || !strcmp(s->base_commit, s->bundle_base))
+        return err_set(err, ERR_USAGE,
+                       "bundle, base_commit and bundle_base belong together: an id and two "
+                       "different commits");
+    if (!repo_is_remote(s->repo))
+        return err_set(err, ERR_USAGE, "commits come along for remote repositories alone");
+    return upload_check(o, s->uid, s->bundle, err);
+}
+
 static int check_queue(const struct orchestrator *o, uint32_t uid, struct err *err)
 {
     int64_t queued = store_count_queued(o->store, uid, err);
@@ -149,6 +176,7 @@ static void fill_task(struct task *task, const struct config *config, const stru
     task->repo = str_dup(s->repo);
     task->branch_wanted = str_dup(s->branch);
     task->test_command = str_dup(s->test);
+    task->setup_command = str_dup(s->setup);
     task->model = str_dup(s->model ? s->model : config->model);
     task->provider = str_dup(config->provider);
     task->effort = str_dup(s->effort ? s->effort : config->effort);
@@ -188,6 +216,19 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
     return 0;
 }
 
+/* Root's git is run as the owner of the repository, which is told by its path: the owner, whose
+ * process has resolved it, must not turn that into a path of somebody else's. */
+static int check_place(uint32_t uid, const char *asked, const char *resolved, struct err *err)
+{
+    size_t len = strlen(resolved);
+    if (uid != 0 || !strcmp(resolved, "/") ||
+        (!strncmp(asked, resolved, len) && (asked[len] == '\0' || asked[len] == '/')))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "'%s' leads to the repository '%s': as root, name that one itself", asked,
+                   resolved);
+}
+
 static int check_branch(struct orchestrator *o, const struct task *task, bool exists,
                         struct err *err)
 {
@@ -202,6 +243,21 @@ static int check_branch(struct orchestrator *o, const struct task *task, bool ex
                        "another task is at work for branch '%s': choose another name",
                        task->branch_wanted);
     return wanted;
+}
+
+/* The bundle that came before becomes the task's, which starts from what it holds. */
+static int claim_bundle(struct submit *submit, struct err *err)
+{
+    struct task *task = &submit->task;
+    if (!submit->bundle)
+        return 0;
+    AUTO_FREE char *path = orchestrator_task_file(submit->o, task->id, "head.bundle");
+    int status = files_make_dir(submit->o, task->id, err);
+    if (status == 0)
+        status = upload_claim(submit->o, task->uid, submit->bundle, path, err);
+    free(task->base_commit);
+    task->base_commit = str_dup(submit->bundle_commit);
+    return status;
 }
 
 static int queue_task(struct orchestrator *o, struct task *task, struct err *err)
@@ -227,7 +283,10 @@ static int take(struct submit *submit, const struct git_result *result, struct e
     bool branch_exists;
     if (result->status != GIT_EXIT_DONE)
         return resolve_error(result, err);
+    AUTO_FREE char *asked = str_dup(task->repo);
     int status = take_resolved(task, result->output, &branch_exists, err);
+    if (status == 0)
+        status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
     return status;
@@ -239,9 +298,15 @@ static void finish(struct submit *submit, int status, struct err *err)
     struct orchestrator *o = submit->o;
     struct task queued = {0};
     if (status == 0)
+        status = claim_bundle(submit, err);
+    if (status == 0)
         status = queue_task(o, &submit->task, err);
     if (status == 0)
         status = store_task_load(o->store, submit->task.number, &queued, err);
+    if (status == 0 && queue_starts_now(o, queued.number)) {
+        free(queued.waiting_for);
+        queued.waiting_for = NULL;
+    }
     if (status == 0)
         log_info(queued.id, "queued: %s at %s, uid %u", queued.repo, queued.base_commit,
                  queued.uid);
@@ -309,8 +374,8 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     }
     AUTO_FREE char *repo = NULL;
     if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
-        check_model(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
-        orchestrator_ready(o, err) < 0)
+        check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
+        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
@@ -318,6 +383,9 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    submit->bundle = str_dup(s->bundle);
+    submit->bundle_commit = str_dup(s->base_commit);
+    submit->task.base_known = str_dup(s->bundle_base);
     if (repo) {
         free(submit->task.repo);
         submit->task.repo = steal_pointer(&repo);

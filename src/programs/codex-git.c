@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "git/remote.h"
 #include "git/verbs.h"
+#include "programs/about.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
@@ -27,6 +28,7 @@ enum option {
     OPT_TIMEOUT = 64,
     OPT_STALL = 128,
     OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
+    OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
 };
 
 typedef int verb_fn(const struct verb_request *request, struct err *err);
@@ -47,19 +49,20 @@ static const struct verb {
      "--repo REPO --commit SHA", git_remote_fetch, REMOTE_FD_ACCESS},
     {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
      "--commit SHA --base-commit SHA", NULL, 0},
+    {"adopt", git_adopt, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
+     "--commit SHA --base-commit SHA", NULL, 0},
     {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH, 3,
      "--repo REPO --commit SHA --branch NAME", git_remote_push, REMOTE_FD_BUNDLE},
     {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT, 2,
      "--repo REPO --base REF --commit SHA", git_remote_merged, REMOTE_FD_ACCESS},
 };
 
-static int usage(void)
+static void print_usage(FILE *out)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        fprintf(stderr, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
+        fprintf(out, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
                 verbs[i].usage);
-    fputs("REPO is a path, or an address with --mirror DIR --timeout MS --stall MS\n", stderr);
-    return GIT_EXIT_USAGE;
+    fputs("REPO is a path, or an address with --mirror DIR --timeout MS --stall MS\n", out);
 }
 
 /* What is on the command line, numbers still as text. */
@@ -119,7 +122,7 @@ static int parse(const struct verb *verb, char **argv, struct arguments *argumen
 {
     unsigned given = 0, bit = 0, allowed = verb->allowed, required = verb->required;
     if (verb->run_remote)
-        allowed |= OPT_REMOTE;
+        allowed |= verb->run == git_push ? OPT_REMOTE | OPT_EXTRA : OPT_REMOTE;
     for (; *argv; argv += 2) {
         const char **place = option_place(arguments, argv[0], &bit);
         if (!place || !(allowed & bit) || given & bit || !argv[1])
@@ -131,7 +134,7 @@ static int parse(const struct verb *verb, char **argv, struct arguments *argumen
     arguments->remote = verb->run_remote && repo && repo_url_is_remote(repo);
     if (arguments->remote)
         required |= OPT_REMOTE;
-    if ((given & required) != required || (!arguments->remote && given & OPT_REMOTE))
+    if ((given & required) != required || (!arguments->remote && given & allowed & ~verb->allowed))
         return bad_usage(verb, err);
     return check_values(verb, arguments, err);
 }
@@ -176,7 +179,11 @@ static int run(const struct verb *verb, char **argv, bool *remote, struct err *e
     status = parse(verb, argv, &arguments, err);
     *remote = arguments.remote;
     if (status == 0)
-        status = check_descriptors(*remote ? verb->last_remote_fd : verb->last_fd, err);
+        status = check_descriptors(!*remote ? verb->last_fd
+                                   : verb->run == git_push && arguments.request.base_commit
+                                       ? REMOTE_FD_EXTRA
+                                       : verb->last_remote_fd,
+                                   err);
     if (status < 0)
         return status;
     return *remote ? verb->run_remote(&arguments.request, err) : verb->run(&arguments.request, err);
@@ -191,8 +198,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++)
         if (!strcmp(argv[1], verbs[i].name))
             verb = &verbs[i];
-    if (!verb)
-        return usage();
+    if (!verb && about(argc, argv, "codex-git", print_usage))
+        return GIT_EXIT_DONE;
+    if (!verb) {
+        print_usage(stderr);
+        return GIT_EXIT_USAGE;
+    }
     signal(SIGPIPE, SIG_IGN);
     struct err err;
     bool remote = false;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "programs/about.h"
 #include "runner/interactive.h"
 #include "runner/run.h"
 #include "runner/spawner.h"
@@ -33,9 +34,14 @@ static const char usage_text[] =
     "                    [--gateway PROGRAM] [--git PROGRAM]\n"
     "                    (codexd starts it, with a socket as descriptor 3)\n";
 
+static void print_usage(FILE *out)
+{
+    fputs(usage_text, out);
+}
+
 static int usage(void)
 {
-    fputs(usage_text, stderr);
+    print_usage(stderr);
     return EXIT_BAD_USAGE;
 }
 
@@ -245,6 +251,9 @@ int main(int argc, char **argv)
                  {"--sandbox", sandbox_main},
                  {"--spawner", spawner_role},
                  {"--run", run_role}};
+    process_reserve_stdio();
+    if (about(argc, argv, "codex-runner", print_usage))
+        return 0;
     log_open("codex-runner");
     prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)

@@ -109,7 +109,7 @@ int setup_state(const struct paths *paths, const struct config *config,
 
 int setup_own_state(const struct paths *paths, struct err *err)
 {
-    static const char *const names[] = {"secrets", "bundles", "mirrors", "tasks"};
+    static const char *const names[] = {"secrets", "bundles", "mirrors", "uploads", "tasks"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         AUTO_FREE char *path = str_format("%s/server/%s", paths->state, names[i]);
         int status = io_make_dirs(path, 0700, err);

@@ -15,6 +15,11 @@
 #include "task/usage.h"
 #include "task/verdict.h"
 
+enum {
+    TASK_PROMPT_MAX = 64 * 1024, /* bytes */
+    TASK_MODEL_MAX = 200,        /* of its name; what gateway/request.c can compare */
+};
+
 struct fault {
     enum fault_kind kind; /* FAULT_NONE: no fault */
     char *step;           /* the phase, or "delivering" */
@@ -42,15 +47,18 @@ struct task {
     int64_t priority;
 
     char *prompt, *repo, *base, *base_commit;
+    char *base_known; /* base_commit came along with the task: the commit that REPO has below it */
     char *branch_wanted; /* --branch */
     char *test_command;  /* --test */
+    char *setup_command; /* --setup */
     char *model, *provider, *effort;
     int64_t budget_tokens; /* 0: no limit */
     int64_t timeout_ms;
 
-    char *phase;    /* name of the phase that the run is in, or was in last */
-    int64_t round;  /* of working and verifying, 1… */
-    char *activity; /* the command that runs now */
+    char *phase;         /* name of the phase that the run is in, or was in last */
+    int64_t round;       /* of working and verifying, 1… */
+    char *activity;      /* the command that runs now */
+    char *setup_failure; /* the command that did not do, and what to try */
     char *waiting_for;
 
     char *title, *body, *branch_offered; /* what the agent's `submit` said */

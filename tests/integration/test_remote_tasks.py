@@ -1,15 +1,17 @@
 """Whole tasks on remote repositories: real smart HTTP with TLS and a login, on loopback."""
+import grp
 import pathlib
 import re
 import subprocess
 
 import pytest
 
-from support.codex import codex_on, wait_for
+from support.codex import API_KEY, codex_on, wait_for
 from support.git_server import TOKEN, GitServer, bare, certificate, git
-from support.model_server import call, custom_call, message
+from support.model_server import ModelServer, call, message
 from support.repository import CALCULATOR, ENVIRONMENT, Repository
-from test_main_job import ADD_SUBTRACT, GOOD_WORK, SUBMIT
+from support.server import Server
+from test_main_job import GOOD_WORK
 
 HOLD = [[call("exec_command", {"cmd": "sleep 20", "yield_time_ms": 30000})], [message("done")]]
 
@@ -256,3 +258,104 @@ def test_a_checkout_of_a_remote_repository(server, origin):
         assert codex.wait(task, "completed")["repo"] == server.url("calculator.git")
         assert "feat/subtract" in git(origin.bare, "branch", "--list")
         assert origin.branches() == {"main"}
+
+
+def unpushed(origin, server):
+    """ORIGIN as a checkout of the remote with two commits that this does not have, on a branch of their own."""
+    origin.git("remote", "add", "origin", server.url("calculator.git"))
+    origin.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    known = origin.head()
+    origin.git("checkout", "--quiet", "-b", "topic")
+    origin.commit({"notes.txt": "one\n"}, "mine")
+    origin.commit({"more.txt": "two\n"}, "mine too")
+    return known
+
+
+def test_commits_that_the_remote_lacks_go_along(server, origin):
+    known = unpushed(origin, server)
+    script = [[call("exec_command", {"cmd": "git log --format=%s; ls"})], *GOOD_WORK[1:]]
+    with on(server, script) as (codex, model):
+        done = codex.run("task", "Add subtract", "--json", cwd=origin.path)
+        assert "2 commits that origin lacks go along" in done.stderr
+        task = codex.tasks()[0]["id"]
+        ended = codex.wait(task, "completed")
+        assert ended["base_commit"] == origin.head() and ended["base"] == "main" and ended["verdict"] == "passed"
+        output = list(model.requests[1].outputs.values())[0]
+        assert "mine too\nmine\nfirst\n" in output and "notes.txt" in output
+        # The branch is there, with all that it builds on.
+        assert git(origin.bare, "log", "--format=%s", f"{known}..feat/subtract") == "Add subtract\nmine too\nmine"
+        # Nothing that came along is in the mirror, or left over.
+        mirror = next((codex.state / "server" / "mirrors").iterdir())
+        assert origin.head() not in git(mirror, "rev-list", "--all", "--objects")
+        assert subprocess.run(["git", "-c", "safe.directory=*", "-C", str(mirror), "cat-file", "-e", origin.head()],
+                              check=False, capture_output=True, env=ENVIRONMENT).returncode != 0
+        assert not list((codex.state / "server" / "uploads").iterdir())
+        assert not list((codex.state / "server" / "tasks" / task).glob("*.bundle"))
+
+
+def test_commits_that_came_along_survive_a_kill(server, origin):
+    unpushed(origin, server)
+    with on(server) as (codex, _):
+        task = codex.task("Add subtract", cwd=origin.path)
+        codex.kill()
+        codex.start()
+        assert codex.wait(task, "completed")["base_commit"] == origin.head()
+
+
+def test_a_checkout_without_anything_of_origin_is_told_what_to_do(server, origin, tmp_path):
+    other = Repository(tmp_path / "other", {"x": "y\n"})
+    other.git("remote", "add", "origin", server.url("calculator.git"))
+    with on(server) as (codex, _):
+        done = codex.run("task", "x", cwd=other.path, check=False)
+        assert done.returncode == 5 and "--repo ." in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_bundles_of_strangers(server, origin):
+    """What comes along is as hostile as anything from a sandbox."""
+    known = unpushed(origin, server)
+    head, url = origin.head(), server.url("calculator.git")
+    good = f"# v2 git bundle\n-{known}\n{head} refs/codex/work\n\n".encode() + origin.pack(head, known)
+    with ModelServer(GOOD_WORK, api_key=API_KEY) as model, Server(
+            forge(server) + f"[model]\nname = o3\nprovider = p\n[provider \"p\"]\nbase_url = {model.base_url}\n"
+            "env_key = KEY\n", {"KEY": API_KEY, "FORGE_TOKEN": TOKEN}) as codex:
+        def upload(content):
+            answer = codex.call("POST", "/v1/bundles", content, {"Content-Type": "application/octet-stream"})
+            assert answer.status == 201, answer.body
+            return answer.json["bundle"]
+
+        def submit(**more):
+            return codex.call("POST", "/v1/tasks", {"prompt": "x", "repo": url, **more})
+        along = {"base_commit": head, "bundle_base": known}
+        # Malformed, of another commit, cut, with a hole, with a hostile .gitmodules.
+        origin.git("checkout", "--quiet", "--detach", known)
+        evil = origin.commit({".gitmodules": "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% /tmp/x\n"}, "evil")
+        evil_bundle = f"# v2 git bundle\n-{known}\n{evil} refs/codex/work\n\n".encode() + origin.pack(evil, known)
+        for content, commit in ((b"x", head), (evil_bundle, head), (good[:-30], head),
+                                (good[:good.index(b"PACK")] + origin.pack(head, head + "~1"), head), (evil_bundle, evil)):
+            answer = submit(bundle=upload(content), base_commit=commit, bundle_base=known)
+            assert answer.status == 201, answer.body
+            ended = codex.wait(answer.json["id"], "failed")
+            assert ended["fault"]["kind"] == "user" and "came along" in ended["fault"]["message"], ended["fault"]
+        # A base that the remote does not have.
+        ended = codex.wait(submit(bundle=upload(good), base_commit=head, bundle_base="1" * 40).json["id"], "failed")
+        assert ended["fault"]["kind"] == "user"
+        assert submit(bundle="bundle-nope", **along).problem[:2] == (404, "not_found")
+        assert submit(bundle="../../codex.db", **along).problem[:2] == (404, "not_found")
+        mine = upload(good)
+        assert submit(bundle=mine).problem[:2] == (400, "bad_request")
+        assert submit(bundle=mine, base_commit=head).problem[:2] == (400, "bad_request")
+        assert submit(bundle=mine, base_commit="HEAD", bundle_base=known).problem[:2] == (400, "bad_request")
+        local = codex.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(origin.path), "bundle": mine, **along})
+        assert local.problem[:2] == (400, "bad_request")
+        # It is not others' to use, and is gone once it was used.
+        group = grp.getgrnam("codex").gr_gid
+        body = {"prompt": "x", "repo": url, "bundle": mine, **along}
+        assert codex.call_as(1234, group, "POST", "/v1/tasks", body)[0] == 404
+        assert codex.call("POST", "/v1/tasks", body).status == 201
+        assert codex.call("POST", "/v1/tasks", body).status == 404
+        # Bounded in size and number.
+        assert codex.call("POST", "/v1/bundles", b"x" * (33 << 20),
+                          {"Content-Type": "application/octet-stream"}).problem[0] == 413
+        for _ in range(4):
+            upload(b"x")
+        assert codex.call("POST", "/v1/bundles", b"x", {"Content-Type": "application/octet-stream"}).status == 409

@@ -217,6 +217,7 @@ def good_run():
     run.limits.timeout_ms = run.limits.test_timeout_ms = 1000
     run.limits.archive_bytes = 1 << 20
     run.repo = b"demo"
+    run.layer = b"a" * 64
     return message
 
 
@@ -402,7 +403,8 @@ def test_a_new_spawner_cleans_up_when_everything_was_killed(spawner):
     wait_for(lambda: len(spawner.cgroups()) > 0, 5, "cgroups are left")
     spawner.start_spawner()
     wait_for(lambda: spawner.cgroups() == [], 30, "the new spawner has ended them")
-    wait_for(lambda: [path.name for path in task.workspace().iterdir()] == ["work"], 30, "only the workspace is left")
+    wait_for(lambda: {path.name for path in task.workspace().iterdir()} == {"work", "layer"}, 30,
+             "only the workspace is left")
     task.script = GOOD
     assert task.complete()["outcome"] == DONE
 
