@@ -7,10 +7,23 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "http/rest.h"
 #include "task/task.h"
 
-/* On success URL (NULL: none) and NUMBER (0: codexd gives one) are set; else ERR says why. */
-typedef void forge_opened_fn(void *arg, const char *url, int64_t number, const struct err *err);
+/* What came of opening a pull request. */
+struct forge_opened {
+    const char *url; /* NULL: none */
+    int64_t number;  /* 0: codexd gives one */
+    bool draft;      /* as it is there: not every repository can have drafts */
+};
+
+/* OPENED is NULL when there is none, and ERR says why: ERR_REFUSED for good (permission, a name);
+ * anything else may go better another time, not before WAIT_MS if that is not 0. */
+typedef void forge_opened_fn(void *arg, const struct forge_opened *opened, const struct err *err,
+                             int64_t wait_ms);
+
+/* ERR's code is 0: tasks on the repository can be delivered there. */
+typedef void forge_checked_fn(void *arg, const struct err *err);
 
 /* STATE: "open", "merged" or "closed"; NULL when it could not be had, and ERR says why. */
 typedef void forge_state_fn(void *arg, const char *state, const struct err *err);
@@ -18,6 +31,11 @@ typedef void forge_state_fn(void *arg, const char *state, const struct err *err)
 struct forge {
     const char *name; /* "plain" … */
     void *self;
+
+    /* Whether a pull request against the branch BASE of the repository REPO can be opened: asked at
+     * submission, before a model is paid for. NULL: always. The call lasts until it is answered. */
+    void (*check)(const struct forge *forge, const char *repo, const char *base,
+                  forge_checked_fn *done, void *arg);
 
     /* Open a pull request for task->branch with title, body and draft of REQUEST; when there is one
      * for this branch already, that one is the answer: a repetition after a crash opens no
@@ -44,6 +62,22 @@ struct forge_plain {
 /* OUT and PLAIN live as long as it is used; CONTAINS is called with HOST. */
 void forge_plain_init(struct forge *out, struct forge_plain *plain, forge_contains_fn *contains,
                       void *host);
+
+/*
+ * GitHub, and GitHub Enterprise, by its REST API (https://docs.github.com/en/rest/pulls/pulls,
+ * version 2022-11-28).
+ */
+struct forge_github {
+    struct rest *rest;
+    const char *api; /* "https://api.github.com": without a slash at its end */
+    const char *token;
+    const char *ca; /* NULL: the system's */
+    struct github_call *calls;
+};
+
+/* OUT, GITHUB and its strings live until forge_github_release(), which drops what is under way. */
+void forge_github_init(struct forge *out, struct forge_github *github);
+void forge_github_release(struct forge_github *github);
 
 /* What a pull request says: text.c */
 

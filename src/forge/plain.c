@@ -5,7 +5,8 @@
 static void open_request(const struct forge *forge, const struct task *task,
                          const struct pull_request *request, forge_opened_fn *done, void *arg)
 {
-    done(arg, NULL, 0, NULL); /* it is where the caller keeps it */
+    /* It is where the caller keeps it. */
+    done(arg, &(struct forge_opened){.draft = request->draft}, NULL, 0);
 }
 
 /* A question under way. */

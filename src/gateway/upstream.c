@@ -7,11 +7,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
-#include "gateway/curl_loop.h"
 #include "gateway/provider_url.h"
 #include "gateway/resolve.h"
 #include "gateway/upstream_head.h"
 #include "gateway/upstream_headers.h"
+#include "http/curl_loop.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,

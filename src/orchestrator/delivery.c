@@ -21,6 +21,8 @@ enum {
     PUSH_TIMEOUT_MS = 5 * 60 * 1000,
     BRANCH_NUMBERS_MAX = 1000,
     UNREACHABLE_TRIES_MAX = 7, /* a minute in all */
+    FORGE_TRIES_MAX = 7,
+    FORGE_WAIT_MAX_MS = 15 * 60 * 1000, /* of what a forge asks us to wait */
 };
 
 /* A step's outcome, written in one transaction with what follows from it. */
@@ -308,40 +310,75 @@ static int opened(struct job *job, const struct task *task, struct outbox *row, 
 struct opening {
     struct job *job;
     struct pull_request request;
+    struct err err;
+    int64_t wait_ms;
 };
 
-static void on_opened(void *arg, const char *url, int64_t number, const struct err *err)
+void delivery_free_opening(struct job *job)
 {
-    struct opening *opening = arg;
-    struct job *job = opening->job;
-    job->forge = false;
-    if (err && err->code) {
-        job_trouble(job, err);
-    } else {
-        opening->request.url = str_dup(url);
-        opening->request.number = number;
-        write_outcome(job, opened, &opening->request);
+    if (!job->opening)
+        return;
+    pull_request_release(&job->opening->request);
+    free(job->opening);
+    job->opening = NULL;
+}
+
+static int not_opened(struct job *job, const struct task *task, struct outbox *row, const void *arg,
+                      struct err *err)
+{
+    const struct opening *opening = arg;
+    if (opening->err.code != ERR_REFUSED && opening->err.code != ERR_NOT_FOUND) {
+        int again = try_again(job, task, row, FORGE_TRIES_MAX, err);
+        if (opening->wait_ms > job->pause_ms)
+            job->pause_ms =
+                opening->wait_ms < FORGE_WAIT_MAX_MS ? opening->wait_ms : FORGE_WAIT_MAX_MS;
+        if (again)
+            return again < 0 ? again : 0;
     }
+    return fail(job, task, FAULT_USER,
+                str_format("%s. The branch '%s' is there; 'codex deliver %s' tries again",
+                           opening->err.message, task->branch, task->id),
+                err);
+}
+
+static void on_opened(void *arg, const struct forge_opened *answer, const struct err *err,
+                      int64_t wait_ms)
+{
+    struct job *job = arg;
+    struct opening *opening = job->opening;
+    if (answer) {
+        opening->request.url = str_dup(answer->url);
+        opening->request.number = answer->number;
+        opening->request.draft = answer->draft;
+    } else {
+        opening->err = *err;
+        opening->wait_ms = wait_ms;
+        log_warn(job->id, "%s", err->message);
+    }
+    job->opening = NULL;
+    write_outcome(job, answer ? opened : not_opened,
+                  answer ? (void *)&opening->request : (void *)opening);
     pull_request_release(&opening->request);
     free(opening);
 }
 
 static void open_pull_request(struct job *job, const struct task *task)
 {
+    const struct forge *forge = forges_of(job->o->forges, task->repo);
     struct opening *opening = calloc(1, sizeof *opening);
     if (!opening)
         abort();
     *opening = (struct opening){
         .job = job,
         .request = {.exists = true,
-                    .forge = str_dup(job->o->forge.name),
+                    .forge = str_dup(forge->name),
                     .state = str_dup("open"),
                     .draft = verdict_is_draft(task->verdict, &task->changes),
                     .title = pull_request_title(task, task->verdict),
                     .body = pull_request_body(task, task->verdict)},
     };
-    job->forge = true;
-    job->o->forge.open(&job->o->forge, task, &opening->request, on_opened, opening);
+    job->opening = opening;
+    forge->open(forge, task, &opening->request, on_opened, job);
 }
 
 /* A file that the step needs is not there: lost in a power cut, or removed by somebody. The push's

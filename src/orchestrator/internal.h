@@ -4,6 +4,7 @@
 
 #include "forge/forge.h"
 #include "orchestrator/follow.h"
+#include "orchestrator/forges.h"
 #include "orchestrator/git.h"
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/placer.h"
@@ -27,7 +28,7 @@ struct job {
     struct fault fetch_fault;  /* why that cannot be had; its message is ours */
     int adopt_tries;           /* failed ones, to take up commits that came along */
     bool wants_slot;           /* it has its bundle, and waits until it may run */
-    bool forge;                /* a pull request is being opened */
+    struct opening *opening;   /* a pull request is being opened */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
     bool placed;               /* handed over by this codexd, so a report will come */
@@ -54,8 +55,7 @@ struct orchestrator {
     struct git *git;
     struct placer placer;
     struct placer_local *local;
-    struct forge forge;
-    struct forge_plain forge_plain;
+    struct forges *forges;
     struct followers *followers;
     struct job *jobs;
     struct loop_source *queue_timer;
@@ -139,6 +139,7 @@ int end_task(struct job *job, const struct task *task, enum task_state to, const
 
 /* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
+void delivery_free_opening(struct job *job);
 
 /* The first choice of a branch, from the FROMth on, that no other task is using: into ROW. */
 int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,

@@ -32,8 +32,11 @@ struct orchestrator *orchestrator_new(const struct orchestrator_options *options
     o->local =
         placer_local_new(&o->placer, options->spawner, o->state_dir, o->config->runtime, &reports);
     o->followers = followers_new(o->loop);
-    forge_plain_init(&o->forge, &o->forge_plain, refresh_ask_contains, o);
-    return o;
+    o->forges = forges_new(o, err);
+    if (o->forges)
+        return o;
+    orchestrator_free(o);
+    return NULL;
 }
 
 static void job_free(struct job *job)
@@ -42,6 +45,7 @@ static void job_free(struct job *job)
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
+    delivery_free_opening(job);
     job_drop_waits(job);
     free(job);
 }
@@ -50,6 +54,7 @@ void orchestrator_free(struct orchestrator *o)
 {
     if (!o)
         return;
+    forges_free(o->forges); /* nobody is answered any more */
     submit_free_all(o);
     refresh_free_all(o);
     while (o->jobs)
@@ -164,7 +169,7 @@ void job_continue(struct job *job)
     struct store_run run = {0};
     struct outbox row = {0};
     bool delivers = false;
-    if (job->git || job->fetch || job->forge)
+    if (job->git || job->fetch || job->opening)
         return; /* it calls again */
     int status = store_task_load(o->store, job->number, &task, &err);
     if (status == 0)

@@ -136,7 +136,8 @@ struct refresh *orchestrator_refresh(struct orchestrator *o, const struct task *
     *refresh = (struct refresh){
         .o = o, .number = task->number, .done = done, .arg = arg, .next = o->refreshes};
     o->refreshes = refresh;
-    o->forge.state(&o->forge, task, on_state, refresh);
+    const struct forge *forge = forges_of_request(o->forges, task);
+    forge->state(forge, task, on_state, refresh);
     /* It may have been answered at once. */
     return o->refreshes == refresh ? refresh : NULL;
 }

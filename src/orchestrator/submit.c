@@ -31,7 +31,8 @@ struct submit {
     char *bundle;     /* commits that come along; NULL: none do */
     char *bundle_commit;
     struct git_job *git;
-    submitted_fn *done;
+    bool checking;      /* the forge is asked, which lasts until it answers */
+    submitted_fn *done; /* NULL: nobody waits any more */
     void *arg;
     struct submit *next;
 };
@@ -57,7 +58,11 @@ void submit_free_all(struct orchestrator *o)
 
 void orchestrator_submit_drop(struct submit *submit)
 {
-    if (submit)
+    if (!submit)
+        return;
+    if (submit->checking)
+        submit->done = NULL;
+    else
         submit_free(submit);
 }
 
@@ -272,7 +277,7 @@ static int resolve_error(const struct git_result *result, struct err *err)
     return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
 }
 
-static int finish(struct submit *submit, const struct git_result *result, struct err *err)
+static int take(struct submit *submit, const struct git_result *result, struct err *err)
 {
     struct task *task = &submit->task;
     bool branch_exists;
@@ -284,21 +289,20 @@ static int finish(struct submit *submit, const struct git_result *result, struct
         status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
-    if (status == 0)
-        status = claim_bundle(submit, err);
-    return status < 0 ? status : queue_task(submit->o, task, err);
+    return status;
 }
 
-static void on_resolved(void *arg, const struct git_result *result)
+/* STATUS and ERR: what came of the checks. Queue the task when all is well, and tell. */
+static void finish(struct submit *submit, int status, struct err *err)
 {
-    struct submit *submit = arg;
     struct orchestrator *o = submit->o;
-    struct err err = {0};
     struct task queued = {0};
-    submit->git = NULL;
-    int status = finish(submit, result, &err);
     if (status == 0)
-        status = store_task_load(o->store, submit->task.number, &queued, &err);
+        status = claim_bundle(submit, err);
+    if (status == 0)
+        status = queue_task(o, &submit->task, err);
+    if (status == 0)
+        status = store_task_load(o->store, submit->task.number, &queued, err);
     if (status == 0 && queue_starts_now(o, queued.number)) {
         free(queued.waiting_for);
         queued.waiting_for = NULL;
@@ -306,10 +310,37 @@ static void on_resolved(void *arg, const struct git_result *result)
     if (status == 0)
         log_info(queued.id, "queued: %s at %s, uid %u", queued.repo, queued.base_commit,
                  queued.uid);
-    submit->done(submit->arg, status == 0 ? &queued : NULL, &err);
+    submit->done(submit->arg, status == 0 ? &queued : NULL, err);
     task_release(&queued);
     submit_free(submit);
     queue_changed(o);
+}
+
+static void on_checked(void *arg, const struct err *why)
+{
+    struct submit *submit = arg;
+    struct err err = *why;
+    submit->checking = false;
+    if (submit->done)
+        finish(submit, err.code, &err);
+    else
+        submit_free(submit);
+}
+
+static void on_resolved(void *arg, const struct git_result *result)
+{
+    struct submit *submit = arg;
+    const struct task *task = &submit->task;
+    struct err err = {0};
+    submit->git = NULL;
+    int status = take(submit, result, &err);
+    const struct forge *forge = forges_of(submit->o->forges, task->repo);
+    if (status < 0 || !forge->check) {
+        finish(submit, status, &err);
+        return;
+    }
+    submit->checking = true;
+    forge->check(forge, task->repo, task->base, on_checked, submit);
 }
 
 static int start_resolve(struct submit *submit, const struct submission *s, struct err *err)

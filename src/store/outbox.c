@@ -98,10 +98,11 @@ int store_pull_request_add(struct store *store, int64_t number, const char *repo
     request->number = sql_number(
         store_writing(store), err, 0,
         "INSERT INTO pull_request (task, forge, repo, number, url, state, draft, title, body, "
-        "created_ms) VALUES (?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM pull_request "
-        "WHERE forge = ? AND repo = ?), ?, ?, ?, ?, ?, ?) RETURNING number",
-        SQL_INT(number), SQL_TEXT(request->forge), SQL_TEXT(repo), SQL_TEXT(request->forge),
-        SQL_TEXT(repo), SQL_TEXT(request->url), SQL_TEXT(request->state), SQL_INT(request->draft),
+        "created_ms) VALUES (?1, ?2, ?3, iif(?4 > 0, ?4, (SELECT coalesce(max(number), 0) + 1 "
+        "FROM pull_request WHERE forge = ?2 AND repo = ?3)), ?5, ?6, ?7, ?8, ?9, ?10) "
+        "RETURNING number",
+        SQL_INT(number), SQL_TEXT(request->forge), SQL_TEXT(repo), SQL_INT(request->number),
+        SQL_TEXT(request->url), SQL_TEXT(request->state), SQL_INT(request->draft),
         SQL_TEXT(request->title), SQL_TEXT(request->body), SQL_INT(clock_real_ms()));
     return request->number < 0 ? (int)request->number : 0;
 }

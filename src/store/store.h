@@ -220,7 +220,7 @@ int store_outbox_get(struct store *store, int64_t number, struct outbox *out, bo
 int store_outbox_set(struct store *store, int64_t number, const struct outbox *row,
                      struct err *err);
 
-/* The number is given by the store: 1, 2 … for each repository. A task has at most one. */
+/* A number of 0 is given by the store: 1, 2 … for each repository. A task has at most one. */
 int store_pull_request_add(struct store *store, int64_t number, const char *repo,
                            struct pull_request *request, struct err *err);
 int store_pull_request_set_state(struct store *store, int64_t number, const char *state,

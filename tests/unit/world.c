@@ -60,7 +60,8 @@ int world_setup(void **state)
         return -1;
     world->fixture = fixture;
     strcpy(world->state_dir, world->fixture->dir);
-    static const char *const dirs[] = {"server", "server/tasks", "server/bundles", "server/mirrors", "server/uploads", "runs"};
+    static const char *const dirs[] = {"server",         "server/tasks",   "server/bundles",
+                                       "server/mirrors", "server/uploads", "runs"};
     for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
         AUTO_FREE char *path = str_format("%s/%s", world->state_dir, dirs[i]);
         mkdir(path, 0700);

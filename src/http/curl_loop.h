@@ -1,6 +1,6 @@
 /* libcurl's multi interface on the event loop. */
-#ifndef CODEX_GATEWAY_CURL_LOOP_H
-#define CODEX_GATEWAY_CURL_LOOP_H
+#ifndef CODEX_HTTP_CURL_LOOP_H
+#define CODEX_HTTP_CURL_LOOP_H
 
 #include <curl/curl.h>
 

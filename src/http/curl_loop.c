@@ -1,4 +1,4 @@
-#include "gateway/curl_loop.h"
+#include "http/curl_loop.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,102 @@
+#include "orchestrator/forges.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/repo_url.h"
+#include "base/str.h"
+#include "orchestrator/internal.h"
+#include "orchestrator/repo.h"
+
+/* One of [forge "host"] with a kind of its own. */
+struct site {
+    bool used;
+    struct forge forge;
+    struct forge_github github;
+    char *api;
+};
+
+struct forges {
+    const struct config *config;
+    struct forge plain;
+    struct forge_plain plain_data;
+    struct rest *rest; /* NULL while no forge needs it */
+    struct site sites[CONFIG_FORGES_MAX];
+};
+
+/* GitHub's own API has a host of its own, an Enterprise server's is a path. */
+static char *github_api(const struct config_forge *forge)
+{
+    if (forge->base_url)
+        return str_dup(forge->base_url);
+    if (!strcmp(forge->name, "github.com"))
+        return str_dup("https://api.github.com");
+    return str_format("https://%s/api/v3", forge->name);
+}
+
+static int open_site(struct forges *forges, struct orchestrator *o, size_t i, struct err *err)
+{
+    const struct config_forge *forge = &o->config->forges[i];
+    const struct forge_secret *secret = &o->secrets->forges[i];
+    struct site *site = &forges->sites[i];
+    if (!forge->kind || strcmp(forge->kind, "github") != 0 || !secret->token.key)
+        return 0;
+    if (!forges->rest)
+        forges->rest = rest_new(o->loop, err);
+    if (!forges->rest)
+        return err->code;
+    site->api = github_api(forge);
+    site->github = (struct forge_github){.rest = forges->rest,
+                                         .api = site->api,
+                                         .token = secret->token.key,
+                                         .ca = secret->ca};
+    forge_github_init(&site->forge, &site->github);
+    site->used = true;
+    return 0;
+}
+
+struct forges *forges_new(struct orchestrator *o, struct err *err)
+{
+    struct forges *forges = calloc(1, sizeof *forges);
+    if (!forges)
+        abort();
+    forges->config = o->config;
+    forge_plain_init(&forges->plain, &forges->plain_data, refresh_ask_contains, o);
+    for (size_t i = 0; i < o->config->forges_count; i++)
+        if (open_site(forges, o, i, err) < 0) {
+            forges_free(forges);
+            return NULL;
+        }
+    return forges;
+}
+
+void forges_free(struct forges *forges)
+{
+    if (!forges)
+        return;
+    for (size_t i = 0; i < CONFIG_FORGES_MAX; i++) {
+        if (forges->sites[i].used)
+            forge_github_release(&forges->sites[i].github);
+        free(forges->sites[i].api);
+    }
+    rest_free(forges->rest);
+    free(forges);
+}
+
+const struct forge *forges_of(const struct forges *forges, const char *repo)
+{
+    struct repo_url url;
+    struct err ignored;
+    if (!repo_is_remote(repo) || repo_url_parse(&url, repo, &ignored) < 0)
+        return &forges->plain;
+    const struct config_forge *found = config_forge_find(forges->config, url.site);
+    const struct site *site = found ? &forges->sites[found - forges->config->forges] : NULL;
+    return site && site->used ? &site->forge : &forges->plain;
+}
+
+const struct forge *forges_of_request(const struct forges *forges, const struct task *task)
+{
+    const struct forge *forge = forges_of(forges, task->repo);
+    /* One that is no longer configured cannot be asked; git still can. */
+    return !strcmp(task->pull_request.forge, forge->name) ? forge : &forges->plain;
+}

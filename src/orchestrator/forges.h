@@ -1,0 +1,21 @@
+/* Which forge a repository is at: by [forge "host"] of codex.conf, else the plain one. */
+#ifndef CODEX_ORCHESTRATOR_FORGES_H
+#define CODEX_ORCHESTRATOR_FORGES_H
+
+#include "forge/forge.h"
+#include "orchestrator/orchestrator.h"
+
+struct forges;
+
+/* NULL on failure. O is what the plain forge asks. */
+struct forges *forges_new(struct orchestrator *o, struct err *err);
+
+/* Drops every question that is under way. NULL is fine. */
+void forges_free(struct forges *forges);
+
+const struct forge *forges_of(const struct forges *forges, const char *repo);
+
+/* The one that opened TASK's pull request. */
+const struct forge *forges_of_request(const struct forges *forges, const struct task *task);
+
+#endif
