@@ -43,12 +43,12 @@ static void check_model(struct api *api, struct buf *out)
                   "set name and provider in [model] of codex.conf and add its [provider] section");
         return;
     }
-    const struct secret *secret = &api->options.secrets->providers[provider - config->providers];
+    struct err err = {0};
+    bool ok = secrets_check_provider(api->options.secrets, config, provider, &err) == 0;
     AUTO_FREE char *detail =
         str_format("%s from provider '%s' (%s)%s%s", config->model, provider->name,
-                   wire_api_name(provider->wire_api), secret->missing ? ": " : "",
-                   secret->missing ? secret->missing : "");
-    add_check(out, "model", !secret->missing, detail, "set it and restart codexd");
+                   wire_api_name(provider->wire_api), ok ? "" : ": ", err.message);
+    add_check(out, "model", ok, detail, "set it");
 }
 
 static void check_state(struct api *api, struct buf *out)

@@ -36,7 +36,11 @@ void api_release(struct api *api);
 int api_call(struct api *api, const char *method, const char *target, const json_t *body,
              struct buf *out, struct err *err);
 
-/* The same, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
+/* The same with a body that is no JSON: LEN bytes of plain text. */
+int api_put(struct api *api, const char *target, const char *bytes, size_t len, struct buf *out,
+            struct err *err);
+
+/* As api_call, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,
              json_t **out, struct err *err);
 
@@ -51,7 +55,12 @@ char *api_task_target(const char *id, const char *rest);
 int api_task(struct api *api, const char *id, json_t **task, struct err *err);
 
 /* What an answer that is not 2xx means: BODY is its problem document, or anything. */
-int api_problem(int http_status, const char *body, size_t len, struct err *err);
+int api_problem(const struct api *api, int http_status, const char *body, size_t len,
+                struct err *err);
+
+/* "codex VERB ARGUMENT" as the caller of this program would type it to be allowed to; the caller
+ * frees. */
+char *api_root_command(const struct api *api, const char *verb, const char *argument);
 
 /* Is there another socket than SOCKET, where root's codexd serves by default? A user's own default
  * is elsewhere. */

@@ -14,7 +14,12 @@
 
 #include "base/err.h"
 
-enum { CONFIG_PROVIDERS_MAX = 16, CONFIG_FORGES_MAX = 16, CONFIG_FILE_MAX = 256 * 1024 };
+enum {
+    CONFIG_PROVIDERS_MAX = 16,
+    CONFIG_FORGES_MAX = 16,
+    CONFIG_FILE_MAX = 256 * 1024,
+    CONFIG_VARIABLE_MAX = 64, /* bytes of the name of a key */
+};
 
 enum wire_api { WIRE_RESPONSES, WIRE_REPLAY };
 
@@ -23,13 +28,17 @@ const char *wire_api_name(enum wire_api wire);
 /* Whether S is a reasoning effort: low, medium, high, xhigh. */
 bool config_effort_valid(const char *s);
 
+/* Whether NAME can be that of a key (env_key, token_env, a secret): [A-Za-z_][A-Za-z0-9_]*, and at
+ * most CONFIG_VARIABLE_MAX bytes. */
+bool config_variable_valid(const char *name);
+
 /* [provider "name"]. Strings are NULL where the file does not set them. */
 struct config_provider {
     char *name;
     char *base_url; /* http:// or https://, without a slash at its end */
     enum wire_api wire_api;
-    char *env_key;  /* variable of codexd's environment that holds the key */
-    char *key_file; /* file that holds the key */
+    char *env_key;  /* name of the key: a secret, or a variable in codexd's environment */
+    char *key_file; /* file that holds the key when there is neither */
     char *file;     /* replay: the recorded turns */
     int64_t first_byte_timeout_ms, idle_timeout_ms;
 };

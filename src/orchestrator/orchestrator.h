@@ -18,9 +18,9 @@
 #define CODEX_ORCHESTRATOR_ORCHESTRATOR_H
 
 #include "config/config.h"
-#include "config/secrets.h"
 #include "loop/loop.h"
 #include "orchestrator/spawner.h"
+#include "secrets/secrets.h"
 #include "store/store.h"
 
 struct orchestrator;

@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "task/gateway_control.h"
 
-enum { TEXT_MAX = 1 << 20 };
+enum { TEXT_MAX = 1 << 20, GATEWAY_ROOM = 64 << 10 };
 
 void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE])
 {
@@ -97,6 +97,7 @@ int run_config_gateway(const struct task *task, const struct config_provider *pr
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
+    buf_reserve(&out, GATEWAY_ROOM); /* growing would leave the key behind */
     buf_append_char(&out, '{');
     text(&out, "task", task->id);
     text(&out, "wire_api", wire_api_name(provider->wire_api));

@@ -20,8 +20,8 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "config/paths.h"
-#include "config/secrets.h"
 #include "programs/codexd_setup.h"
+#include "secrets/secrets.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
 /* A process that is not dumpable cannot be looked into, not even by its own leak checker. */
@@ -133,6 +133,10 @@ static int open_rooms(struct server *server, struct err *err)
 {
     AUTO_FREE char *database = str_format("%s/server/codex.db", server->paths.state);
     int status = setup_own_state(&server->paths, err);
+    if (status < 0)
+        return status;
+    AUTO_FREE char *secrets = str_format("%s/server/secrets", server->paths.state);
+    status = secrets_open_vault(&server->secrets, secrets, err);
     if (status < 0)
         return status;
     server->loop = loop_new(err);

@@ -125,6 +125,10 @@ static void a_bad_value_says_what_a_good_one_is(void **state)
            "c:2: wire_api: 'chat' is not available yet: use responses or replay");
     refuse("[provider \"p\"]\nwire_api = soap\n",
            "c:2: wire_api: 'soap' is not a wire_api: responses or replay");
+    /* A key in the place of its name is not told. */
+    refuse("[provider \"p\"]\nenv_key = sk-abc\n",
+           "c:2: env_key: not the name of a key: letters, digits and '_', at most 64 of them (the "
+           "key itself does not belong here: 'codex secret set NAME')");
 }
 
 static void sections_must_fit_together(void **state)
@@ -133,8 +137,6 @@ static void sections_must_fit_together(void **state)
     refuse("\n[provider \"p\"]\nenv_key = K\n", "c:2: provider 'p' has no base_url");
     refuse("[provider \"p\"]\nwire_api = replay\n",
            "c:1: provider 'p' replays recorded turns but has no file");
-    refuse("[provider \"p\"]\nbase_url = http://h\nenv_key = K\nkey_file = /k\n",
-           "c:1: provider 'p' has both env_key and key_file");
 }
 
 static void long_lines_and_names_are_refused(void **state)
