@@ -24,8 +24,6 @@ static bool may(struct request *request)
     return false;
 }
 
-/* Whether there is a name; told when the body is there, so that a client that still sends it gets
- * to know. */
 static bool has_name(struct request *request)
 {
     if (request->secret[0])

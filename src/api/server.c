@@ -255,7 +255,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         choose_route(request, method, url);
         if (!request->response)
             check_head(request);
-        return request->response ? queue(request) : MHD_YES;
+        /* A client that still sends its body does not read yet, so other problems wait for its
+         * end. */
+        return request->status == MHD_HTTP_CONTENT_TOO_LARGE ? queue(request) : MHD_YES;
     }
     if (*upload_size) {
         if (!take_body(request, upload, *upload_size))
