@@ -28,6 +28,7 @@ static const char *const events_query[] = {"after", "limit", NULL};
 static const struct route routes[] = {
     {"GET", "/healthz", handle_health, NULL},
     {"GET", "/v1/doctor", handle_doctor, NULL},
+    {"POST", "/v1/doctor", handle_doctor_ask, NULL},
     {"POST", "/v1/tasks", handle_submit, NULL},
     {"GET", "/v1/tasks", handle_list, list_query},
     {"GET", "/v1/tasks/{id}", handle_task, NULL},

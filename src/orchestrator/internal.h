@@ -5,6 +5,7 @@
 #include "forge/forge.h"
 #include "orchestrator/follow.h"
 #include "orchestrator/git.h"
+#include "orchestrator/machine.h"
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/placer.h"
 
@@ -60,11 +61,14 @@ struct orchestrator {
     struct loop_source *queue_timer;
     struct submit *submits;
     struct refresh *refreshes;
+    struct spawner *spawner;
+    struct machine *machine;
+    struct examination *examinations;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
 
-enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3 };
+enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3, PROBES_MAX = 4 };
 
 /* orchestrator.c */
 
@@ -126,8 +130,9 @@ int end_task(struct job *job, const struct task *task, enum task_state to, const
 /* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
 
-/* submit.c, refresh.c */
+/* submit.c, refresh.c, examine.c */
 void submit_free_all(struct orchestrator *o);
+void examinations_free_all(struct orchestrator *o);
 void refresh_free_all(struct orchestrator *o);
 void refresh_ask_contains(void *host, const struct task *task, forge_contains_done_fn *done,
                           void *arg);

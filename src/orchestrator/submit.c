@@ -57,6 +57,8 @@ void orchestrator_submit_drop(struct submit *submit)
 int orchestrator_ready(struct orchestrator *o, struct err *err)
 {
     int status = o->placer.ready(o->placer.self, err);
+    if (status == 0)
+        status = machine_ready(o->machine, err);
     return status < 0 ? status : files_check_room(o, err);
 }
 

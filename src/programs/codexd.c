@@ -32,6 +32,8 @@ const char *__asan_default_options(void)
 }
 #endif
 
+enum { MACHINE_LOOK_MS = 500 }; /* at most, before it serves */
+
 struct server {
     struct paths paths;
     struct config config;
@@ -165,6 +167,8 @@ static int open_rooms(struct server *server, struct err *err)
                               .state_dir = server->paths.state,
                               .version = CODEX_VERSION,
                               .listen_fd = server->socket_fd};
+    /* The first task is to know what was found. */
+    orchestrator_look_at_machine(server->orchestrator, MACHINE_LOOK_MS);
     server->api = api_new(&api, err);
     return server->api ? 0 : err->code;
 }
