@@ -48,6 +48,9 @@ static bool check_model(struct api *api, json_t *list)
                                  ? str_format("codex secret set %s", provider->env_key)
                                  : str_dup("set it right, and restart codexd");
     add(list, "model", ok, detail, remedy);
+    if (provider->env_key) /* the client may have it */
+        json_object_set_new(json_array_get(list, json_array_size(list) - 1), "env_key",
+                            json_string(provider->env_key));
     return ok;
 }
 

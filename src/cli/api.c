@@ -45,26 +45,30 @@ static const struct {
     {"disk_full", ERR_REFUSED}, {"internal", ERR_REFUSED},
 };
 
+char *api_key_command(const struct api *api, const char *name)
+{
+    const char *value = config_variable_valid(name) ? getenv(name) : NULL;
+    if (!value || !*value)
+        return NULL;
+    if (geteuid() == 0)
+        return str_format("printenv %s | codex secret set %s", name, name);
+    if (!strcmp(api->socket, MACHINE_SOCKET))
+        return str_format("printenv %s | sudo codex secret set %s", name, name);
+    /* sudo takes the variable that says where the server is away. */
+    return str_format("printenv %s | sudo CODEX_SOCKET='%s' codex secret set %s", name, api->socket,
+                      name);
+}
+
 /* The person's shell may have the key that codexd lacks: how it is handed over. It is never sent
  * from here. */
 static void add_key_hint(const struct api *api, const char *variable, struct err *err)
 {
-    const char *value = variable && config_variable_valid(variable) ? getenv(variable) : NULL;
-    if (!value || !*value)
+    AUTO_FREE char *command = variable ? api_key_command(api, variable) : NULL;
+    if (!command)
         return;
     AUTO_FREE char *before = str_dup(err->message);
-    AUTO_FREE char *command = api_root_command(api, "secret set", variable);
-    err_set(err, err->code, "%s (your shell has %s, codexd has not: printenv %s | %s)", before,
-            variable, variable, command);
-}
-
-char *api_root_command(const struct api *api, const char *verb, const char *argument)
-{
-    bool sudo = geteuid() != 0;
-    /* sudo takes the variable that says where the server is away. */
-    bool elsewhere = sudo && strcmp(api->socket, MACHINE_SOCKET) != 0;
-    return str_format("%s%s%s%scodex %s %s", sudo ? "sudo " : "", elsewhere ? "CODEX_SOCKET='" : "",
-                      elsewhere ? api->socket : "", elsewhere ? "' " : "", verb, argument);
+    err_set(err, err->code, "%s (your shell has %s, codexd has not: %s)", before, variable,
+            command);
 }
 
 int api_problem(const struct api *api, int http_status, const char *body, size_t len,

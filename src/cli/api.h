@@ -58,9 +58,9 @@ int api_task(struct api *api, const char *id, json_t **task, struct err *err);
 int api_problem(const struct api *api, int http_status, const char *body, size_t len,
                 struct err *err);
 
-/* "codex VERB ARGUMENT" as the caller of this program would type it to be allowed to; the caller
- * frees. */
-char *api_root_command(const struct api *api, const char *verb, const char *argument);
+/* When the environment has the variable NAME, the command that hands its value over to the server as
+ * a secret; else NULL. The caller frees. */
+char *api_key_command(const struct api *api, const char *name);
 
 /* Is there another socket than SOCKET, where root's codexd serves by default? A user's own default
  * is elsewhere. */

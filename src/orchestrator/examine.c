@@ -77,8 +77,7 @@ struct examination *orchestrator_examine(struct orchestrator *o, bool ask_provid
     struct examination *examination = calloc(1, sizeof *examination);
     if (!examination)
         abort();
-    *examination =
-        (struct examination){.o = o, .done = done, .arg = arg, .next = o->examinations};
+    *examination = (struct examination){.o = o, .done = done, .arg = arg, .next = o->examinations};
     o->examinations = examination;
     const struct probe_options options = {
         .loop = o->loop, .spawner = o->spawner, .config = o->config, .secrets = o->secrets};

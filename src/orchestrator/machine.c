@@ -14,9 +14,9 @@
 #include "base/str.h"
 
 enum {
-    FINDINGS_MAX = 64 << 10,    /* bytes */
-    LOOK_MS = 25000,            /* then it is given up */
-    LOOK_AGAIN_MS = 500,        /* between two looks that refused submissions ask for */
+    FINDINGS_MAX = 64 << 10, /* bytes */
+    LOOK_MS = 25000,         /* then it is given up */
+    LOOK_AGAIN_MS = 500,     /* between two looks that refused submissions ask for */
 };
 
 struct watcher {
@@ -58,8 +58,8 @@ struct machine *machine_new(struct loop *loop, struct spawner *spawner)
     struct machine *machine = calloc(1, sizeof *machine);
     if (!machine)
         abort();
-    *machine = (struct machine){
-        .loop = loop, .spawner = spawner, .fd = -1, .findings = json_array()};
+    *machine =
+        (struct machine){.loop = loop, .spawner = spawner, .fd = -1, .findings = json_array()};
     buf_init(&machine->bytes, FINDINGS_MAX);
     return machine;
 }
@@ -109,9 +109,9 @@ static void finish(struct machine *machine)
             json_array_append_new(machine->findings, finding);
     }
     if (json_array_size(machine->findings) == 0)
-        json_array_append_new(machine->findings,
-                              finding_new("machine", "warn", "see the log of codexd",
-                                          "it could not be looked at"));
+        json_array_append_new(
+            machine->findings,
+            finding_new("machine", "warn", "see the log of codexd", "it could not be looked at"));
     buf_clear(&machine->bytes);
     struct watcher *watchers = machine->watchers;
     machine->watchers = NULL;
@@ -152,8 +152,7 @@ static int start(struct machine *machine, struct err *err)
     AUTO_FD int theirs = ends[1];
     machine->fd = ends[0];
     io_set_nonblocking(machine->fd, true);
-    machine->source =
-        loop_add_fd(machine->loop, machine->fd, EPOLLIN, on_readable, machine, err);
+    machine->source = loop_add_fd(machine->loop, machine->fd, EPOLLIN, on_readable, machine, err);
     if (!machine->source)
         return err->code;
     struct spawn_message message = {.type = SPAWN_CHECK};

@@ -95,9 +95,9 @@ static void on_end(void *arg, int status, const struct err *err)
 {
     struct probe *probe = arg;
     probe->call = NULL;
-    finish(probe, status < 0 ? probe_answer_failed(&probe->answer, err)
-                             : probe_answer_finding(&probe->answer,
-                                                    clock_mono_ms() - probe->started_ms));
+    finish(probe, status < 0
+                      ? probe_answer_failed(&probe->answer, err)
+                      : probe_answer_finding(&probe->answer, clock_mono_ms() - probe->started_ms));
 }
 
 /* --- the gateway --- */
@@ -110,8 +110,7 @@ static int open_listener(struct http_peer *peer, struct err *err)
     struct sockaddr_in *address = (struct sockaddr_in *)&peer->address;
     address->sin_family = AF_INET;
     address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)address, sizeof *address) < 0 ||
-        listen(fd, 4) < 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)address, sizeof *address) < 0 || listen(fd, 4) < 0 ||
         getsockname(fd, (struct sockaddr *)address, &peer->address_len) < 0)
         return err_errno(err, "cannot listen on loopback");
     return steal_fd(&fd);
@@ -173,8 +172,9 @@ static const char *write_request(struct probe *probe)
     buf_appendf(&probe->body, "{\"model\":");
     json_text_cstring(&probe->body, probe->options.config->model);
     /* 16 is the least that the Responses API takes. */
-    buf_append_str(&probe->body, ",\"input\":\"Say ok.\",\"max_output_tokens\":16,"
-                                 "\"store\":false,\"stream\":true}");
+    buf_append_str(&probe->body, ",\"input\":[{\"type\":\"message\",\"role\":\"user\",\"content\":["
+                                 "{\"type\":\"input_text\",\"text\":\"Say ok.\"}]}],"
+                                 "\"max_output_tokens\":16,\"store\":false,\"stream\":true}");
     return "/v1/responses";
 }
 
@@ -225,7 +225,6 @@ struct probe *probe_start(const struct probe_options *options, probe_done_fn *do
         probe->early = probe_answer_none(&probe->answer);
     else if (ask(probe, &err) < 0)
         probe->early = probe_answer_failed(&probe->answer, &err);
-    probe->timer =
-        loop_add_timer(options->loop, probe->early ? 0 : PROBE_MS, on_timer, probe);
+    probe->timer = loop_add_timer(options->loop, probe->early ? 0 : PROBE_MS, on_timer, probe);
     return probe;
 }

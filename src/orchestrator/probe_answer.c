@@ -96,8 +96,7 @@ void probe_answer_data(struct probe_answer *answer, const char *bytes, size_t le
 /* --- findings --- */
 
 static __attribute__((format(printf, 4, 5))) json_t *finding(const struct probe_answer *answer,
-                                                             const char *status,
-                                                             const char *remedy,
+                                                             const char *status, const char *remedy,
                                                              const char *format, ...)
 {
     char *what;
@@ -126,11 +125,13 @@ static char *key_remedy(const struct config_provider *provider)
 static char *reach_remedy(const struct config_provider *provider, const char *message)
 {
     if (strstr(message, "certificate") || strstr(message, "SSL") || strstr(message, "TLS"))
-        return str_format("see that base_url (%s) is right; its certificate has to be signed by one "
-                          "in /etc/ssl/certs (update-ca-certificates adds your own)",
-                          provider->base_url);
-    return str_format("see that base_url is right and answers from this machine: curl -sS %s/models",
-                      provider->base_url);
+        return str_format(
+            "see that base_url (%s) is right; its certificate has to be signed by one "
+            "in /etc/ssl/certs (update-ca-certificates adds your own)",
+            provider->base_url);
+    return str_format(
+        "see that base_url is right and answers from this machine: curl -sS %s/models",
+        provider->base_url);
 }
 
 /* The code of an error of the gateway's own (docs/protocols.md); "" for the provider's. */
@@ -156,9 +157,10 @@ static json_t *refusal(const struct probe_answer *answer, const char *said)
         return finding(answer, "fail", "use another key, or another model in [model] of codex.conf",
                        "the key may not do that (403): %s", said);
     case 404:
-        remedy = str_format("set name in [model] to a model that it has, or base_url right: curl -sS "
-                            "%s/models lists them",
-                            answer->provider->base_url);
+        remedy =
+            str_format("set name in [model] to a model that it has, or base_url right: curl -sS "
+                       "%s/models lists them",
+                       answer->provider->base_url);
         return finding(answer, "fail", remedy, "there is no such model or address (404): %s", said);
     case 429:
         return finding(answer, "warn", "wait, or raise the limit at the provider",

@@ -178,16 +178,11 @@ struct places {
 static bool take_places(int argc, char **argv, struct places *places, char storage[3][4096])
 {
     static const struct option options[] = {
-        {"spawner", no_argument, NULL, 'S'},
-        {"run", no_argument, NULL, 'R'},
-        {"check", no_argument, NULL, 'C'},
-        {"state", required_argument, NULL, 's'},
-        {"images", required_argument, NULL, 'i'},
-        {"runtime", required_argument, NULL, 'r'},
-        {"agent", required_argument, NULL, 'a'},
-        {"gateway", required_argument, NULL, 'w'},
-        {"git", required_argument, NULL, 'g'},
-        {0},
+        {"spawner", no_argument, NULL, 'S'},      {"run", no_argument, NULL, 'R'},
+        {"check", no_argument, NULL, 'C'},        {"state", required_argument, NULL, 's'},
+        {"images", required_argument, NULL, 'i'}, {"runtime", required_argument, NULL, 'r'},
+        {"agent", required_argument, NULL, 'a'},  {"gateway", required_argument, NULL, 'w'},
+        {"git", required_argument, NULL, 'g'},    {0},
     };
     static const char *const names[] = {"codex-agent", "codex-gateway", "codex-git"};
     for (int i = 0; i < 3; i++)

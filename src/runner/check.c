@@ -30,9 +30,9 @@ enum {
 /* The oldest crun that sandboxes were tried with. */
 enum { CRUN_MAJOR = 1, CRUN_MINOR = 8 };
 
-static __attribute__((format(printf, 5, 6))) void
-finding(struct buf *out, const char *check, const char *status, const char *remedy,
-        const char *detail, ...)
+static __attribute__((format(printf, 5, 6))) void finding(struct buf *out, const char *check,
+                                                          const char *status, const char *remedy,
+                                                          const char *detail, ...)
 {
     char *text;
     va_list args;
@@ -235,8 +235,8 @@ static void check_image(struct buf *out, const char *images)
     struct err err;
     int made = image_is_made(images, &err);
     AUTO_FREE char *remedy = str_format("nothing: the first task makes it, which takes a while "
-                                        "(now: codex-runner --image %s)",
-                                        images);
+                                        "(now: %s/codex-runner --image %s)",
+                                        process_program_dir(), images);
     if (made < 0)
         finding(out, "image", "fail", "make it readable for root", "%s", err.message);
     else if (made)

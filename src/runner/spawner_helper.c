@@ -36,9 +36,8 @@ static void start(struct spawner *spawner, const struct process_options *options
     struct err err;
     for (const struct spawner_child *child = spawner->children; child; child = child->next)
         count += child->helper;
-    pid_t pid = count >= HELPERS_MAX
-                    ? err_set(&err, ERR_LIMIT, "too many checks at once")
-                    : process_spawn(options, &err);
+    pid_t pid = count >= HELPERS_MAX ? err_set(&err, ERR_LIMIT, "too many checks at once")
+                                     : process_spawn(options, &err);
     struct spawner_child *child =
         pid < 0 ? NULL : spawner_add_child(spawner, pid, helper_ended, &err);
     if (!child) {
@@ -52,9 +51,9 @@ static void start(struct spawner *spawner, const struct process_options *options
 void spawner_start_check(struct spawner *spawner, int out)
 {
     const struct spawner_options *places = spawner->options;
-    const char *const argv[] = {"codex-runner", "--check",     "--state",     places->state,
-                                "--images",     places->images, "--runtime", places->runtime,
-                                NULL};
+    const char *const argv[] = {"codex-runner", "--check",       "--state",
+                                places->state,  "--images",      places->images,
+                                "--runtime",    places->runtime, NULL};
     const struct process_fd fds[] = {{out, STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}};
     start(spawner, &(struct process_options){.argv = argv,
                                              .program = "/proc/self/exe",

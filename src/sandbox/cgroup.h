@@ -18,7 +18,7 @@ struct cgroup_host {
     unsigned count;
     char mounts[CGROUP_HIERARCHIES_MAX][CGROUP_PATH_SIZE];
     int memory, pids, cpu; /* indices into mounts, -1: none */
-    int unified;      /* the v2 tree, with or without controllers, -1: none */
+    int unified;           /* the v2 tree, with or without controllers, -1: none */
     bool v1_memory, v1_pids, v1_cpu;
 };
 

@@ -16,7 +16,7 @@ enum spawn_type {
     SPAWN_CANCEL,  /* end a run softly (what was done is kept); body: struct spawn_cancel */
     SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: as its fd_numbers say */
     SPAWN_GIT_END, /* end a codex-git that is not wanted any more; body: struct spawn_git, its id */
-    SPAWN_CHECK,   /* look at the machine (codex-runner --check); no body; one descriptor: a pipe that
+    SPAWN_CHECK, /* look at the machine (codex-runner --check); no body; one descriptor: a pipe that
                       takes the findings. Its end is the answer */
     SPAWN_GATEWAY, /* start a gateway without a run, to try a provider; no body; descriptors: enum
                       spawn_gateway_fd. What becomes of it is seen by its control socket */

@@ -55,6 +55,7 @@ class ApiDouble:
         self.events = {}
         self.diffs = {}
         self.doctor = []
+        self.version = "0.1.0"
         self.secrets = []
         self.problems = {}      # "POST /v1/tasks": (status, code, detail[, more members])
         self.requests = []      # (method, target, headers, body)
@@ -226,7 +227,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if problem:
             self._problem(*problem[:3], **dict(*problem[3:]))
         elif url.path == "/healthz":
-            self._answer(200, {"status": "ok", "version": "0.1.0"})
+            self._answer(200, {"status": "ok", "version": self.api.version})
         elif url.path == "/v1/doctor":
             self._answer(200, self.api.doctor)
         elif parts[:2] == ["v1", "secrets"]:
