@@ -41,11 +41,17 @@ static int take(const struct member *members, size_t count, const char *name, co
 static int read_submission(const json_t *body, struct submission *s, struct err *err)
 {
     const struct member members[] = {
-        {"prompt", &s->prompt, NULL},     {"repo", &s->repo, NULL},
-        {"base", &s->base, NULL},         {"branch", &s->branch, NULL},
-        {"model", &s->model, NULL},       {"effort", &s->effort, NULL},
-        {"test", &s->test, NULL},         {"budget_tokens", NULL, &s->budget_tokens},
-        {"priority", NULL, &s->priority}, {"timeout_ms", NULL, &s->timeout_ms},
+        {"prompt", &s->prompt, NULL},
+        {"repo", &s->repo, NULL},
+        {"base", &s->base, NULL},
+        {"branch", &s->branch, NULL},
+        {"model", &s->model, NULL},
+        {"effort", &s->effort, NULL},
+        {"test", &s->test, NULL},
+        {"setup", &s->setup, NULL},
+        {"budget_tokens", NULL, &s->budget_tokens},
+        {"priority", NULL, &s->priority},
+        {"timeout_ms", NULL, &s->timeout_ms},
     };
     const char *name;
     json_t *value;

@@ -101,3 +101,9 @@ int privilege_kill_all(uid_t uid, gid_t gid)
     }
     return process_wait(pid) == 0 ? 0 : -EPERM;
 }
+
+void privilege_kill_others(void)
+{
+    if (privilege_in_sandbox())
+        kill(-1, SIGKILL);
+}

@@ -26,4 +26,8 @@ bool privilege_in_sandbox(void);
  * 0 or -errno. */
 int privilege_kill_all(uid_t uid, gid_t gid);
 
+/* SIGKILL every process that we may, but process 1 and ourselves: of a sandbox in which nothing of
+ * the platform runs beside us. Elsewhere it does nothing. */
+void privilege_kill_others(void);
+
 #endif

@@ -9,11 +9,8 @@
 #include "base/str.h"
 #include "cli/fields.h"
 #include "cli/text.h"
-#include "config/config.h"
+#include "config/paths.h"
 #include "task/id.h"
-
-/* Where root's codexd serves when nothing else is configured. */
-#define MACHINE_SOCKET "/var/lib/codex/codexd.sock"
 
 int api_init(struct api *api, const char *socket, struct err *err)
 {
@@ -52,7 +49,7 @@ char *api_key_command(const struct api *api, const char *name)
         return NULL;
     if (geteuid() == 0)
         return str_format("printenv %s | codex secret set %s", name, name);
-    if (!strcmp(api->socket, MACHINE_SOCKET))
+    if (!strcmp(api->socket, PATHS_MACHINE_STATE "/codexd.sock"))
         return str_format("printenv %s | sudo codex secret set %s", name, name);
     /* sudo takes the variable that says where the server is away. */
     return str_format("printenv %s | sudo CODEX_SOCKET='%s' codex secret set %s", name, api->socket,
@@ -96,23 +93,12 @@ int api_problem(const struct api *api, int http_status, const char *body, size_t
     return code;
 }
 
-bool api_machine_has_server(const char *socket)
-{
-    return strcmp(socket, MACHINE_SOCKET) != 0 && access(MACHINE_SOCKET, F_OK) == 0;
-}
-
 int api_unreachable(const char *socket, int status, struct err *err)
 {
     AUTO_FREE char *why = str_dup(err->message);
     switch (status) {
     case -ENOENT:
     case -ECONNREFUSED:
-        if (api_machine_has_server(socket))
-            return err_set(
-                err, ERR_NO_SERVER,
-                "no codexd answers at '%s', but there is the machine's: set CODEX_SOCKET=%s, "
-                "or socket in [server] of /etc/codex/codex.conf",
-                socket, MACHINE_SOCKET);
         return err_set(err, ERR_NO_SERVER,
                        "no codexd answers at '%s': start one as root with 'codexd --config FILE'",
                        socket);

@@ -62,10 +62,6 @@ int api_problem(const struct api *api, int http_status, const char *body, size_t
  * a secret; else NULL. The caller frees. */
 char *api_key_command(const struct api *api, const char *name);
 
-/* Is there another socket than SOCKET, where root's codexd serves by default? A user's own default
- * is elsewhere. */
-bool api_machine_has_server(const char *socket);
-
 /* What it means that a call failed by STATUS before a whole answer came; rewrites ERR. */
 int api_unreachable(const char *socket, int status, struct err *err);
 

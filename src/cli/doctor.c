@@ -69,8 +69,8 @@ static void no_server(json_t *list, const struct session *session, const struct 
         check_add(list, "server", FOUND_OK, NULL, "none runs; the first task starts one");
     else
         check_add(list, "server", FOUND_TROUBLE,
-                  err->code == ERR_REFUSED ? "do what it says" : "codexd --config FILE, as root",
-                  "%s", err->message);
+                  err->code == ERR_NO_SERVER ? "codexd --config FILE, as root" : NULL, "%s",
+                  err->message);
 }
 
 static void check_version(json_t *list, const struct session *session, const json_t *health)

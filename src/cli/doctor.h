@@ -41,6 +41,7 @@ void doctor_machine(json_t *list, const struct session *session);
 void doctor_guesses(json_t *list, const char *runtime);
 
 /* This installation: state directory, users and groups, PATH. */
+/* Nothing is added when the server is another's. */
 void doctor_state(json_t *list, const struct session *session);
 void doctor_users(json_t *list, const struct config *config);
 void doctor_path(json_t *list);

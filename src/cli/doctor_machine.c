@@ -96,6 +96,13 @@ static char *closed_parent(const char *path)
     return NULL;
 }
 
+/* A user of another's server needs no state directory. */
+static bool is_somebody_elses(const struct session *session)
+{
+    AUTO_FREE char *own = str_format("%s/codexd.sock", session->paths.state);
+    return geteuid() != 0 && strcmp(session->paths.socket, own) != 0;
+}
+
 /* Whether the user can come to DIRECTORY: tried in a child that becomes him; 0 or errno. */
 static int try_as(const struct passwd *user, const char *directory)
 {
@@ -155,6 +162,8 @@ static void check_disk(json_t *list, const char *dir)
 
 void doctor_state(json_t *list, const struct session *session)
 {
+    if (is_somebody_elses(session))
+        return;
     AUTO_FREE char *dir = existing_parent(session->paths.state);
     check_state_directory(list, session, dir);
     check_disk(list, dir);

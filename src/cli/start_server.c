@@ -182,8 +182,7 @@ int session_ensure_server(struct session *session, struct err *err)
 {
     int status = probe(session);
     bool absent = status == -ENOENT || status == -ECONNREFUSED;
-    bool elsewhere = geteuid() != 0 && api_machine_has_server(session->paths.socket);
-    if (!absent || elsewhere || session_is_configured(session)) {
+    if (!absent || session_is_configured(session)) {
         err_set(err, status, "%s", strerror(-status));
         return status == 0 ? 0 : api_unreachable(session->paths.socket, status, err);
     }

@@ -21,7 +21,7 @@ enum { PROMPT_MAX = 256 << 10 };
 
 struct task_options {
     struct common_options common;
-    const char *repo, *base, *branch, *model, *effort, *test;
+    const char *repo, *base, *branch, *model, *effort, *test, *setup;
     struct option_number budget_tokens, priority;
     int64_t timeout_ms;
     bool follow;
@@ -40,6 +40,8 @@ static const struct option task_options[] = {
      .choices = "low|medium|high|xhigh"},
     {"test", 0, OPTION_TEXT, FIELD(test), "COMMAND",
      .help = "how the tests are run (default: found)"},
+    {"setup", 0, OPTION_TEXT, FIELD(setup), "COMMAND",
+     .help = "what installs dependencies, as the sandbox's root (default: found)"},
     {"budget-tokens", 0, OPTION_NUMBER, FIELD(budget_tokens), "N",
      .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
     {"timeout", 0, OPTION_DURATION, FIELD(timeout_ms), "DURATION",
@@ -77,11 +79,11 @@ static json_t *request_body(const struct task_options *options, const struct buf
     json_t *timeout = options->timeout_ms ? json_integer(options->timeout_ms) : json_null();
     json_t *priority = options->priority.given ? json_integer(options->priority.n) : json_null();
     json_error_t error;
-    json_t *body =
-        json_pack_ex(&error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text,
-                     "repo", checkout->repo, "base", checkout->base, "branch", options->branch,
-                     "model", options->model, "effort", options->effort, "test", options->test,
-                     "budget_tokens", budget, "timeout_ms", timeout, "priority", priority);
+    json_t *body = json_pack_ex(
+        &error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text, "repo",
+        checkout->repo, "base", checkout->base, "branch", options->branch, "model", options->model,
+        "effort", options->effort, "test", options->test, "setup", options->setup, "budget_tokens",
+        budget, "timeout_ms", timeout, "priority", priority);
     if (!body)
         err_set(err, ERR_USAGE, "an option or the repository's path is not valid UTF-8");
     return body;

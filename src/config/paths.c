@@ -71,7 +71,7 @@ static int find_state(char **path, struct err *err)
         return 0;
     }
     if (geteuid() == 0) {
-        *path = str_dup("/var/lib/codex");
+        *path = str_dup(PATHS_MACHINE_STATE);
         return 0;
     }
     char *dir;
@@ -91,11 +91,19 @@ static int find_socket(struct paths *paths, const struct config *config, struct 
     int status = variable("CODEX_SOCKET", &value, err);
     if (status < 0)
         return status;
-    if (value || config->socket)
+    if (value || config->socket) {
         paths->socket = str_dup(value ? value : config->socket);
-    else
-        paths->socket = str_format("%s/codexd.sock", paths->state);
-    return 0;
+        return 0;
+    }
+    paths->socket = str_format("%s/codexd.sock", paths->state);
+    const char *state;
+    status = variable("CODEX_STATE_DIR", &state, err);
+    if (status == 0 && !state && geteuid() != 0 && access(paths->socket, F_OK) < 0 &&
+        access(PATHS_MACHINE_STATE "/codexd.sock", F_OK) == 0) {
+        free(paths->socket);
+        paths->socket = str_dup(PATHS_MACHINE_STATE "/codexd.sock");
+    }
+    return status;
 }
 
 int paths_find(struct paths *paths, struct config *config, const char *config_file, struct err *err)

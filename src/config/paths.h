@@ -6,7 +6,8 @@
  *     state           $CODEX_STATE_DIR, else /var/lib/codex as root, $XDG_STATE_HOME/codex
  *                     (~/.local/state/codex) as a user
  *     socket          $CODEX_SOCKET, else `socket` of the configuration's [server], else
- *                     codexd.sock in the state directory
+ *                     codexd.sock in the state directory; for a user who names none of the
+ *                     three and has no server of their own, that of root's state directory
  *
  * Names from the environment must be absolute, so that every program finds the same file.
  */
@@ -15,6 +16,9 @@
 
 #include "base/err.h"
 #include "config/config.h"
+
+/* Of the server that root runs for everybody. */
+#define PATHS_MACHINE_STATE "/var/lib/codex"
 
 struct paths {
     char *config; /* NULL: there is no configuration file, the defaults hold */

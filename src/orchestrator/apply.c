@@ -11,7 +11,7 @@
 #include "orchestrator/run_event.h"
 #include "task/exit.h"
 
-enum { ACTIVITY_MAX = 400 };
+enum { ACTIVITY_MAX = 400, ADVICE_MAX = 2048 };
 
 /* Lines on their way into one transaction. */
 struct batch {
@@ -85,8 +85,8 @@ static int keep_baseline(struct job *job, const struct test_result *result, stru
     int status = store_task_load(job->o->store, job->number, &task, err);
     if (status < 0)
         return status;
-    char environment[PLACER_ENVIRONMENT_SIZE];
-    job->o->placer.environment(job->o->placer.self, environment);
+    char environment[BASELINE_ENVIRONMENT_SIZE];
+    launch_environment(job, &task, environment);
     struct store_baseline_key key = {task.repo, task.base_commit, task.test_command, environment};
     status = store_baseline_set(job->o->store, &key, result, err);
     task_release(&task);
@@ -126,14 +126,26 @@ static int work_done(struct job *job, const struct run_event *event, struct err 
     return store_task_set_work(job->o->store, job->number, &work, err);
 }
 
+/* A set-up that failed says more than the runner, which does not read what a sandbox wrote. */
+static int prepared(struct job *job, const struct run_event *event, struct err *err)
+{
+    const char *advice = run_event_result_text(event, "advice");
+    if (event->status == 0)
+        return store_task_set_prepared(job->o->store, job->number, err);
+    if (!advice)
+        return 0;
+    AUTO_BUF struct buf cut;
+    buf_init(&cut, ADVICE_MAX);
+    str_append_utf8(&cut, advice, strlen(advice));
+    return store_task_set_setup_failure(job->o->store, job->number, cut.data, err);
+}
+
 static int phase_completed(struct batch *batch, const struct run_event *event, struct err *err)
 {
     batch->progress = true;
     switch (event->phase) {
     case PHASE_PREPARING:
-        return event->status == 0
-                   ? store_task_set_prepared(batch->job->o->store, batch->job->number, err)
-                   : 0;
+        return prepared(batch->job, event, err);
     case PHASE_BASELINE:
     case PHASE_VERIFYING:
         return tests_ran(batch->job, event, err);
@@ -178,15 +190,22 @@ static int add_archive(struct job *job, const struct run_event *event, struct er
 
 static int run_ended(struct job *job, const struct run_event *event, struct err *err)
 {
+    struct task task;
     int status = add_archive(job, event, err);
+    if (status == 0)
+        status = store_task_load(job->o->store, job->number, &task, err);
     if (status < 0)
         return status;
+    bool by_setup = event->fault == FAULT_ENVIRONMENT && event->fault_step &&
+                    !strcmp(event->fault_step, phase_name(PHASE_PREPARING)) && task.setup_failure;
     struct run_end end = {.outcome = event->outcome,
                           .changed = event->changed,
                           .fault = event->fault,
                           .fault_step = event->fault_step,
-                          .fault_message = event->fault_message};
-    return end_run(job, &end, err);
+                          .fault_message = by_setup ? task.setup_failure : event->fault_message};
+    status = end_run(job, &end, err);
+    task_release(&task);
+    return status;
 }
 
 static int apply(struct batch *batch, const struct run_event *event, struct err *err)

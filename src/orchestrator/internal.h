@@ -101,6 +101,10 @@ void prepare_continue(struct job *job, const struct task *task);
 void bundle_fetched(struct job *job);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
+/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+void launch_environment(const struct job *job, const struct task *task,
+                        char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
 
 /* monitor.c: the run was handed over */

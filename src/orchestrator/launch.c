@@ -1,6 +1,7 @@
 #include "orchestrator/internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -81,12 +82,23 @@ static int open_files(struct job *job, const struct task *task, struct run_fds *
     return status;
 }
 
+void launch_environment(const struct job *job, const struct task *task,
+                        char out[BASELINE_ENVIRONMENT_SIZE])
+{
+    char layer[SPAWN_LAYER_SIZE];
+    job->o->placer.environment(job->o->placer.self, out);
+    if (!task->setup_command) /* what is found follows from the commit */
+        return;
+    run_config_layer(task, job->o->config, layer);
+    snprintf(out + strlen(out), BASELINE_ENVIRONMENT_SIZE - strlen(out), "+%.16s", layer);
+}
+
 /* The baseline of this commit, from this task's earlier runs or from any other task's. */
 static int known_baseline(struct job *job, const struct task *task, struct test_result *out,
                           struct err *err)
 {
-    char environment[PLACER_ENVIRONMENT_SIZE];
-    job->o->placer.environment(job->o->placer.self, environment);
+    char environment[BASELINE_ENVIRONMENT_SIZE];
+    launch_environment(job, task, environment);
     struct store_baseline_key key = {task->repo, task->base_commit, task->test_command,
                                      environment};
     return store_baseline_get(job->o->store, &key, out, err);
@@ -111,6 +123,7 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
     if (task->round > 1)
         run->verify_rounds = task->round - 1 < rounds ? (uint32_t)(rounds - task->round + 1) : 0;
     run_config_repo_name(task->repo, run->repo);
+    run_config_layer(task, config, run->layer);
     if (baseline->known) {
         run->flags |= SPAWN_RUN_BASELINE_KNOWN;
         run->baseline_status = baseline->status;

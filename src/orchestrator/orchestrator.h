@@ -47,7 +47,7 @@ int orchestrator_start(struct orchestrator *o, struct err *err);
 /* What was asked for; NULL and 0 stand for the configuration's. */
 struct submission {
     uint32_t uid;
-    const char *prompt, *repo, *base, *branch, *model, *effort, *test;
+    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup;
     int64_t budget_tokens, timeout_ms, priority;
 };
 

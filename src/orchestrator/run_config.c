@@ -1,6 +1,7 @@
 #include "orchestrator/run_config.h"
 
 #include <ctype.h>
+#include <sha2.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +43,19 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE])
         strcpy(out, "repo");
 }
 
+void run_config_layer(const struct task *task, const struct config *config,
+                      char out[SPAWN_LAYER_SIZE])
+{
+    const char *const parts[] = {
+        task->repo,          task->base,           task->base_commit,
+        config->author_name, config->author_email, task->setup_command ? task->setup_command : ""};
+    SHA2_CTX hash;
+    SHA256Init(&hash);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        SHA256Update(&hash, (const uint8_t *)parts[i], strlen(parts[i]) + 1);
+    SHA256End(&hash, out);
+}
+
 static void text(struct buf *out, const char *name, const char *value)
 {
     buf_appendf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", name);
@@ -79,6 +93,7 @@ int run_config_task(const struct task *task, const struct config *config, const 
     text(&out, "base", task->base);
     text(&out, "base_commit", task->base_commit);
     text(&out, "test_command", task->test_command);
+    text(&out, "setup_command", task->setup_command);
     number(&out, "test_timeout_ms", config->test_timeout_ms);
     text(&out, "model", task->model);
     text(&out, "effort", task->effort);

@@ -143,6 +143,7 @@ static void fill_task(struct task *task, const struct config *config, const stru
     task->repo = str_dup(s->repo);
     task->branch_wanted = str_dup(s->branch);
     task->test_command = str_dup(s->test);
+    task->setup_command = str_dup(s->setup);
     task->model = str_dup(s->model ? s->model : config->model);
     task->provider = str_dup(config->provider);
     task->effort = str_dup(s->effort ? s->effort : config->effort);

@@ -22,6 +22,7 @@ static const struct {
     {"run", agent_run_main, "the agent: works on a task with a model"},
     {"apply-patch", patch_main, "apply a patch from standard input or its argument, here"},
     {"checkout", checkout_main, "make the workspace"},
+    {"setup", setup_main, "install what the repository depends on"},
     {"test", test_main, "run the repository's tests"},
     {"commit", commit_main, "make a commit and a bundle of the work"},
     {"archive", archive_main, "write the workspace as a .tar.zst"},

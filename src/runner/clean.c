@@ -53,13 +53,14 @@ static int end_cgroups(const struct clean *clean, const char *name, struct err *
     return work.status;
 }
 
-/* Everything in DIRECTORY but the layer with the workspace. */
+/* Everything in DIRECTORY but the workspace, and the name of the layer that it lies on. */
 static int remove_scratch(const char *directory, struct err *err)
 {
     AUTO_DIR DIR *stream = opendir(directory);
     struct dirent *entry;
     while (stream && (entry = readdir(stream))) {
-        if (entry->d_name[0] == '.' || !strcmp(entry->d_name, "work"))
+        if (entry->d_name[0] == '.' || !strcmp(entry->d_name, "work") ||
+            !strcmp(entry->d_name, "layer"))
             continue;
         int status = io_remove_tree_at(dirfd(stream), entry->d_name, err);
         if (status < 0)

@@ -14,13 +14,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "runner/run_internal.h"
-#include "runner/sandbox_name.h"
+#include "runner/environment.h"
+#include "runner/phase_steps.h"
 #include "task/exit.h"
 
 /* What the platform's own steps may take; git and tar on a large repository and a slow disk. */
-static const int64_t checkout_ms = 15 * 60 * 1000, commit_ms = 15 * 60 * 1000,
-                     archive_ms = 60 * 60 * 1000;
+static const int64_t commit_ms = 15 * 60 * 1000, archive_ms = 60 * 60 * 1000;
 
 /* codex-agent ends its tests at their limit by itself; this much later we do. */
 static const int64_t test_grace_ms = 30 * 1000;
@@ -43,44 +42,6 @@ static void complete(struct run *run, int status, int64_t began_ms, const struct
                                  result ? result->len : 0);
 }
 
-/* -1 when the run was told to stop, or is lost. */
-static int go_on(const struct run *run)
-{
-    return run->stop == RUN_STOP_NONE && !run->lost ? 0 : -1;
-}
-
-/* A started sandbox for ROLE; NULL with a fault. */
-static struct sandbox *open_sandbox(struct run *run, const char *role, bool keep)
-{
-    char name[SANDBOX_NAME_SIZE], directory[4096 + 32];
-    struct err err;
-    snprintf(directory, sizeof directory, "%s/%s", run->layers, role);
-    struct sandbox *sandbox = NULL;
-    if (sandbox_name(name, run->options->state, run->name, role, &err) == 0)
-        sandbox = sandbox_create(&run->host,
-                                 &(struct sandbox_options){
-                                     .name = name,
-                                     .directory = directory,
-                                     .keep = keep,
-                                     .limits = {.memory_bytes = run->request.limits.memory_bytes,
-                                                .cpu_milli = run->request.limits.cpu_milli,
-                                                .pids = run->request.limits.pids},
-                                 },
-                                 &err);
-    if (sandbox && sandbox_start(sandbox, &err) == 0)
-        return sandbox;
-    run_fail_by(run, &err);
-    sandbox_free(sandbox, NULL);
-    return NULL;
-}
-
-static void close_sandbox(struct run *run, struct sandbox *sandbox)
-{
-    struct err err;
-    if (sandbox_free(sandbox, &err) < 0)
-        log_warn(run->request.name.task, "left to the spawner: %s", err.message);
-}
-
 /* The sandbox with the workspace, and the gateway's door in it. It is made again when it has
  * died. */
 static int ensure_work(struct run *run)
@@ -89,8 +50,8 @@ static int ensure_work(struct run *run)
         return -1;
     if (run->work && sandbox_is_alive(run->work))
         return 0;
-    close_sandbox(run, run->work);
-    run->work = open_sandbox(run, "work", true);
+    phase_close_sandbox(run, run->work);
+    run->work = phase_open_sandbox(run, "work", NULL, run->layer.path, true);
     if (!run->work)
         return -1;
     struct err err;
@@ -99,41 +60,6 @@ static int ensure_work(struct run *run)
         return run_fail_by(run, &err);
     gateway_link_listen(&run->gateway, listener);
     return 0;
-}
-
-/* What went wrong with a step that should have exited with 0. */
-static int fail_step(struct run *run, const char *what, const struct step_outcome *outcome)
-{
-    if (run->stop != RUN_STOP_NONE)
-        return -1;
-    if (outcome->end == SANDBOX_OUT_OF_MEMORY)
-        return run_fail(run, FAULT_LIMIT,
-                        "%s: the sandbox ran out of memory; give it more than %llu MiB", what,
-                        (unsigned long long)run->request.limits.memory_bytes >> 20);
-    if (outcome->end == SANDBOX_TIMED_OUT)
-        return run_fail(run, FAULT_ENVIRONMENT, "%s: took too long", what);
-    return run_fail(run, FAULT_ENVIRONMENT, "%s: failed with status %d; its last lines say why",
-                    what, outcome->status);
-}
-
-/* *EXIT_STATUS is the step's, when it could be run; RESULT may be NULL. */
-static int checkout(struct run *run, struct sandbox *sandbox, int work_bundle, int *exit_status,
-                    struct buf *result)
-{
-    struct step step = step_named("checkout", SANDBOX_AS_USER, checkout_ms);
-    step.read_fd = run->fds[SPAWN_FD_BASE_BUNDLE];
-    step.work_fd = work_bundle;
-    struct step_outcome outcome;
-    int status = step_run(run, sandbox, &step, &outcome);
-    if (status == 0) {
-        *exit_status = outcome.status;
-        if (outcome.status != 0)
-            status = fail_step(run, "checking out the repository", &outcome);
-    }
-    if (result)
-        buf_append(result, outcome.result.data, outcome.result.len);
-    buf_release(&outcome.result);
-    return status;
 }
 
 /* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or
@@ -152,19 +78,33 @@ static int test(struct run *run, struct sandbox *sandbox)
     return outcome.end == SANDBOX_TIMED_OUT ? TEST_TIMED_OUT : outcome.status;
 }
 
-/* Checkout and tests in a sandbox that nothing has touched, which ends with them. */
-static int test_in_new_sandbox(struct run *run, const char *role, int work_bundle)
+/* The commit of the work in SANDBOX, with what it depends on. 0, or what the tests' status would be:
+ * when it cannot be installed, nothing of it works. */
+static int take_over_work(struct run *run, struct sandbox *sandbox)
 {
-    struct sandbox *sandbox = open_sandbox(run, role, false);
+    int exit_status;
+    int status = phase_checkout(run, sandbox, run->fds[SPAWN_FD_WORK_BUNDLE], &exit_status, NULL);
+    if (status == 0)
+        status = run_go_on(run);
+    if (status == 0)
+        status = environment_setup(run, sandbox, &run->test_result);
+    if (status == SETUP_NOTHING)
+        return 0;
+    return status > 0 && status != SETUP_TIMED_OUT ? (int)TEST_FAILED : status;
+}
+
+/* The tests in a sandbox over the environment that nothing has touched, which ends with them. */
+static int test_in_new_sandbox(struct run *run, const char *role, bool work)
+{
+    struct sandbox *sandbox = phase_open_sandbox(run, role, NULL, run->layer.path, false);
     if (!sandbox)
         return -1;
-    int exit_status;
-    int status = checkout(run, sandbox, work_bundle, &exit_status, NULL);
+    int status = work ? take_over_work(run, sandbox) : 0;
     if (status == 0)
-        status = go_on(run);
+        status = run_go_on(run);
     if (status == 0)
         status = test(run, sandbox);
-    close_sandbox(run, sandbox);
+    phase_close_sandbox(run, sandbox);
     return status;
 }
 
@@ -175,12 +115,12 @@ static int preparing(struct run *run)
     buf_init(&result, STEP_RESULT_MAX);
     begin(run, PHASE_PREPARING);
     int exit_status = STATUS_NOT_RUN;
-    int status = ensure_work(run);
+    int status = environment_ensure(run, &exit_status, &result);
     if (status == 0)
-        status = checkout(run, run->work, -1, &exit_status, &result);
+        status = ensure_work(run);
     run->has_workspace |= status == 0;
     complete(run, exit_status, began_ms, &result);
-    return status < 0 ? status : go_on(run);
+    return status < 0 ? status : run_go_on(run);
 }
 
 /* The tests before the agent came, unless codexd knows their result. */
@@ -188,14 +128,14 @@ static int baseline(struct run *run)
 {
     if (run->request.flags & SPAWN_RUN_BASELINE_KNOWN) {
         run->baseline_status = run->request.baseline_status;
-        return go_on(run);
+        return run_go_on(run);
     }
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_BASELINE);
-    int status = test_in_new_sandbox(run, "baseline", -1);
+    int status = test_in_new_sandbox(run, "baseline", false);
     run->baseline_status = status;
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
-    return status < 0 ? status : go_on(run);
+    return status < 0 ? status : run_go_on(run);
 }
 
 /* The fault that the agent's exit status stands for; src/task/exit.h. */
@@ -225,7 +165,7 @@ static int judge_agent(struct run *run, const struct step_outcome *outcome)
     if (run->stop != RUN_STOP_NONE)
         return -1;
     if (outcome->end == SANDBOX_OUT_OF_MEMORY)
-        return fail_step(run, "the agent", outcome);
+        return phase_step_failed(run, "the agent", outcome);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (known[i].status == outcome->status)
             return run_fail(run, known[i].kind, "%s", known[i].message);
@@ -277,7 +217,7 @@ static int commit(struct run *run, int *exit_status, struct buf *result)
                         (unsigned long long)run->request.limits.archive_bytes);
     }
     if (outcome.status != 0)
-        return fail_step(run, "committing the work", &outcome);
+        return phase_step_failed(run, "committing the work", &outcome);
     if (outcome.copy_status < 0)
         return run_fail(run, FAULT_PLATFORM, "cannot keep the commit: %s",
                         outcome.copy_err.message);
@@ -301,7 +241,7 @@ static int working(struct run *run)
     if (committed == 0)
         committed = commit(run, &commit_status, &result);
     complete(run, agent_status ? agent_status : commit_status, began_ms, &result);
-    return worked < 0 || committed < 0 ? -1 : go_on(run);
+    return worked < 0 || committed < 0 ? -1 : run_go_on(run);
 }
 
 /* A run that crashed had worked, and this one is over before it could: what is in the workspace is
@@ -322,9 +262,9 @@ static int verifying(struct run *run)
 {
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_VERIFYING);
-    int status = test_in_new_sandbox(run, "verify", run->fds[SPAWN_FD_WORK_BUNDLE]);
+    int status = test_in_new_sandbox(run, "verify", true);
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
-    return status < 0 ? status : go_on(run) < 0 ? -1 : status;
+    return status < 0 ? status : run_go_on(run) < 0 ? -1 : status;
 }
 
 /* Whether tests that fail with STATUS now are the agent's to mend: they passed before it came, or
@@ -376,7 +316,7 @@ static void finishing(struct run *run)
     begin(run, PHASE_FINISHING);
     if (run->has_workspace && archive(run, &status, &result) < 0)
         status = STATUS_NOT_RUN;
-    close_sandbox(run, run->work);
+    phase_close_sandbox(run, run->work);
     run->work = NULL;
     complete(run, status, began_ms, &result);
 }

@@ -251,6 +251,7 @@ int run_main(const struct run_options *options)
     struct run run = {.options = options,
                       .dir = {.dir_fd = -1, .lock_fd = -1, .runs_fd = -1},
                       .host.image.lock_fd = -1,
+                      .layer.lock_fd = -1,
                       .gateway = {.ours = -1, .theirs = -1}};
     buf_init(&run.test_result, STEP_RESULT_MAX);
     struct err err;
@@ -263,6 +264,7 @@ int run_main(const struct run_options *options)
     }
     signal(SIGPIPE, SIG_IGN);
     status = run_it(&run);
+    layer_release(&run.layer);
     sandbox_host_release(&run.host);
     buf_release(&run.test_result);
     loop_free(run.loop);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "runner/copy.h"
 #include "runner/gateway_link.h"
+#include "runner/layer.h"
 #include "runner/run.h"
 #include "runner/run_dir.h"
 #include "sandbox/sandbox.h"
@@ -33,7 +34,8 @@ struct run {
     struct run_dir dir;
     struct gateway_link gateway;
     struct sandbox_host host;
-    char layers[4096]; /* sandboxes/<name>, which holds a directory for each sandbox */
+    char layers[4096];  /* sandboxes/<name>, which holds a directory for each sandbox */
+    struct layer layer; /* below every sandbox of the run, once preparing has it */
     struct sandbox *work;
     bool has_workspace; /* of this run or one before: there is something to commit and archive */
     bool resumed;       /* a run before this one has crashed, and left a workspace */

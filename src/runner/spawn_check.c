@@ -74,6 +74,9 @@ int spawn_check_run(const struct spawn_run *run, struct err *err)
         return err_set(err, ERR_PROTOCOL, "bad number of rounds");
     if (!is_component(run->repo, sizeof run->repo))
         return err_set(err, ERR_PROTOCOL, "bad name of the repository");
+    if (!is_terminated(run->layer, sizeof run->layer) || !*run->layer ||
+        run->layer[strspn(run->layer, "0123456789abcdef")])
+        return err_set(err, ERR_PROTOCOL, "bad name of the environment layer");
     return 0;
 }
 

@@ -192,11 +192,11 @@ int image_open(struct image *image, const char *images, image_progress_fn *progr
                struct err *err)
 {
     *image = (struct image){.lock_fd = -1};
-    char key[IMAGE_KEY_SIZE], name[sizeof "host-" + IMAGE_KEY_SIZE];
-    int status = image_key(key, err);
+    char name[sizeof "host-" + IMAGE_KEY_SIZE];
+    int status = image_key(image->key, err);
     if (status < 0)
         return status;
-    snprintf(name, sizeof name, "host-%s", key);
+    snprintf(name, sizeof name, "host-%s", image->key);
     if (snprintf(image->path, sizeof image->path, "%s/%s/root", images, name) >=
         (int)sizeof image->path)
         return err_set(err, -ENAMETOOLONG, "path too long");

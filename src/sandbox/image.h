@@ -23,7 +23,8 @@ enum { IMAGE_KEY_SIZE = 17 }; /* 16 hexadecimal digits and a NUL */
 
 struct image {
     int lock_fd; /* of the image's directory, shared: it is not removed while this is open */
-    char path[PATH_MAX]; /* of its root directory */
+    char path[PATH_MAX];      /* of its root directory */
+    char key[IMAGE_KEY_SIZE]; /* of the host's packages that it was made from */
 };
 
 /* Called while an image is made; PERCENT is 0 to 99 of an estimate, ENTRIES what was linked. */

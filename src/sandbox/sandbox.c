@@ -2,9 +2,9 @@
  * A sandbox from nothing to a waiting process 1, and back.
  *
  * Files of one are in the program's private directory, PRIVATE/<n>/: config.json, root, lower …
- * The mounts `lower` (the image) and `top` (what holds the writable layer) carry the sandbox's ids;
- * the overlay of both is mounted on `root`, after which they are only needed by it and are
- * detached.
+ * The mounts `lower` (the image), `below` (a layer over it) and `top` (what holds the writable
+ * layer) carry the sandbox's ids; the overlay of all is mounted on `root`, after which they are only
+ * needed by it and are detached.
  */
 #include "sandbox/sandbox.h"
 
@@ -83,33 +83,37 @@ static int make_layer(const struct sandbox_options *options, struct err *err)
 static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options,
                       struct err *err)
 {
-    char lower[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
+    char lower[PATH_MAX], below[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
     join(lower, sandbox->directory, "lower");
+    join(below, sandbox->directory, "below");
     join(top, sandbox->directory, "top");
     join(root, sandbox->directory, "root");
-    int status = make_dir(lower, 0755, err);
-    if (status == 0)
-        status = make_dir(top, 0755, err);
-    if (status == 0)
-        status = make_dir(root, 0755, err);
+    const char *const made[] = {lower, below, top, root};
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < sizeof made / sizeof made[0]; i++)
+        status = make_dir(made[i], 0755, err);
     const struct mounts_ids ids = {.host = sandbox->range.base, .count = UID_RANGE_SIZE};
     AUTO_FD int ids_fd = status < 0 ? -1 : mounts_open_ids(&ids, err);
     if (status == 0)
         status = ids_fd < 0
                      ? ids_fd
                      : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
+    if (status == 0 && options->below)
+        status = mounts_bind_idmapped(options->below, below, ids_fd, true, err);
     if (status == 0)
         status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
     if (status == 0)
-        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
-                                                         .lower = "lower",
-                                                         .upper = "top/upper",
-                                                         .work = "top/work",
-                                                         .target = "root",
-                                                         .owner = sandbox->range.base,
-                                                         .volatile_ = !options->keep},
-                                err);
+        status = mounts_overlay(
+            &(struct mounts_overlay){.directory = sandbox->directory,
+                                     .lower = options->below ? "below/upper:lower" : "lower",
+                                     .upper = "top/upper",
+                                     .work = "top/work",
+                                     .target = "root",
+                                     .owner = sandbox->range.base,
+                                     .volatile_ = !options->keep},
+            err);
     mounts_detach(lower);
+    mounts_detach(below);
     static const char *const mount_points[] = {"dev", "proc",      "sys", "run",
                                                "tmp", "workspace", NULL};
     return status < 0 ? status : mounts_check_directories(root, mount_points, err);
@@ -382,7 +386,8 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
     loop_reap_now(sandbox->host->loop);
     if (status == 0)
         status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
-    static const char *const mounted[] = {"root", "workspace", "workspace-lower", "lower", "top"};
+    static const char *const mounted[] = {"root",  "workspace", "workspace-lower",
+                                          "lower", "below",     "top"};
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++)
         mounts_detach(join(path, sandbox->directory, mounted[i]));

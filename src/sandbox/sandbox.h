@@ -81,7 +81,9 @@ struct sandbox_options {
     const char *name;      /* unique on this machine: [a-z0-9-]; names the cgroups */
     const char *directory; /* for the writable layer, made when it is not there; what is in it is
                               found again. Its parent is 0700: files in it have root's real id */
-    bool keep;             /* the layer has to survive a crash of the machine */
+    const char *below; /* the `directory` of a sandbox that has ended: its layer lies between the
+                              image and this one's, unchanged. NULL: none */
+    bool keep;         /* the layer has to survive a crash of the machine */
     struct sandbox_limits limits;
     struct sandbox_workspace workspace;
 };

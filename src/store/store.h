@@ -89,6 +89,8 @@ int store_task_set_phase(struct store *store, int64_t number, const char *phase,
 int store_task_set_prepared(struct store *store, int64_t number, struct err *err);
 int store_task_set_activity(struct store *store, int64_t number, const char *activity,
                             struct err *err);
+int store_task_set_setup_failure(struct store *store, int64_t number, const char *why,
+                                 struct err *err);
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,
                          struct err *err);
 int store_task_set_archive(struct store *store, int64_t number, const char *path,

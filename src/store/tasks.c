@@ -9,11 +9,12 @@
 
 #define TASK_COLUMNS                                                                               \
     "number, id, uid, state, turn, attempt, run, priority, prompt, repo, base, base_commit, "      \
-    "branch_wanted, test_command, model, provider, effort, budget_tokens, timeout_ms, phase, "     \
+    "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "         \
+    "timeout_ms, phase, "                                                                          \
     "round, activity, title, body, branch_offered, work_commit, work_run, branch, verdict, "       \
     "fault_kind, fault_step, fault_message, archive_path, archive_sha256, archive_size, "          \
     "input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens, "                  \
-    "prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
+    "setup_failure, prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
 
 /* What was asked: the columns number to timeout_ms. */
 static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct err *err)
@@ -36,6 +37,7 @@ static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct e
     t->base_commit = sql_text(row, c++);
     t->branch_wanted = sql_text(row, c++);
     t->test_command = sql_text(row, c++);
+    t->setup_command = sql_text(row, c++);
     t->model = sql_text(row, c++);
     t->provider = sql_text(row, c++);
     t->effort = sql_text(row, c++);
@@ -68,6 +70,7 @@ static void read_course(sqlite3_stmt *row, struct task *t, int c)
     t->usage.cached_input_tokens = sqlite3_column_int64(row, c++);
     t->usage.output_tokens = sqlite3_column_int64(row, c++);
     t->usage.reasoning_output_tokens = sqlite3_column_int64(row, c++);
+    t->setup_failure = sql_text(row, c++);
     t->prepared = sqlite3_column_int(row, c++);
     t->cancel_requested = sqlite3_column_int(row, c++);
     t->crashes = sqlite3_column_int64(row, c++);
@@ -183,12 +186,14 @@ int store_task_add(struct store *store, struct task *t, struct err *err)
     int status = sql_exec(
         store_writing(store), err,
         "INSERT INTO task (id, uid, state, priority, prompt, repo, base, base_commit, "
-        "branch_wanted, test_command, model, provider, effort, budget_tokens, timeout_ms, "
-        "created_ms, updated_ms) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "
+        "timeout_ms, created_ms, updated_ms) "
+        "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         SQL_TEXT(t->id), SQL_INT(t->uid), SQL_INT(t->priority), SQL_TEXT(t->prompt),
         SQL_TEXT(t->repo), SQL_TEXT(t->base), SQL_TEXT(t->base_commit), SQL_TEXT(t->branch_wanted),
-        SQL_TEXT(t->test_command), SQL_TEXT(t->model), SQL_TEXT(t->provider), SQL_TEXT(t->effort),
-        SQL_INT(t->budget_tokens), SQL_INT(t->timeout_ms), SQL_INT(now), SQL_INT(now));
+        SQL_TEXT(t->test_command), SQL_TEXT(t->setup_command), SQL_TEXT(t->model),
+        SQL_TEXT(t->provider), SQL_TEXT(t->effort), SQL_INT(t->budget_tokens),
+        SQL_INT(t->timeout_ms), SQL_INT(now), SQL_INT(now));
     if (status < 0)
         return status;
     t->number = sqlite3_last_insert_rowid(store->writer.db);
@@ -257,6 +262,13 @@ int store_task_set_activity(struct store *store, int64_t number, const char *act
 {
     return sql_exec(store_writing(store), err, "UPDATE task SET activity = ? WHERE number = ?",
                     SQL_TEXT(activity), SQL_INT(number));
+}
+
+int store_task_set_setup_failure(struct store *store, int64_t number, const char *why,
+                                 struct err *err)
+{
+    return sql_exec(store_writing(store), err, "UPDATE task SET setup_failure = ? WHERE number = ?",
+                    SQL_TEXT(why), SQL_INT(number));
 }
 
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,

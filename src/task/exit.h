@@ -36,6 +36,14 @@ enum test_exit {
     TEST_TIMED_OUT = 4,
 };
 
+/* `codex-agent setup`. */
+enum setup_exit {
+    SETUP_DONE = 0,
+    SETUP_FAILED = 1,  /* a command failed; which one is in the result */
+    SETUP_NOTHING = 3, /* the repository depends on nothing, or it is there already */
+    SETUP_TIMED_OUT = 4,
+};
+
 /* codex-git. */
 enum git_exit {
     GIT_EXIT_DONE = 0,          /* merged: the base contains the commit */

@@ -27,7 +27,7 @@ enum spawn_type {
     SPAWN_FAILED,    /* a request could not be carried out; struct spawn_report with message */
 };
 
-enum { SPAWN_TASK_SIZE = 32, SPAWN_REPO_SIZE = 128, SPAWN_ARGS_SIZE = 8192 };
+enum { SPAWN_TASK_SIZE = 32, SPAWN_REPO_SIZE = 128, SPAWN_LAYER_SIZE = 65, SPAWN_ARGS_SIZE = 8192 };
 
 /* Identifies a run. `task` matches task-[a-z0-9]{6,16}. */
 struct run_name {
@@ -55,7 +55,9 @@ struct spawn_run {
     int32_t baseline_status; /* exit status of `codex-agent test`, when known */
     uint32_t verify_rounds;
     struct run_limits limits;
-    char repo[SPAWN_REPO_SIZE]; /* one path component: the directory below /workspace */
+    char repo[SPAWN_REPO_SIZE];   /* one path component: the directory below /workspace */
+    char layer[SPAWN_LAYER_SIZE]; /* [0-9a-f]+: names everything of the task that its environment
+                                     layer depends on */
 };
 
 enum spawn_run_fd {

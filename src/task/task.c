@@ -22,11 +22,12 @@ void pull_request_release(struct pull_request *request)
 void task_release(struct task *task)
 {
     char *const strings[] = {
-        task->prompt, task->repo,           task->base,         task->base_commit,
-        task->model,  task->branch_wanted,  task->test_command, task->provider,
-        task->effort, task->phase,          task->activity,     task->waiting_for,
-        task->title,  task->body,           task->commit,       task->branch_offered,
-        task->branch, task->archive_sha256, task->archive_path,
+        task->prompt,        task->repo,           task->base,         task->base_commit,
+        task->model,         task->branch_wanted,  task->test_command, task->provider,
+        task->effort,        task->phase,          task->activity,     task->waiting_for,
+        task->title,         task->body,           task->commit,       task->branch_offered,
+        task->branch,        task->archive_sha256, task->archive_path, task->setup_command,
+        task->setup_failure,
     };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free(strings[i]);

@@ -44,13 +44,15 @@ struct task {
     char *prompt, *repo, *base, *base_commit;
     char *branch_wanted; /* --branch */
     char *test_command;  /* --test */
+    char *setup_command; /* --setup */
     char *model, *provider, *effort;
     int64_t budget_tokens; /* 0: no limit */
     int64_t timeout_ms;
 
-    char *phase;    /* name of the phase that the run is in, or was in last */
-    int64_t round;  /* of working and verifying, 1… */
-    char *activity; /* the command that runs now */
+    char *phase;         /* name of the phase that the run is in, or was in last */
+    int64_t round;       /* of working and verifying, 1… */
+    char *activity;      /* the command that runs now */
+    char *setup_failure; /* the command that did not do, and what to try */
     char *waiting_for;
 
     char *title, *body, *branch_offered; /* what the agent's `submit` said */

@@ -179,6 +179,18 @@ static int make_workspace(const struct step *step, const struct source *source, 
     return status;
 }
 
+/* The base is checked out, by an earlier step of ours: the work over it. */
+static int move_on(const struct step *step, const struct source *source, struct err *err)
+{
+    AUTO_FREE char *git_dir = str_format("%s/.git", step->workdir);
+    const struct bundle_options options = {.timeout_ms = CHECKOUT_TIMEOUT_MS};
+    int status = bundle_unpack(&source->work, STEP_FD_DATA, git_dir, &options, err);
+    if (status < 0)
+        return err_context(err, "work bundle");
+    status = set_head(step, source, git_dir, err);
+    return status < 0 ? status : write_files(step->workdir, git_dir, err);
+}
+
 static int write_result(const char *commit, struct err *err)
 {
     AUTO_BUF struct buf result;
@@ -198,6 +210,8 @@ static int checkout(struct step *step, struct err *err)
         status = is_there(step, err);
     if (status == 0)
         status = make_workspace(step, &source, err);
+    else if (status > 0 && *source.work.commit)
+        status = move_on(step, &source, err);
     if (status >= 0)
         status = write_result(source.commit, err);
     bundle_release(&source.base);

@@ -20,7 +20,7 @@ enum {
     TASK_MAX = 8 << 20, /* bytes of task.json */
     READ_SIZE = 65536,
     NAME_MAX_BYTES = 512,      /* of what becomes part of a line or a path component */
-    COMMAND_MAX_BYTES = 65536, /* of the test command */
+    COMMAND_MAX_BYTES = 65536, /* of the test or set-up command */
 };
 
 static const int64_t day_ms = 86400000;
@@ -85,6 +85,7 @@ static int read_members(struct step *step, struct err *err)
         {"base_commit", &step->base_commit, OBJECT_ID_LEN, true, true},
         {"prompt", &step->prompt, TASK_MAX, false, false},
         {"test_command", &step->test_command, COMMAND_MAX_BYTES, false, false},
+        {"setup_command", &step->setup_command, COMMAND_MAX_BYTES, false, false},
     };
     const struct member author_members[] = {
         {"name", &step->author_name, NAME_MAX_BYTES, true, true},

@@ -1,5 +1,5 @@
 /*
- * The platform's steps inside a sandbox, `codex-agent checkout|test|commit|archive`: what they
+ * The platform's steps inside a sandbox, `codex-agent checkout|setup|test|commit|archive`: what they
  * share. Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
  *
  * A step may be started as the container's root or as the task's user. Git and the task's own
@@ -31,7 +31,8 @@ struct step {
     const char *workdir;
     const char *base, *base_commit;
     const char *prompt;
-    const char *test_command; /* NULL: find it */
+    const char *test_command;  /* NULL: find it */
+    const char *setup_command; /* NULL: find what there is to do */
     const char *author_name, *author_email;
     int64_t test_timeout_ms;
     int64_t commit_time;          /* seconds since the epoch */

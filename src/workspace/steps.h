@@ -7,8 +7,12 @@
 
 /* Make the workspace from the base bundle, and in verification the work bundle: an ordinary clone
  * without a remote, on the branch that the base is (detached when it is none). A workspace that is
- * there already is left as it is. */
+ * there already is left as it is, but for the work bundle, which is checked out over it. */
 int checkout_main(int argc, char **argv);
+
+/* Install what the repository depends on; see deps.h.
+ * Option: --state DIR, where the mark that it was done is (default /var/lib/codex). */
+int setup_main(int argc, char **argv);
 
 /* Run the repository's tests; see find.h for how they are found. */
 int test_main(int argc, char **argv);

@@ -40,10 +40,13 @@ struct session {
  * would forget, so that comes last). */
 static int prepare_child(void *arg)
 {
+    const struct supervised *what = arg;
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;
-    int status = geteuid() == 0 ? privilege_drop(SANDBOX_UID, SANDBOX_GID) : privilege_renounce();
+    int status = 0;
+    if (!what->as_root)
+        status = geteuid() == 0 ? privilege_drop(SANDBOX_UID, SANDBOX_GID) : privilege_renounce();
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         status = -errno;
     return status;
@@ -125,7 +128,10 @@ static int serve(struct session *session, bool both, int64_t deadline_ms)
 static void kill_everything(struct session *session)
 {
     kill(-session->pid, SIGKILL);
-    privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
+    if (session->what->as_root)
+        privilege_kill_others();
+    else
+        privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
 }
 
 static int start(struct session *session, struct err *err)
@@ -141,7 +147,8 @@ static int start(struct session *session, struct err *err)
                                             .fds_count = 2,
                                             .cwd = session->what->dir,
                                             .new_session = true,
-                                            .prepare = prepare_child};
+                                            .prepare = prepare_child,
+                                            .prepare_arg = (void *)session->what};
     session->pid = process_spawn(&options, err);
     close(ends[1]);
     if (session->pid < 0)

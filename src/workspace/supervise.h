@@ -1,6 +1,6 @@
 /*
- * Running one command of the task's: as its user, in a session of its own, its output passed on as
- * it comes, and ended with everything that it started.
+ * Running one command of the task's: as its user (set-up as root), in a session of its own, its
+ * output passed on as it comes, and ended with everything that it started.
  */
 #ifndef CODEX_WORKSPACE_SUPERVISE_H
 #define CODEX_WORKSPACE_SUPERVISE_H
@@ -18,6 +18,8 @@ struct supervised {
     int out_fd;          /* gets standard output and standard error, in the order of the writes */
     struct buf *tail;    /* the end of it, as much as fits */
     int64_t deadline_ms; /* of clock_mono_ms() */
+    bool as_root;        /* keep who we are and may: the sandbox's root, while dependencies are
+                            installed */
 };
 
 struct supervised_end {
@@ -27,7 +29,7 @@ struct supervised_end {
 };
 
 /* Run it to its end. At the deadline it gets SIGTERM, soon after SIGKILL. In a sandbox every
- * process of the user is ended with it, elsewhere its process group. Negative only when it is not
+ * process of the user (with AS_ROOT, of anybody) is ended with it, elsewhere its process group. Negative only when it is not
  * known how the command ended. A reader of OUT_FD that is slow holds the command up, one that is
  * gone does not matter. */
 int supervise(const struct supervised *what, struct supervised_end *end, struct err *err);

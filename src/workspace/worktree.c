@@ -134,3 +134,33 @@ int worktree_write(const struct worktree *worktree, const char *index, const cha
         complain(err);
     return worktree_write_tree(worktree, index_name, tree, err);
 }
+
+/* gitignore(5): anchored, and nothing in it a pattern. */
+static void append_pattern(const char *path, struct buf *out)
+{
+    buf_append_char(out, '/');
+    for (; *path; path++) {
+        if (strchr("*?[]\\! #", *path))
+            buf_append_char(out, '\\');
+        buf_append_char(out, *path);
+    }
+    buf_append_char(out, '\n');
+}
+
+int worktree_exclude(const char *git_dir, const char *names, size_t count, struct err *err)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, 2 * count + 4096);
+    for (const char *name = names; name < names + count; name += strlen(name) + 1)
+        if (*name && !strchr(name, '\n')) /* which a pattern cannot have */
+            append_pattern(name, &text);
+    if (!text.len)
+        return 0;
+    AUTO_FREE char *info = str_format("%s/info", git_dir);
+    AUTO_FREE char *path = str_format("%s/exclude", info);
+    if (mkdir(info, 0755) < 0 && errno != EEXIST)
+        return err_errno(err, "cannot create '%s'", info);
+    AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
+    return fd < 0 ? err_errno(err, "cannot open '%s'", path)
+                  : io_write_all(fd, text.data, text.len, err);
+}

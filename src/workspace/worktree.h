@@ -6,6 +6,8 @@
 #ifndef CODEX_WORKSPACE_WORKTREE_H
 #define CODEX_WORKSPACE_WORKTREE_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 #include "base/object_id.h"
 #include "git/command.h"
@@ -29,6 +31,10 @@ struct worktree {
  */
 int worktree_write(const struct worktree *worktree, const char *index, const char *start,
                    const char *base, char tree[/* OBJECT_ID_SIZE */], struct err *err);
+
+/* Keep the COUNT bytes of NAMES (paths, each ended by a NUL) out of what is staged, by info/exclude of
+ * the repository GIT_DIR. */
+int worktree_exclude(const char *git_dir, const char *names, size_t count, struct err *err);
 
 /* A git command on DIR of WORKTREE with the index NAME in its scratch directory. The strings that
  * it needs are kept in ROOM. */

@@ -192,14 +192,25 @@ def test_a_socket_that_one_may_not_use(cli):
     one_line(as_nobody(cli, "list", CODEX_SOCKET=cli.api.path), 5, "you may not use the codexd at", "usermod -aG codex")
 
 
-def test_the_machines_server_is_pointed_to(cli):
-    """A user's own default is elsewhere. In a mount namespace of the test, /var/lib has that socket."""
+def as_member(cli, *arguments):
+    """As uid 65534, who names no state directory, where the machine's server is our double (in a mount namespace)."""
     script = ("mount -t tmpfs none /var/lib && mkdir /var/lib/codex && touch /var/lib/codex/codexd.sock && "
+              "mount --bind \"$0\" /var/lib/codex/codexd.sock && "
               "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"")
-    for arguments in (["list"], ["task", "x", "--repo", str(cli.repository.path)]):
-        done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", cli.codex, *arguments], cwd=cli.home,
-                              env=cli.environment, check=False, capture_output=True, text=True)
-        one_line(done, 4, "no codexd answers at", "set CODEX_SOCKET=/var/lib/codex/codexd.sock")
+    environment = {name: value for name, value in cli.environment.items() if name != "CODEX_STATE_DIR"}
+    return subprocess.run(["unshare", "--mount", "sh", "-c", script, cli.api.path, cli.codex, *arguments],
+                          cwd=cli.home, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_the_machines_server_serves_who_has_none(cli):
+    cli.api.start()
+    os.chmod(cli.api.path, 0o666)
+    done = as_member(cli, "list", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    found = checks(as_member(cli, "doctor", "--json"))
+    assert found["server"]["status"] == "ok" and "state directory" not in found  # the server's own matter
+    os.chmod(cli.api.path, 0o600)
+    one_line(as_member(cli, "list"), 5, "you may not use the codexd at '/var/lib/codex/codexd.sock'")
 
 
 RUNNER = """#!/bin/bash
@@ -425,6 +436,7 @@ def test_bash_completes(cli):
     cli.api.add("task-abc123")
     for line, expected in (("codex sta", ["status"]), ("codex task --ef", ["--effort"]),
                            ("codex logs task-", ["task-abc123"]),
+                           ("codex secret ", ["set", "list", "rm"]),
                            ("codex task --effort ", ["low", "medium", "high", "xhigh"])):
         words = line.split(" ")
         command = (f"source {script}; COMP_WORDS=({' '.join(repr(word) for word in words)}); "

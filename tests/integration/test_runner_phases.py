@@ -13,7 +13,7 @@ import time
 import pytest
 
 from support.codex import BUILD, wait_for
-from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_FAILED,
+from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_ENDED, RUN_FAILED,
                              VERIFYING, WORKING, Spawner, Task, FAKE_GATEWAY)
 
 IS_SANITIZED = b"__asan" in (BUILD / "codex-runner").read_bytes()
@@ -332,7 +332,7 @@ def test_what_is_killed_from_outside_ends_the_run_without_a_word(spawner, step, 
     task = Task(spawner, GOOD + f"step_{step}() {{ echo waiting; sleep 1000; }}")
     task.start()
     task.wait_for_output("waiting")
-    role = "baseline" if step == "test" else "work"
+    role = {"checkout": "setup", "test": "baseline"}.get(step, "work")
     os.kill(sandboxed(spawner, role, "init" if victim == "process 1" else step), signal.SIGKILL)
     assert os.WEXITSTATUS(task.wait()) == 1
     assert "run.ended" not in [event["type"] for event in task.events()]
@@ -365,7 +365,7 @@ def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawn
     os.kill(runner, signal.SIGKILL)
     assert os.WTERMSIG(task.wait()) == signal.SIGKILL
     assert spawner.cgroups() == []
-    assert [path.name for path in task.workspace().iterdir()] == ["work"]
+    assert {path.name for path in task.workspace().iterdir()} == {"work", "layer"}
     assert task.complete(baseline=0)["outcome"] == DONE
     assert "resumed" in task.output(WORKING)
     assert task.file("work.bundle") == b"bundle of before\n"
@@ -421,10 +421,10 @@ def test_a_runner_killed_in_the_baseline_leaves_no_scratch(spawner):
     task = Task(spawner, GOOD + "step_test() { echo waiting; sleep 1000; }")
     runner = task.start().pid
     task.wait_for_output("waiting")
-    assert len(list(task.workspace().iterdir())) == 2
+    assert {path.name for path in task.workspace().iterdir()} == {"work", "layer", "baseline"}
     os.kill(runner, signal.SIGKILL)
     task.wait()
-    assert [path.name for path in task.workspace().iterdir()] == ["work"]
+    assert {path.name for path in task.workspace().iterdir()} == {"work", "layer"}
     task.script = GOOD
     assert task.complete()["outcome"] == DONE
 
@@ -509,3 +509,85 @@ def test_a_broken_runtime_is_the_platforms_fault(spawner):
     ended = task.complete()
     assert (ended["outcome"], FAULTS[ended["fault"]], ended["phase"]) == (RUN_FAILED, "platform", PREPARING)
     wait_for(lambda: spawner.cgroups() == [], 10, "cgroups are gone")
+
+
+INSTALLS = r"""
+step_setup() {
+    [ -e /opt/installed ] && return 3
+    echo installing; touch /opt/installed; echo of-setup >/workspace/demo/made
+}
+step_test() { echo testing; cat /opt/installed /workspace/demo/made && echo '{"exit_code":0}' >&3; }
+"""
+
+
+def test_the_environment_is_made_once_and_lies_below_every_sandbox(spawner):
+    first, second = (Task(spawner, GOOD + INSTALLS, number) for number in (1, 2))
+    assert first.complete()["outcome"] == DONE
+    assert first.output(PREPARING).count("installing") == 1 and "testing\nof-setup" in first.output(BASELINE)
+    assert "testing\nof-setup" in first.output(VERIFYING) and "installing" not in first.output(VERIFYING)
+    assert second.complete(baseline=0)["outcome"] == DONE
+    assert "checking out" not in second.output(PREPARING) and "installing" not in second.output()
+    assert second.result(PREPARING) == first.result(PREPARING) == ['{"commit":"c0"}\n']
+    notes = [event["text"] for event in second.events() if event["type"] == "note"]
+    assert any(note.startswith("environment: found") for note in notes)
+    assert len([path for path in (spawner.state / "layers").iterdir() if path.is_dir()]) == 1
+
+
+def test_what_a_task_does_to_its_environment_no_other_sees(spawner):
+    vandal = Task(spawner, GOOD + INSTALLS + "step_run() { rm /opt/installed; setpriv --reuid 1000 --regid 1000 "
+                  "--clear-groups bash -c 'cd /workspace/demo; mv made unmade; echo work >work'; }", 1)
+    assert vandal.complete()["outcome"] == DONE
+    assert "of-setup" in vandal.output(VERIFYING)
+    later = Task(spawner, GOOD + INSTALLS, 2)
+    later.layer = vandal.layer
+    assert later.complete()["outcome"] == DONE
+    assert "of-setup" in later.output(BASELINE)
+
+
+def test_two_runs_that_need_one_environment_make_it_once(spawner):
+    script = GOOD + INSTALLS.replace("echo installing", "echo installing; sleep 2")
+    first, second = (Task(spawner, script, number) for number in (1, 2))
+    first.start()
+    first.wait_for_output("installing")
+    second.start()
+    assert {spawner.receive(RUN_ENDED).wait_status for _ in range(2)} == {0}
+    assert (first.output() + second.output()).count("installing") == 1
+    notes = "".join(event["text"] for event in second.events() if event["type"] == "note")
+    assert "another task is making it" in notes
+
+
+def test_a_set_up_that_fails_ends_the_run_and_leaves_no_layer(spawner):
+    task = Task(spawner, GOOD + "step_setup() { echo '{\"advice\":\"try this\"}' >&3; return 1; }")
+    ended = task.complete()
+    assert (ended["outcome"], FAULTS[ended["fault"]], ended["changed"]) == (RUN_FAILED, "environment", 0)
+    assert task.result(PREPARING) == ['{"advice":"try this"}\n'] and task.phases()[0] == (PREPARING, 1, 1)
+    assert not [path for path in (spawner.state / "layers").iterdir() if path.is_dir()]
+    task.script = GOOD
+    assert task.complete()["outcome"] == DONE
+
+
+def test_a_run_that_is_cancelled_while_it_sets_up_leaves_no_layer(spawner):
+    task = Task(spawner, GOOD + "step_setup() { echo installing; sleep 1000; }")
+    task.start()
+    task.wait_for_output("installing")
+    task.cancel()
+    assert task.wait() == 0 and task.ended()["outcome"] == CANCELLED
+    assert not [path for path in (spawner.state / "layers").iterdir() if path.is_dir()]
+
+
+def test_a_commit_that_cannot_be_set_up_fails_the_verification(spawner):
+    task = Task(spawner, GOOD + "step_setup() { [ -e /workspace/demo/from-bundle ] || return 3; "
+                "echo '{\"command\":\"npm ci\"}' >&3; return 1; }")
+    assert task.complete(rounds=1)["outcome"] == DONE
+    assert (VERIFYING, 1, 1) in task.phases() and (WORKING, 2, 0) in task.phases()
+    assert task.result(VERIFYING)[0] == '{"command":"npm ci"}\n' and "testing" not in task.output(VERIFYING)
+
+
+def test_only_layers_used_lately_are_kept(spawner):
+    for number in range(1, 19):
+        task = Task(spawner, GOOD, number)
+        task.layer = f"{number:064x}"
+        assert task.complete(baseline=0)["outcome"] == DONE
+    kept = sorted(path.name for path in (spawner.state / "layers").iterdir() if path.is_dir())
+    assert len(kept) == 16 and kept[0].startswith(f"{3:064x}-")
+    assert len(list((spawner.state / "layers").glob("*.lock"))) == 16

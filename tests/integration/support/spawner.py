@@ -14,7 +14,7 @@ from support.codex import BUILD, IMAGES, ROOT, wait_for
 from support.sandbox import Sandbox
 
 MAGIC = 0x43445831
-RUN, CANCEL, GIT, GIT_END = 1, 2, 3, 4
+RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY = 1, 2, 3, 4, 5, 6
 RUN_STARTED, RUN_ENDED, GIT_ENDED, FAILED = 100, 101, 102, 103
 BASELINE_KNOWN, WITH_REPLAY = 1, 2
 ISOLATED, AS_SUBMITTER = 0, 1
@@ -37,7 +37,7 @@ class Limits(ctypes.Structure):
 
 class Run(ctypes.Structure):
     _fields_ = [("name", RunName), ("flags", U32), ("baseline_status", I32), ("verify_rounds", U32),
-                ("limits", Limits), ("repo", ctypes.c_char * 128)]
+                ("limits", Limits), ("repo", ctypes.c_char * 128), ("layer", ctypes.c_char * 65)]
 
 
 class Git(ctypes.Structure):
@@ -129,6 +129,9 @@ class Spawner(Sandbox):
         return True
 
 
+NOTHING_TO_SET_UP = "step_setup() { return 3; }\n"
+
+
 class Task:
     """A run of SCRIPT: bash functions step_checkout, step_test, …, for the fake agent."""
 
@@ -138,6 +141,7 @@ class Task:
         self.directory = spawner.tasks / self.name
         self.directory.mkdir(exist_ok=True)
         self.script = script
+        self.layer = hashlib.sha256(script.encode()).hexdigest()
         for name in ("base.bundle", "work.bundle", "archive"):
             (self.directory / name).touch(mode=0o644)
         (self.directory / "base.bundle").write_text("base")
@@ -154,6 +158,7 @@ class Task:
         body.verify_rounds = rounds
         body.limits = Limits(memory, 0, pids, timeout_ms, test_timeout_ms, archive)
         body.repo = b"demo"
+        body.layer = self.layer.encode()
         return message
 
     def run_name(self):
@@ -162,7 +167,7 @@ class Task:
     def open_fds(self, replay=False):
         def file(name, flags):
             return os.open(self.directory / name, flags | os.O_CLOEXEC, 0o644)
-        fds = [memfd(self.script.encode()), memfd(b'{"key":"real"}'), file("base.bundle", os.O_RDONLY),
+        fds = [memfd((NOTHING_TO_SET_UP + self.script).encode()), memfd(b'{"key":"real"}'), file("base.bundle", os.O_RDONLY),
                file("work.bundle", os.O_RDWR), file("archive", os.O_WRONLY),
                file("events", os.O_RDWR | os.O_CREAT | os.O_APPEND)]
         return fds + ([memfd(b"replay")] if replay else [])

@@ -1,0 +1,148 @@
+#include "runner/environment.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "runner/phase_steps.h"
+#include "task/exit.h"
+
+enum { WAIT_MS = 50 };
+
+/* codex-agent ends set-up at its limit by itself; this much later we do. */
+static const int64_t setup_grace_ms = 30 * 1000;
+
+static void on_waited(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* Turn the loop for WAIT_MS; what stops the run comes through it. */
+static int wait_a_moment(struct run *run)
+{
+    bool over = false;
+    struct err err;
+    struct loop_source *timer = loop_add_timer(run->loop, WAIT_MS, on_waited, &over);
+    while (!over && run_go_on(run) == 0)
+        if (loop_run_once(run->loop, -1, &err) < 0)
+            return run_fail(run, FAULT_PLATFORM, "%s", err.message);
+    if (!over)
+        loop_remove(timer);
+    return run_go_on(run);
+}
+
+/* The layer of this task's commit, or the one that its workspace lies on already. Returns whether
+ * it is the latter. */
+static bool name_layer(struct run *run, char name[LAYER_NAME_SIZE])
+{
+    layer_read_need(run->layers, name);
+    if (*name)
+        return run->resumed;
+    snprintf(name, LAYER_NAME_SIZE, "%s-%s", run->request.layer, run->host.image.key);
+    return false;
+}
+
+/* 1: found; 0: ours to make. Somebody else who makes it is waited for. */
+static int take(struct run *run, const char *name)
+{
+    struct err err;
+    bool said = false;
+    for (;;) {
+        int status = layer_take(&run->layer, run->options->state, name, &err);
+        if (status != -EAGAIN)
+            return status < 0 ? run_fail_by(run, &err) : status;
+        if (!said)
+            gateway_link_note(&run->gateway, run->phase,
+                              "environment: another task is making it; waiting\n");
+        said = true;
+        if (wait_a_moment(run) < 0)
+            return -1;
+    }
+}
+
+int environment_setup(struct run *run, struct sandbox *sandbox, struct buf *result)
+{
+    const struct step step =
+        step_named("setup", SANDBOX_AS_ROOT, run->request.limits.test_timeout_ms + setup_grace_ms);
+    struct step_outcome outcome;
+    int status = step_run(run, sandbox, &step, &outcome);
+    if (outcome.result.len) {
+        buf_clear(result);
+        buf_append(result, outcome.result.data, outcome.result.len);
+    }
+    buf_release(&outcome.result);
+    if (status < 0)
+        return status;
+    if (outcome.end == SANDBOX_TIMED_OUT)
+        return SETUP_TIMED_OUT;
+    if (outcome.end == SANDBOX_OUT_OF_MEMORY)
+        return phase_step_failed(run, "setting up the environment", &outcome);
+    return outcome.status;
+}
+
+static int judge_setup(struct run *run, int status)
+{
+    if (status == SETUP_DONE || status == SETUP_NOTHING || status < 0)
+        return status < 0 ? -1 : run_go_on(run);
+    if (run->stop != RUN_STOP_NONE)
+        return -1;
+    /* codexd puts what the result says in its place. */
+    return run_fail(run, FAULT_ENVIRONMENT, "setting up the environment %s",
+                    status == SETUP_TIMED_OUT ? "took too long" : "failed: see the log");
+}
+
+static int make(struct run *run, int *exit_status, struct buf *result)
+{
+    int64_t began_ms = clock_mono_ms();
+    struct sandbox *sandbox = phase_open_sandbox(run, "setup", run->layer.building, NULL, false);
+    if (!sandbox)
+        return -1;
+    int status = phase_checkout(run, sandbox, -1, exit_status, result);
+    if (status == 0)
+        status = run_go_on(run);
+    bool something = false;
+    if (status == 0) {
+        AUTO_BUF struct buf said;
+        buf_init(&said, STEP_RESULT_MAX);
+        int ended = environment_setup(run, sandbox, &said);
+        something = ended == SETUP_DONE;
+        status = judge_setup(run, ended);
+        if (ended > 0 && ended != SETUP_NOTHING) {
+            *exit_status = ended;
+            buf_clear(result);
+            buf_append(result, said.data, said.len);
+        }
+    }
+    phase_close_sandbox(run, sandbox);
+    struct err err;
+    if (status == 0 && layer_publish(&run->layer, run->options->state, result, &err) < 0)
+        status = run_fail_by(run, &err);
+    if (status == 0)
+        gateway_link_note(&run->gateway, run->phase, "environment: made in %lld ms%s\n",
+                          (long long)(clock_mono_ms() - began_ms),
+                          something ? "" : "; nothing to install was found");
+    return status;
+}
+
+int environment_ensure(struct run *run, int *exit_status, struct buf *result)
+{
+    char name[LAYER_NAME_SIZE];
+    struct err err;
+    bool needed = name_layer(run, name);
+    int found = take(run, name);
+    if (found < 0)
+        return -1;
+    /* Before the layer is ours no more alone: nobody may think that it is not needed. */
+    if (layer_write_need(run->layers, name, &err) < 0)
+        return run_fail_by(run, &err);
+    if (!found)
+        return needed ? run_fail(run, FAULT_PLATFORM,
+                                 "the environment layer that the workspace lies on is gone")
+                      : make(run, exit_status, result);
+    *exit_status = 0;
+    if (layer_read_checkout(&run->layer, result, &err) < 0)
+        return run_fail_by(run, &err);
+    gateway_link_note(&run->gateway, run->phase, "environment: found, of an earlier task\n");
+    return run_go_on(run);
+}
