@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ static int ask(const char *name, struct buf *out, struct err *err)
 
 int secret_input_read(const char *name, struct buf *out, struct err *err)
 {
+    prctl(PR_SET_DUMPABLE, 0); /* from here on a core would have it */
     buf_init(out, SECRET_INPUT_MAX);
     buf_reserve(out, SECRET_INPUT_MAX);
     if (!isatty(STDIN_FILENO)) {
