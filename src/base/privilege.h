@@ -22,8 +22,10 @@ int privilege_renounce(void);
 bool privilege_in_sandbox(void);
 
 /* SIGKILL every process of UID, whatever its session or group; the caller survives, and as uid 0 so
- * do the platform's other processes. Where privilege_in_sandbox() is false it does nothing. Returns
- * 0 or -errno. */
+ * do the platform's other processes. As uid 0 it waits until they are gone (but for children of the
+ * caller, who has to wait for those), so that they take no place of the user's any more: up to half
+ * a minute, then -ETIMEDOUT. Where privilege_in_sandbox() is false it does nothing. Returns 0 or
+ * -errno. */
 int privilege_kill_all(uid_t uid, gid_t gid);
 
 /* SIGKILL every process that we may, but process 1 and ourselves: of a sandbox in which nothing of

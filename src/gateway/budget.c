@@ -11,20 +11,44 @@ void budget_init(struct budget *budget, const struct gateway_config *config,
                               .used = config->used_tokens};
 }
 
-bool budget_allows(struct budget *budget)
+enum budget_answer budget_ask(struct budget *budget)
 {
-    if (!budget->is_limited || budget->used < budget->limit)
-        return true;
+    if (!budget->is_limited)
+        return BUDGET_YES;
+    if (budget->used < budget->limit)
+        return budget->under_way < budget->limit - budget->used ? BUDGET_YES : BUDGET_LATER;
     if (!budget->told) {
         struct buf *line = event_begin(budget->events, "limit.hit", budget->phase);
         buf_appendf(line, ",\"limit\":\"budget\",\"figure\":%lld", (long long)budget->used);
         event_end(budget->events);
     }
     budget->told = true;
-    return false;
+    return BUDGET_NO;
 }
 
-void budget_count(struct budget *budget, const struct token_usage *usage, const char *note)
+/* Rounded up, so that nothing is free; and within what is believed of a provider, too. */
+static int64_t tokens_of(uint64_t bytes)
+{
+    uint64_t tokens = bytes / BUDGET_BYTES_PER_TOKEN + (bytes % BUDGET_BYTES_PER_TOKEN != 0);
+    return tokens < METER_TOKENS_MAX ? (int64_t)tokens : METER_TOKENS_MAX;
+}
+
+void budget_hold(struct budget *budget, struct budget_hold *hold)
+{
+    int64_t answer = tokens_of(hold->answer_bytes);
+    int64_t tokens = tokens_of(hold->request_bytes) +
+                     (answer > BUDGET_ANSWER_TOKENS ? answer : BUDGET_ANSWER_TOKENS);
+    budget->under_way += tokens - hold->tokens;
+    hold->tokens = tokens;
+}
+
+void budget_release(struct budget *budget, struct budget_hold *hold)
+{
+    budget->under_way -= hold->tokens;
+    hold->tokens = 0;
+}
+
+static void count(struct budget *budget, const struct token_usage *usage, const char *why)
 {
     /* METER_TOKENS_MAX a response: a run would need billions of responses to overflow this. */
     budget->used += usage->input_tokens + usage->output_tokens;
@@ -34,9 +58,21 @@ void budget_count(struct budget *budget, const struct token_usage *usage, const 
                 "\"output_tokens\":%lld,\"reasoning_output_tokens\":%lld}",
                 (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
                 (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens);
-    if (note) {
-        buf_append_str(line, ",\"note\":");
-        json_text_cstring(line, note);
+    if (why) {
+        buf_append_str(line, ",\"estimated\":true,\"note\":");
+        json_text_cstring(line, why);
     }
     event_end(budget->events);
+}
+
+void budget_count(struct budget *budget, const struct token_usage *usage)
+{
+    count(budget, usage, NULL);
+}
+
+void budget_count_estimate(struct budget *budget, const struct budget_hold *hold, const char *why)
+{
+    struct token_usage usage = {.input_tokens = tokens_of(hold->request_bytes),
+                                .output_tokens = tokens_of(hold->answer_bytes)};
+    count(budget, &usage, why);
 }

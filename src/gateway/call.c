@@ -22,6 +22,7 @@ struct call {
 
     struct request_check check;
     bool checked_end;
+    uint64_t read_bytes;
     const char *piece; /* of the body: checked, and not yet read by the provider */
     size_t piece_len;
     int refused; /* 0, or the code with which the body was refused */
@@ -31,6 +32,7 @@ struct call {
     bool began;     /* the answer */
     bool is_good;   /* its status is 2xx: it costs something */
     struct meter meter;
+    struct budget_hold hold;
     bool counted;
     struct redact redact;
     struct buf clean; /* what of the answer goes out */
@@ -40,6 +42,7 @@ static void call_free(struct call *call)
 {
     for (size_t i = 0; i < call->headers_count; i++)
         free((char *)call->headers[i].value);
+    budget_release(call->context->budget, &call->hold);
     meter_release(&call->meter);
     redact_release(&call->redact);
     buf_release(&call->clean);
@@ -65,6 +68,16 @@ void call_refuse(struct http_exchange *exchange, enum api_error error, int statu
 
 /* ---- the request */
 
+/* N more bytes of the body have come, and its end has, or not. */
+static void count_request(struct call *call, size_t n)
+{
+    call->read_bytes += n;
+    if (call->checked_end && !call->counted) {
+        call->hold.request_bytes = call->read_bytes;
+        budget_hold(call->context->budget, &call->hold);
+    }
+}
+
 /* Get and check the next piece of the body. Returns its length, 0 at the end, or negative. */
 static ssize_t check_piece(struct call *call)
 {
@@ -78,6 +91,7 @@ static ssize_t check_piece(struct call *call)
     if (status == 0 && done) /* where that is known already, before the last piece is given out */
         status = request_check_end(&call->check, &call->err);
     call->checked_end = done;
+    count_request(call, (size_t)n);
     return status < 0 ? status : n;
 }
 
@@ -159,6 +173,10 @@ void call_open(struct call_context *context, struct http_exchange *exchange,
     redact_init(&call->redact, context->config->key);
     buf_init(&call->clean, HTTP_WRITE_MAX);
     copy_headers(call, head);
+    /* A body in chunks may become as large as any. */
+    int64_t length = http_exchange_body_length(exchange);
+    call->hold.request_bytes = length >= 0 ? (uint64_t)length : context->body_max;
+    budget_hold(context->budget, &call->hold);
     context->open++;
     http_exchange_accept(exchange, call);
 }
@@ -172,15 +190,19 @@ static enum api_error error_of(int refused)
                                   : API_BAD_REQUEST;
 }
 
-/* Count what the answer cost, once. WHY: what to say when that is not known. */
+/* Count what the answer cost, once. WHY: what to say when that is not known. What comes behind the
+ * usage costs nothing any more. */
 static void count(struct call *call, const char *why)
 {
     if (call->counted || (!call->meter.known && !call->is_good))
         return;
-    static const struct token_usage nothing;
     call->counted = true;
-    budget_count(call->context->budget, call->meter.known ? &call->meter.usage : &nothing,
-                 call->meter.known ? NULL : why);
+    call->hold.request_bytes = call->read_bytes;
+    if (call->meter.known)
+        budget_count(call->context->budget, &call->meter.usage);
+    else
+        budget_count_estimate(call->context->budget, &call->hold, why);
+    budget_release(call->context->budget, &call->hold);
 }
 
 /* Answer with an error, or cut the answer that has begun; the end of the call. */
@@ -215,14 +237,20 @@ void call_on_writable(void *arg)
         call->context->provider->writable(call->transfer);
 }
 
+/* Nobody waits for the answer any more. Once the provider has the whole request, that may cost
+ * something before an answer has begun as well. */
+static void give_up(struct call *call)
+{
+    bool sent = call->transfer && call->checked_end && !call->piece_len;
+    call->is_good = call->is_good || (sent && !call->began);
+}
+
 void call_on_gone(void *arg)
 {
     struct call *call = arg;
     if (call->transfer)
         call->context->provider->cancel(call->transfer);
-    /* Once the provider has the whole request, it may cost something without an answer as well. */
-    bool sent = call->transfer && call->checked_end && !call->piece_len;
-    call->is_good = call->is_good || (sent && !call->began);
+    give_up(call);
     count(call, "the client left before the answer's usage had come");
     call_free(call);
 }
@@ -245,6 +273,10 @@ bool call_data(struct call *call, const char *bytes, size_t len)
         return false;
     /* Metered before it goes out: the agent's next request may come before this answer's end. */
     meter_feed(&call->meter, bytes, len);
+    if (!call->counted) {
+        call->hold.answer_bytes += len;
+        budget_hold(call->context->budget, &call->hold);
+    }
     if (call->meter.known)
         count(call, NULL);
     buf_clear(&call->clean);
@@ -283,6 +315,8 @@ void call_fail(struct call *call, enum api_error error, const char *message)
         return;
     }
     call->context->trouble(call->context->arg, message);
+    if (error == API_PROVIDER_TIMEOUT)
+        give_up(call);
     take_end(call, "the answer broke off before its usage had come");
     answer_error(call, error, message);
 }

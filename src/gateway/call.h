@@ -17,6 +17,7 @@ struct call_context {
     struct loop *loop;
     const struct gateway_config *config;
     struct budget *budget;
+    uint64_t body_max; /* bytes of a request */
     const struct provider *provider;
     void (*trouble)(void *arg, const char *message); /* for the log: the provider failed */
     void *arg;

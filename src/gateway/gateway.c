@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "gateway/budget.h"
 #include "gateway/control.h"
@@ -66,10 +67,21 @@ static void on_stream_ended(void *arg, uint32_t stream)
 
 static int take_run_ended(struct gateway *gateway)
 {
+    /* What was under way is counted before the last line, behind which nobody reads. */
+    model_free(gateway->model);
+    gateway->model = NULL;
     run_event_ended(gateway->events, &gateway->message);
     if (event_file_sync(gateway->events) < 0)
         return 0; /* on_events_failed has ended it */
     return answer(gateway, GATEWAY_WRITTEN, 0);
+}
+
+static int listen_on(struct gateway *gateway, int fd)
+{
+    if (gateway->model)
+        return model_listen(gateway->model, fd, &gateway->err);
+    close(fd);
+    return err_set(&gateway->err, ERR_PROTOCOL, "a listener after the run's end");
 }
 
 /* Returns 0, or negative with gateway->err. */
@@ -79,7 +91,7 @@ static int take_message(struct gateway *gateway)
     const struct gateway_control *head = &message->head;
     switch (head->type) {
     case GATEWAY_LISTEN:
-        return model_listen(gateway->model, message->fd, &gateway->err);
+        return listen_on(gateway, message->fd);
     case GATEWAY_PHASE_STARTED:
         gateway->budget.phase = head->phase;
         run_event_phase_started(gateway->events, message);

@@ -40,6 +40,21 @@ static bool has_key(const struct http_head *head, const char *key)
            same_secret(value + sizeof scheme - 1, key);
 }
 
+static void open_call(struct model *model, struct http_exchange *exchange,
+                      const struct http_head *head)
+{
+    enum budget_answer answer = budget_ask(model->calls.budget);
+    if (answer == BUDGET_NO)
+        call_refuse(exchange, API_BUDGET_EXCEEDED, 0, "the token budget of this task is used up");
+    else if (answer == BUDGET_LATER)
+        call_refuse(exchange, API_TOO_MANY, 0,
+                    "what is left of the token budget is held by requests under way");
+    else if (model->calls.open >= MODEL_CALLS_MAX)
+        call_refuse(exchange, API_TOO_MANY, 0, "too many requests at once");
+    else
+        call_open(&model->calls, exchange, head);
+}
+
 static void on_request(void *arg, struct http_exchange *exchange, const struct http_head *head)
 {
     struct model *model = arg;
@@ -53,12 +68,8 @@ static void on_request(void *arg, struct http_exchange *exchange, const struct h
     else if (coding && strcasecmp(coding, "identity"))
         call_refuse(exchange, API_BAD_REQUEST, 415,
                     "the body must come without a content encoding");
-    else if (!budget_allows(model->calls.budget))
-        call_refuse(exchange, API_BUDGET_EXCEEDED, 0, "the token budget of this task is used up");
-    else if (model->calls.open >= MODEL_CALLS_MAX)
-        call_refuse(exchange, API_TOO_MANY, 0, "too many requests at once");
     else
-        call_open(&model->calls, exchange, head);
+        open_call(model, exchange, head);
 }
 
 static void on_refused(void *arg, struct http_exchange *exchange, int status, const struct err *err)
@@ -87,6 +98,7 @@ struct model *model_new(struct loop *loop, const struct gateway_config *config,
     model->calls = (struct call_context){.loop = loop,
                                          .config = config,
                                          .budget = budget,
+                                         .body_max = MODEL_BODY_MAX,
                                          .provider = &model->provider,
                                          .trouble = trouble,
                                          .arg = arg};

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum member { MEMBER_OTHER, MEMBER_MODEL, MEMBER_STREAM, MEMBER_INPUT };
+enum member { MEMBER_OTHER, MEMBER_MODEL, MEMBER_STREAM, MEMBER_INPUT, MEMBER_BACKGROUND };
 
 /* Where the members of an element of `input` are: in the body, in the array, in the element. */
 enum { BODY_DEPTH = 1, ITEM_DEPTH = 3 };
@@ -20,10 +20,11 @@ static int take_member_name(struct request_check *check, const struct json_scan 
     if (!scan->plain)
         return err_set(check->err, ERR_PROTOCOL,
                        "the names of the request's members must be plain ASCII without escapes");
-    check->member = json_scan_is(scan, "model")    ? MEMBER_MODEL
-                    : json_scan_is(scan, "stream") ? MEMBER_STREAM
-                    : json_scan_is(scan, "input")  ? MEMBER_INPUT
-                                                   : MEMBER_OTHER;
+    check->member = json_scan_is(scan, "model")             ? MEMBER_MODEL
+                    : json_scan_is(scan, "stream")          ? MEMBER_STREAM
+                    : json_scan_is(scan, "input")           ? MEMBER_INPUT
+                    : !strcasecmp(scan->text, "background") ? MEMBER_BACKGROUND
+                                                            : MEMBER_OTHER;
     if (!strcasecmp(scan->text, "model") && check->member != MEMBER_MODEL)
         return err_set(check->err, ERR_REFUSED, "'model' must be written in small letters");
     if (check->member == MEMBER_MODEL && check->model_seen)
@@ -53,6 +54,13 @@ static void take_item_name(struct request_check *check, const struct json_scan *
         check->highest_turn = turn;
 }
 
+static int take_background(struct request_check *check, enum json_token token)
+{
+    if (token == JSON_TOKEN_FALSE || token == JSON_TOKEN_NULL)
+        return 0;
+    return err_set(check->err, ERR_PROTOCOL, "'background' is not possible here");
+}
+
 static int take_token(void *arg, const struct json_scan *scan, enum json_token token)
 {
     struct request_check *check = arg;
@@ -68,6 +76,8 @@ static int take_token(void *arg, const struct json_scan *scan, enum json_token t
             return take_member_name(check, scan);
         if (check->member == MEMBER_MODEL)
             return take_model(check, scan, token);
+        if (check->member == MEMBER_BACKGROUND)
+            return take_background(check, token);
         if (check->member == MEMBER_STREAM)
             check->wants_stream = token == JSON_TOKEN_TRUE;
     }

@@ -6,6 +6,8 @@
  * could read differently: the scan is strict, the names of the outermost members are plain ASCII
  * without escapes, `model` occurs once and in no other spelling (some parsers ignore case), and its
  * value is written without escapes. The verdict falls before the body's last byte is let through.
+ *
+ * `background`, which has an answer made that nobody waits for, and so nobody meters, is refused.
  */
 #ifndef CODEX_GATEWAY_REQUEST_H
 #define CODEX_GATEWAY_REQUEST_H
@@ -33,7 +35,7 @@ struct request_check {
 
 void request_check_init(struct request_check *check, const char *model);
 
-/* The next LEN bytes of the body. Returns 0; ERR_PROTOCOL: it cannot be read; ERR_REFUSED: another
+/* The next LEN bytes of the body. Returns 0; ERR_PROTOCOL: it cannot be read or metered; ERR_REFUSED: another
  * model. After a negative return none of these bytes may be passed on. */
 int request_check_feed(struct request_check *check, const char *bytes, size_t len, struct err *err);
 

@@ -75,11 +75,11 @@ int files_check_room(const struct orchestrator *o, struct err *err)
                    mb, o->state_dir, ROOM_MB);
 }
 
-char *files_bundle_key(const char *repo, const char *commit)
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
     SHA256Data((const uint8_t *)repo, strlen(repo), hex);
-    return str_format("%.16s-%s", hex, commit);
+    return str_format("%u-%.32s-%s", uid, hex, commit);
 }
 
 char *files_bundle(const struct orchestrator *o, const char *key)

@@ -31,8 +31,10 @@ bool files_exist(const char *path); /* and is not empty */
 /* -ENOSPC when the disk has too little room for another task. */
 int files_check_room(const struct orchestrator *o, struct err *err);
 
-/* The name by which the bundle of COMMIT of REPO is shared. The caller frees. */
-char *files_bundle_key(const char *repo, const char *commit);
+/* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
+ * path and commit a task has is told by a process of its submitter's, who may make it say the
+ * repository of somebody else; and what is fetched is written by one. The caller frees. */
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
 
 /* Give the shared bundle to a task. -ENOENT when there is none. */

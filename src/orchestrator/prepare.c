@@ -139,7 +139,7 @@ static int have_bundle(struct job *job, const struct task *task, struct err *err
     int status = files_make_dir(job->o, task->id, err);
     if (status < 0)
         return status;
-    AUTO_FREE char *key = files_bundle_key(task->repo, task->base_commit);
+    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, task->base_commit);
     status = files_link_bundle(job->o, key, task->id, err);
     if (status == 0)
         return 1;

@@ -51,6 +51,7 @@ void run_config_layer(const struct task *task, const struct config *config,
         config->author_name, config->author_email, task->setup_command ? task->setup_command : ""};
     SHA2_CTX hash;
     SHA256Init(&hash);
+    SHA256Update(&hash, (const uint8_t *)&task->uid, sizeof task->uid);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         SHA256Update(&hash, (const uint8_t *)parts[i], strlen(parts[i]) + 1);
     SHA256End(&hash, out);

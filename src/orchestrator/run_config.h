@@ -14,8 +14,8 @@ void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE]);
 /* The directory below /workspace: the repository's own name, as far as it is a harmless one. */
 void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE]);
 
-/* Names everything that the task's environment layer is made from: the same again, the same
- * layer. */
+/* Names everything that the task's environment layer is made from, and for whom: who names a
+ * repository is not always let in by it. The same again, the same layer. */
 void run_config_layer(const struct task *task, const struct config *config,
                       char out[SPAWN_LAYER_SIZE]);
 

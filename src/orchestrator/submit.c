@@ -179,6 +179,19 @@ static int take_resolved(struct task *task, const char *output, bool *branch_exi
     return 0;
 }
 
+/* Root's git is run as the owner of the repository, which is told by its path: the owner, whose
+ * process has resolved it, must not turn that into a path of somebody else's. */
+static int check_place(uint32_t uid, const char *asked, const char *resolved, struct err *err)
+{
+    size_t len = strlen(resolved);
+    if (uid != 0 || !strcmp(resolved, "/") ||
+        (!strncmp(asked, resolved, len) && (asked[len] == '\0' || asked[len] == '/')))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "'%s' leads to the repository '%s': as root, name that one itself", asked,
+                   resolved);
+}
+
 static int check_branch(struct orchestrator *o, const struct task *task, bool exists,
                         struct err *err)
 {
@@ -217,7 +230,10 @@ static int finish(struct submit *submit, const struct git_result *result, struct
     bool branch_exists;
     if (result->status != GIT_EXIT_DONE)
         return resolve_error(result, err);
+    AUTO_FREE char *asked = str_dup(task->repo);
     int status = take_resolved(task, result->output, &branch_exists, err);
+    if (status == 0)
+        status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
         status = check_branch(submit->o, task, branch_exists, err);
     return status < 0 ? status : queue_task(submit->o, task, err);

@@ -47,17 +47,48 @@ static int write_map(pid_t pid, const char *file, unsigned inside, unsigned outs
     return fd >= 0 && write(fd, line, (size_t)len) == len ? 0 : -1;
 }
 
+/* In the child: become OWNER with all capabilities (some systems want one for this), make the
+ * namespace, say so, and wait. */
+static void hold_namespace(uid_t owner, int ready, pid_t parent)
+{
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0 ||
+        syscall(SYS_setresgid, owner, owner, owner) < 0 ||
+        syscall(SYS_setresuid, owner, owner, owner) < 0 || unshare(CLONE_NEWUSER) < 0)
+        _exit(1);
+    /* Behind the change of ids, which takes this back. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || write(ready, "", 1) != 1)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static pid_t make_namespace(uid_t owner, struct err *err)
+{
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_errno(err, "cannot create a pipe");
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        hold_namespace(owner, ready[1], parent);
+    int problem = errno;
+    close(ready[1]);
+    char byte;
+    ssize_t n = pid < 0 ? 0 : TEMP_FAILURE_RETRY(read(ready[0], &byte, 1));
+    close(ready[0]);
+    if (n == 1)
+        return pid;
+    if (pid > 0)
+        process_wait(pid);
+    return pid < 0 ? err_set(err, -problem, "cannot fork: %s", strerror(problem))
+                   : err_set(err, ERR_SANDBOX, "cannot make a user namespace");
+}
+
 /* A child holds the namespace open just long enough to be given the map. */
 int mounts_open_ids(const struct mounts_ids *ids, struct err *err)
 {
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = make_namespace(ids->owner, err);
     if (pid < 0)
-        return err_errno(err, "cannot make a user namespace");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
-    }
+        return pid;
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
     int fd = -1;

@@ -22,9 +22,13 @@ struct mounts_ids {
     gid_t disk_gid;
     uid_t host;
     unsigned count;
+    /* Of the user namespace that the map belongs to. What is counted in it for each user (queued
+     * signals, message queues, inotify) is counted for its owner as well: were that root, one
+     * sandbox could take all of it from the whole machine. */
+    uid_t owner;
 };
 
-/* A descriptor that stands for IDS (of a user namespace: the kernel wants a map by that name). */
+/* A descriptor that stands for IDS: of a user namespace, whose map the kernel takes. */
 int mounts_open_ids(const struct mounts_ids *ids, struct err *err);
 
 /* Mount the directory FROM at TO (which exists) with the ids of IDS_FD, nosuid and nodev; READ_ONLY

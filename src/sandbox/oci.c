@@ -117,7 +117,8 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
                         "\"capabilities\":{\"bounding\":[%s],\"effective\":[%s],\"permitted\":[%s],"
                         "\"inheritable\":[],\"ambient\":[]},\"rlimits\":[",
                         caps, caps, caps);
-    if (status == 0 && step->profile == SANDBOX_AS_USER)
+    /* The agent's own processes are another user's: the kernel counts them apart. */
+    if (status == 0 && step->profile != SANDBOX_AS_ROOT)
         status = append_rlimit(out, "RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits), ',');
     if (status == 0)
         status = append_rlimit(out, "RLIMIT_NOFILE", RLIMIT_NOFILE, 65536, ',');
@@ -161,21 +162,19 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
 
 static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
 {
-    static const char *const namespaces =
-        "\"namespaces\":[{\"type\":\"user\"},{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":"
-        "\"network\"},"
-        "{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"cgroup\"}],";
     const struct sandbox_limits *limits = &sandbox->limits;
     int status = buf_appendf(
         out,
-        "\"linux\":{%s"
+        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
+        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+        "{\"type\":\"cgroup\"}],"
         "\"uidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
         "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
         /* The sandbox's network is its own: any port is its task's. */
         "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
         "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
         "\"pids\":{\"limit\":%u}",
-        namespaces, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
+        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
         (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
         limits->pids);
     if (status == 0 && limits->cpu_milli)
@@ -200,5 +199,6 @@ int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
         status = append_linux(out, sandbox);
     return status < 0 ? status
                       : buf_appendf(out, ",\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}}",
-                                    seccomp_bpf_base64);
+                                    sandbox->is_host_workspace ? seccomp_bpf_no_setuid_base64
+                                                               : seccomp_bpf_base64);
 }

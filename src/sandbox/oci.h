@@ -14,9 +14,11 @@ struct oci_sandbox {
     const char *root;   /* of the file system, below the bundle */
     const char *cgroup; /* path below each hierarchy */
     uid_t uid_base;
+    const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;
-    const char *agent_dir; /* holds codex-agent; mounted read-only */
-    const char *workspace; /* mounted as workspace_target; NULL: none */
+    const char *agent_dir;  /* holds codex-agent; mounted read-only */
+    const char *workspace;  /* mounted as workspace_target; NULL: none */
+    bool is_host_workspace; /* what is written there is a file of the host */
     const char *workspace_target;
 };
 

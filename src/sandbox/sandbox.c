@@ -39,8 +39,12 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     struct sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (!sandbox)
         abort();
-    *sandbox = (struct sandbox){
-        .host = host, .limits = options->limits, .range.fd = -1, .init_pidfd = -1, .ready_fd = -1};
+    *sandbox = (struct sandbox){.host = host,
+                                .limits = options->limits,
+                                .range.fd = -1,
+                                .users_fd = -1,
+                                .init_pidfd = -1,
+                                .ready_fd = -1};
     snprintf(sandbox->directory, sizeof sandbox->directory, "%s/private/%u", SANDBOX_RUN_DIR,
              host->count++);
     snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
@@ -92,16 +96,17 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
     int status = 0;
     for (size_t i = 0; status == 0 && i < sizeof made / sizeof made[0]; i++)
         status = make_dir(made[i], 0755, err);
-    const struct mounts_ids ids = {.host = sandbox->range.base, .count = UID_RANGE_SIZE};
-    AUTO_FD int ids_fd = status < 0 ? -1 : mounts_open_ids(&ids, err);
+    const struct mounts_ids ids = {
+        .host = sandbox->range.base, .count = UID_RANGE_SIZE, .owner = sandbox->range.base};
     if (status == 0)
-        status = ids_fd < 0
-                     ? ids_fd
-                     : mounts_bind_idmapped(sandbox->host->image.path, lower, ids_fd, true, err);
+        status = sandbox->users_fd = mounts_open_ids(&ids, err);
+    if (status >= 0)
+        status =
+            mounts_bind_idmapped(sandbox->host->image.path, lower, sandbox->users_fd, true, err);
     if (status == 0 && options->below)
-        status = mounts_bind_idmapped(options->below, below, ids_fd, true, err);
+        status = mounts_bind_idmapped(options->below, below, sandbox->users_fd, true, err);
     if (status == 0)
-        status = mounts_bind_idmapped(options->directory, top, ids_fd, false, err);
+        status = mounts_bind_idmapped(options->directory, top, sandbox->users_fd, false, err);
     if (status == 0)
         status = mounts_overlay(
             &(struct mounts_overlay){.directory = sandbox->directory,
@@ -156,7 +161,8 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     const struct mounts_ids ids = {.disk_uid = st.st_uid,
                                    .disk_gid = st.st_gid,
                                    .host = sandbox->range.base + SANDBOX_UID,
-                                   .count = 1};
+                                   .count = 1,
+                                   .owner = sandbox->range.base};
     AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
     if (ids_fd < 0)
         return ids_fd;
@@ -181,18 +187,22 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
 static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
                         struct err *err)
 {
-    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX];
+    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], users[64];
+    snprintf(users, sizeof users, "/proc/%d/fd/%d", (int)getpid(), sandbox->users_fd);
     join(workspace, sandbox->directory, "workspace");
     join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
     AUTO_BUF struct buf config;
     buf_init(&config, CONFIG_MAX);
     const struct oci_sandbox oci = {.root = "root",
                                     .cgroup = sandbox->cgroup,
+                                    .users = users,
                                     .uid_base = sandbox->range.base,
                                     .limits = sandbox->limits,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
-                                    .workspace_target = target};
+                                    .workspace_target = target,
+                                    .is_host_workspace =
+                                        options->workspace.path && options->workspace.write};
     if (oci_config(&config, &oci) < 0)
         return err_set(err, -ERANGE, "the sandbox's configuration is too large");
     AUTO_FD int fd = open(join(path, sandbox->directory, "config.json"),
@@ -396,6 +406,8 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
         close(sandbox->init_pidfd);
     if (sandbox->ready_fd >= 0)
         close(sandbox->ready_fd);
+    if (sandbox->users_fd >= 0)
+        close(sandbox->users_fd);
     uid_range_release(&sandbox->range);
     free(sandbox);
     return status < 0 ? status : removed;

@@ -12,6 +12,7 @@ struct sandbox {
     struct sandbox_host *host;
     struct sandbox_limits limits;
     struct uid_range range;
+    int users_fd; /* its user namespace */
     struct crun crun;
     char directory[64];            /* the bundle, in the private directory */
     char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */

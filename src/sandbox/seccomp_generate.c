@@ -8,15 +8,21 @@
  * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
  * socket().
  *
+ * A second policy is for sandboxes that write to a directory of the host, whose files are their
+ * owner's there: it lets nobody make one set-user-ID or set-group-ID (as systemd's RestrictSUIDSGID=
+ * does), which would be the owner's identity for whoever runs it on the host.
+ *
  * Refused calls get EPERM. clone3, and calls that are newer than this policy, get ENOSYS: programs
  * then fall back on the older call, whose arguments can be seen.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +30,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "seccomp_allowed.h"
@@ -54,9 +61,48 @@ static struct scmp_arg_cmp is(unsigned arg, enum scmp_compare op, scmp_datum_t v
     return (struct scmp_arg_cmp){.arg = arg, .op = op, .datum_a = value};
 }
 
-static void allow_plain(scmp_filter_ctx policy)
+/* Calls that can give a file its mode, and which argument that is. */
+static const struct {
+    const char *name;
+    unsigned mode;
+} sets_mode[] = {{"chmod", 1}, {"fchmod", 1}, {"fchmodat", 2}, {"creat", 1},
+                 {"open", 2},  {"openat", 3}, {"mknod", 1},    {"mknodat", 2}};
+
+static bool is_about_modes(const char *name)
+{
+    for (size_t i = 0; i < sizeof sets_mode / sizeof sets_mode[0]; i++)
+        if (!strcmp(name, sets_mode[i].name))
+            return true;
+    return !strcmp(name, "openat2"); /* has it in memory, where a filter cannot look */
+}
+
+static void allow_plain_modes(scmp_filter_ctx policy)
+{
+    for (size_t i = 0; i < sizeof sets_mode / sizeof sets_mode[0]; i++) {
+        int call = seccomp_syscall_resolve_name(sets_mode[i].name);
+        if (call >= 0)
+            check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, call, 1,
+                                   is(sets_mode[i].mode, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID)),
+                  sets_mode[i].name);
+    }
+    /* Without one of these flags the mode does not count, and may be anything. */
+    static const scmp_datum_t creates = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+#ifdef __NR_open
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(open), 1,
+                           is(1, SCMP_CMP_MASKED_EQ, creates)),
+          "open");
+#endif
+    check(seccomp_rule_add(policy, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                           is(2, SCMP_CMP_MASKED_EQ, creates)),
+          "openat");
+    check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(openat2), 0), "openat2");
+}
+
+static void allow_plain(scmp_filter_ctx policy, bool modes)
 {
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
+        if (!modes && is_about_modes(allowed[i]))
+            continue;
         int call = seccomp_syscall_resolve_name(allowed[i]);
         /* Negative: another architecture's; there is nothing to allow here. */
         if (call >= 0)
@@ -103,14 +149,16 @@ static void allow_by_argument(scmp_filter_ctx policy)
 }
 
 /* What libseccomp makes of the rules. Returns the number of instructions. */
-static size_t generate(struct sock_filter *out, size_t max)
+static size_t generate(struct sock_filter *out, size_t max, bool modes)
 {
     scmp_filter_ctx policy = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!policy)
         check(-ENOMEM, "seccomp_init");
     check(seccomp_attr_set(policy, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "bad arch");
     check(seccomp_attr_set(policy, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimize"); /* a binary tree */
-    allow_plain(policy);
+    allow_plain(policy, modes);
+    if (!modes)
+        allow_plain_modes(policy);
     allow_sockets(policy);
     allow_by_argument(policy);
     FILE *file = tmpfile();
@@ -170,14 +218,20 @@ static void print_base64(const unsigned char *bytes, size_t len)
     printf("\";\n");
 }
 
-int main(void)
+static void print_policy(const char *name, bool modes)
 {
     static struct sock_filter policy[POLICY_MAX];
     size_t count = prepend_own(policy);
-    count += generate(policy + count, POLICY_MAX - count);
+    count += generate(policy + count, POLICY_MAX - count, modes);
     printf("/* Made by seccomp_generate.c: %zu instructions (struct sock_filter), in base64. */\n"
-           "static const char seccomp_bpf_base64[] =",
-           count);
+           "static const char %s[] =",
+           count, name);
     print_base64((const unsigned char *)policy, count * sizeof policy[0]);
+}
+
+int main(void)
+{
+    print_policy("seccomp_bpf_base64", true);
+    print_policy("seccomp_bpf_no_setuid_base64", false);
     return ferror(stdout) ? 1 : 0;
 }

@@ -252,8 +252,10 @@ static int commit(struct step *step, struct err *err)
     read_message(step, &message);
     umask(022);
     /* What an agent that was killed left running must not change files under our hands. */
-    privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
-    int status = step_drop(err);
+    int status = privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
+    status = status < 0 ? err_set(err, status, "cannot end what the task has left running: %s",
+                                  strerror(-status))
+                        : step_drop(err);
     if (status == 0)
         status = commit_work(&work, &message, err);
     struct err ignored;

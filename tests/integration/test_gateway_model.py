@@ -9,13 +9,19 @@ import time
 
 import pytest
 
-from support.gateway import (MODEL, PHASE_STARTED, REAL_KEY, SANDBOX_KEY, VERIFYING, WORKING, Answer,
-                             Gateway, request, wait_for)
+from support.gateway import (MODEL, PHASE_STARTED, REAL_KEY, RUN_ENDED, SANDBOX_KEY, VERIFYING,
+                             WORKING, WRITTEN, Answer, Gateway, request, wait_for)
 from support.raw_provider import (EVENT_USAGE, USAGE, RawProvider, chunk, completed, event, head, says,
                                   says_once, stream_head, whole)
 
 ANSWER = whole(200, json.dumps({"object": "response", "output": [], "usage": USAGE}).encode())
 BODY = json.dumps({"model": MODEL, "input": [], "stream": True}).encode()
+
+
+def estimate(sent, received):
+    """What is counted for a request and an answer of these bytes when nobody else has counted."""
+    return {"input_tokens": -(-len(sent) // 4), "cached_input_tokens": 0,
+            "output_tokens": -(-len(received) // 4), "reasoning_output_tokens": 0}
 
 
 def open_gateway(provider, **config):
@@ -205,7 +211,7 @@ def test_a_cut_answer_is_cut_for_the_client_too(cut):
     body = b"".join(stream_of())
     data = stream_head() + chunk(body) + chunk(b"")
     with RawProvider(says_once(data[:cut])) as provider, open_gateway(provider) as gateway:
-        got = gateway.ask()
+        got = gateway.ask(BODY)
         if cut < len(stream_head()):
             assert (got.status, got.error) == (502, "provider_unreachable")
             assert b"No error" not in got.body
@@ -213,9 +219,10 @@ def test_a_cut_answer_is_cut_for_the_client_too(cut):
             assert (got.status, got.broken) == (200, True)
             assert body.startswith(got.body)
         gateway.close()
-        notes = [(e["usage"]["input_tokens"], e.get("note")) for e in gateway.events("model.usage")]
-        assert notes == ([] if cut < len(stream_head()) else
-                         [(0, "the answer broke off before its usage had come")])
+        seen = [(e["usage"], e.get("note")) for e in gateway.events("model.usage")]
+        assert seen == ([] if cut < len(stream_head()) else
+                        [(estimate(BODY, got.body),
+                          "the answer broke off before its usage had come")])
 
 
 @pytest.mark.parametrize("answer", [
@@ -586,15 +593,124 @@ def test_unfinished_answers_are_metered_too(kind):
         assert [e["usage"] for e in gateway.events("model.usage")] == [EVENT_USAGE]
 
 
-def test_an_answer_without_usage_is_noted():
-    """Counted as what is known."""
+def test_an_answer_without_usage_is_estimated():
+    """And the event says so."""
     with RawProvider(says(stream_head() + chunk(b"data: [DONE]\n\n") + chunk(b""))) as provider, \
             open_gateway(provider) as gateway:
-        assert gateway.ask().status == 200
+        assert gateway.ask(BODY).status == 200
         gateway.close()
         usage, = gateway.events("model.usage")
         assert usage["note"] == "the answer ended without usage"
-        assert set(usage["usage"].values()) == {0}
+        assert usage["estimated"] is True
+        assert usage["usage"] == estimate(BODY, b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("length", [None, "chunked"])
+def test_hanging_up_before_the_usage_is_no_way_around_the_budget(length):
+    """What was sent and what had come is charged, and soon it is used up."""
+    text = event({"type": "response.output_text.delta", "delta": "x" * 2000})
+    body = json.dumps({"model": MODEL, "input": "y" * 2000}).encode()
+    cost = sum(estimate(body, text).values())
+
+    def answer(talk):
+        if talk.read_request():
+            talk.send(stream_head() + chunk(text))
+            talk.wait_for_end()
+
+    with RawProvider(answer) as provider, open_gateway(provider, budget_tokens=3 * cost) as gateway:
+        for i in range(3):
+            with gateway.connect() as connection:
+                connection.sendall(request(body, length=length))
+                data = b""
+                while text not in data:
+                    data += connection.recv(65536)
+            wait_for(lambda: len(gateway.events("model.usage")) == i + 1)
+        assert gateway.ask().error == "budget_exceeded"
+        gateway.close()
+        assert [(e["usage"], e["estimated"]) for e in gateway.events("model.usage")] == \
+            [(estimate(body, text), True)] * 3
+        assert [e["figure"] for e in gateway.events("limit.hit")] == [3 * cost]
+        assert len(provider.bodies) == 3
+
+
+def test_parallel_requests_are_no_way_around_the_budget():
+    """What is under way holds what is left; the rest may come again when that is known."""
+    hold = threading.Event()
+
+    def answer(talk):
+        if talk.read_request():
+            hold.wait(20)
+            talk.send(ANSWER)
+
+    with RawProvider(answer) as provider, open_gateway(provider, budget_tokens=10000) as gateway:
+        connections = []
+        for _ in range(3):      # each holds 4096 and its request: the third is beyond 8192
+            connections.append(gateway.connect())
+            connections[-1].sendall(request(BODY))
+            wait_for(lambda: len(provider.bodies) == len(connections))
+        got = gateway.ask()
+        assert (got.status, got.error) == (503, "too_many_requests")
+        assert got.headers["retry-after"] == "1" and "token budget" in got.message
+        hold.set()
+        for connection in connections:
+            assert Answer.read(connection).status == 200
+            connection.close()
+        assert gateway.ask().status == 200
+        gateway.close()
+        assert [e["usage"] for e in gateway.events("model.usage")] == [EVENT_USAGE] * 4
+        assert gateway.events("limit.hit") == []
+
+
+def test_a_body_of_unknown_length_holds_as_much_as_it_may_become():
+    """Sixteen of them, each still small, would all be let in else."""
+    with RawProvider(says(ANSWER)) as provider, \
+            open_gateway(provider, budget_tokens=1000000) as gateway:
+        with gateway.connect() as connection:
+            head_ = request(b"", length="chunked").split(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            connection.sendall(head_ + chunk(BODY[:10]))
+            wait_for(lambda: provider.heads)
+            got = gateway.ask()
+            assert (got.status, got.error) == (503, "too_many_requests")
+            connection.sendall(chunk(BODY[10:]) + chunk(b""))
+            assert Answer.read(connection).status == 200
+        assert gateway.ask().status == 200
+
+
+def test_a_provider_that_is_silent_for_too_long_is_charged_for():
+    """It had the request, and may have worked on it."""
+    def answer(talk):
+        talk.read_request()
+        talk.wait_for_end()
+
+    with RawProvider(answer) as provider, \
+            open_gateway(provider, first_byte_timeout_ms=100) as gateway:
+        assert gateway.ask(BODY).error == "provider_timeout"
+        gateway.close()
+        assert [e["usage"] for e in gateway.events("model.usage")] == [estimate(BODY, b"")]
+
+
+def test_what_is_under_way_when_the_run_ends_is_counted_before_its_last_line():
+    """Nobody reads behind that."""
+    def answer(talk):
+        if talk.read_request():
+            talk.send(stream_head())
+            talk.wait_for_end()
+
+    with RawProvider(answer) as provider, open_gateway(provider) as gateway:
+        with gateway.connect() as connection:
+            connection.sendall(request(BODY))
+            wait_for(lambda: connection.recv(100), what="the answer begins")
+            gateway.send(RUN_ENDED, outcome=0)
+            assert gateway.receive() == (WRITTEN, 0)
+            assert [e["type"] for e in gateway.events()] == ["model.usage", "run.ended"]
+
+
+def test_work_in_the_background_is_refused():
+    """Its answer would never be metered."""
+    with RawProvider(says(ANSWER)) as provider, open_gateway(provider) as gateway:
+        got = gateway.ask(background=True)
+        assert (got.status, got.error) == (400, "bad_request") and "background" in got.message
+        assert provider.bodies == []
 
 
 # ---- TLS

@@ -1,7 +1,10 @@
 """What a sandbox must refuse: the attack is tried, from inside."""
+import array
+import fcntl
 import os
 import pathlib
 import socket
+import subprocess
 
 import pytest
 
@@ -166,7 +169,6 @@ def test_setuid_files_give_nothing(sandbox):
 
 def test_two_sandboxes_at_once_do_not_see_each_other(sandbox):
     (sandbox.workdir / "ready").touch()
-    import subprocess  # pylint: disable=import-outside-toplevel
     with sandbox.start("bash", "-c", "echo mine >/tmp/mine; echo mine >/dev/shm/mine; echo up; read x",
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "up\n"
@@ -176,3 +178,86 @@ def test_two_sandboxes_at_once_do_not_see_each_other(sandbox):
         assert other
         first.communicate("\n", timeout=60)
         assert first.returncode == 0
+
+
+# What the kernel counts for each user, over all namespaces that a user has made: queued signals, message
+# queues, instances of inotify. All that one sandbox can have of them.
+HOG = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+while libc.inotify_init1(0) >= 0: pass
+queues = 0
+while libc.mq_open(b"/queue%d" % queues, os.O_CREAT | os.O_RDWR, 0o600, None) >= 0: queues += 1
+while libc.sigqueue(os.getpid(), 40, None) == 0: pass
+print("full", flush=True)
+sys.stdin.readline()
+"""
+ONE_OF_EACH = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+print(libc.inotify_init1(0) >= 0, libc.mq_open(b"/codex-test%d" % os.getpid(), os.O_CREAT | os.O_RDWR, 0o600, None) >= 0,
+      libc.sigqueue(os.getpid(), 40, None) == 0)
+libc.mq_unlink(b"/codex-test%d" % os.getpid())
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--root",)], ids=["user", "root"])
+def test_one_that_takes_all_it_can_leaves_the_others_theirs(sandbox, options):
+    """Also the host, whose root is not the owner of the sandbox's user namespace."""
+    with sandbox.start("python3", "-c", HOG, options=options, stdin=subprocess.PIPE,
+                       stdout=subprocess.PIPE, text=True) as hog:
+        assert hog.stdout.readline() == "full\n"
+        assert sandbox.run("python3", "-c", ONE_OF_EACH).stdout == "True True True\n"
+        here = subprocess.run(["python3", "-c", ONE_OF_EACH], check=True, capture_output=True, text=True)
+        assert here.stdout == "True True True\n"
+        hog.communicate("\n", timeout=60)
+        assert hog.returncode == 0
+
+
+def test_the_user_namespace_belongs_to_nobody_of_the_host(sandbox):
+    """Who owns it has every right in it: that is an id of the sandbox's own range."""
+    with sandbox.start("bash", "-c", "echo up; read x", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                       text=True) as first:
+        assert first.stdout.readline() == "up\n"
+        owners = set()
+        for pid in sandbox.processes():
+            try:
+                with open(f"/proc/{pid}/ns/user", "rb") as namespace:
+                    if os.stat(namespace.fileno()).st_ino != os.stat("/proc/self/ns/user").st_ino:
+                        owner = array.array("I", [0])
+                        fcntl.ioctl(namespace, 0xb704, owner)   # NS_GET_OWNER_UID
+                        owners.add(owner[0])
+            except FileNotFoundError:
+                pass
+        first.communicate("\n", timeout=60)
+    assert len(owners) == 1 and owners.pop() >= 0x70000000
+
+
+def test_what_is_written_to_the_host_cannot_be_setuid(sandbox):
+    """It would be the owner's identity, root's perhaps, for whoever runs it there."""
+    out = sandbox.run("python3", "-c", """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+open("file", "w").close()
+file = os.open("file", os.O_RDONLY)
+def raw(number, *arguments):
+    if libc.syscall(number, *arguments) < 0: raise OSError(ctypes.get_errno(), "")
+for mode in (0o4755, 0o2755, 0o6755):
+    for attempt in (lambda: os.chmod("file", mode), lambda: os.fchmod(file, mode),
+                    lambda: os.chmod("file", mode, dir_fd=os.open(".", os.O_RDONLY)),
+                    lambda: os.open("a", os.O_CREAT | os.O_WRONLY, mode),
+                    lambda: os.open(".", os.O_TMPFILE | os.O_WRONLY, mode),
+                    lambda: raw(2, b"b", os.O_CREAT | os.O_WRONLY, mode), lambda: raw(85, b"c", mode),
+                    lambda: os.mknod("d", 0o100000 | mode),
+                    lambda: raw(437, -100, b"e", (ctypes.c_ulonglong * 3)(os.O_CREAT | 1, mode, 0), 24),
+                    lambda: raw(452, -100, b"file", mode, 0)):
+        try: attempt(); print("done")
+        except OSError as e: print(os.strerror(e.errno))
+raw(2, b"file", os.O_RDONLY, 0o7777)   # there the mode does not count
+os.chmod("file", 0o1755)
+""", options=("--write",)).stdout.splitlines()
+    assert out == (["Operation not permitted"] * 8 + ["Function not implemented"] * 2) * 3
+    for path in sandbox.workdir.iterdir():
+        assert not path.stat().st_mode & 0o6000

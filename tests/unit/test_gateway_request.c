@@ -277,6 +277,25 @@ static void what_is_no_request_is_refused(void **state)
         expect_request(malformed[i], ERR_PROTOCOL);
 }
 
+/* Its answer would be made without anybody who meters it. */
+static void work_in_the_background_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "{\"model\":\"o3\",\"background\":true}",
+        "{\"background\":true,\"model\":\"o3\"}",
+        "{\"model\":\"o3\",\"BackGround\":true}",
+        "{\"model\":\"o3\",\"background\":false,\"background\":true}",
+        "{\"model\":\"o3\",\"background\":1}",
+        "{\"model\":\"o3\",\"background\":\"true\"}",
+        "{\"model\":\"o3\",\"background\":{}}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        expect_request(bad[i], ERR_PROTOCOL);
+    expect_request("{\"model\":\"o3\",\"background\":false}", 0);
+    expect_request("{\"background\":null,\"model\":\"o3\"}", 0);
+    expect_request("{\"model\":\"o3\",\"metadata\":{\"background\":true}}", 0);
+}
+
 /* A long name that begins as "model" is no model, and one that was cut off matches nothing. */
 static void names_are_compared_whole(void **state)
 {
@@ -344,6 +363,7 @@ int main(void)
         cmocka_unit_test(the_configured_model_passes),
         cmocka_unit_test(every_other_model_is_refused),
         cmocka_unit_test(what_is_no_request_is_refused),
+        cmocka_unit_test(work_in_the_background_is_refused),
         cmocka_unit_test(names_are_compared_whole),
         cmocka_unit_test(the_verdict_falls_before_the_last_brace),
         cmocka_unit_test(the_turn_is_found_in_the_conversation),

@@ -118,6 +118,48 @@ static void bundle_and_baseline_are_known_the_second_time(void **state)
     task_release(&task);
 }
 
+/* What `resolve` says is said by a process of the submitter's. Who makes it name another's
+ * repository and commit must not get what that one has fetched. */
+static void bundles_are_not_shared_between_users(void **state)
+{
+    struct world *world = *state;
+    int64_t first = world_submit(world, "mine");
+    struct world_run *run = world_wait_run(world, 1);
+    run_works(run);
+    run_ends(world, run, "done", false);
+    struct task task = world_wait_end(world, first);
+    task_release(&task);
+
+    world->fetch.exit_status = 1;
+    int64_t second = world_submit_as(
+        world, &(struct submission){.uid = 1001, .prompt = "mine too", .repo = "/other"});
+    task = world_wait_end(world, second);
+    assert_string_equal(task.repo, "/repo");
+    assert_int_equal(task.state, TASK_FAILED);
+    assert_int_equal(world->fetch.calls, 2);
+    assert_int_equal(world->fetch.last_uid, 1001);
+    task_release(&task);
+}
+
+/* Nor must the owner of what root has named turn it into what is root's. */
+static void what_root_names_stays_where_it_is(void **state)
+{
+    struct world *world = *state;
+    static const char *const others[] = {"/other", "/repository", "/rep", "/x/repo"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct submission submission = {.uid = 0, .prompt = "x", .repo = others[i]};
+        assert_int_equal(world_submit_as(world, &submission), 0);
+        assert_int_equal(world->submit_err.code, ERR_REFUSED);
+        assert_non_null(strstr(world->submit_err.message, "leads to the repository '/repo'"));
+    }
+    static const char *const within[] = {"/repo", "/repo/", "/repo/src/deep"};
+    for (size_t i = 0; i < sizeof within / sizeof within[0]; i++)
+        assert_int_not_equal(
+            world_submit_as(world,
+                            &(struct submission){.uid = 0, .prompt = "x", .repo = within[i]}),
+            0);
+}
+
 static void one_fetch_for_tasks_that_start_together(void **state)
 {
     struct world *world = *state;
@@ -393,6 +435,8 @@ int main(void)
         in_world(a_task_from_submission_to_pull_request),
         in_world(a_run_is_given_what_it_needs),
         in_world(bundle_and_baseline_are_known_the_second_time),
+        in_world(bundles_are_not_shared_between_users),
+        in_world(what_root_names_stays_where_it_is),
         in_world(one_fetch_for_tasks_that_start_together),
         in_world(so_many_run_at_a_time),
         in_world(names_that_are_taken_get_a_number),

@@ -40,6 +40,7 @@ static void the_configuration_is_json_whatever_the_names_are(void **state)
     struct buf out;
     buf_init(&out, 65536);
     const struct oci_sandbox sandbox = {.root = "root",
+                                        .users = "/proc/1/fd/3",
                                         .cgroup = "codex/x",
                                         .uid_base = 0x70000000,
                                         .limits = limits,
