@@ -1,7 +1,6 @@
 /* All that codexd can find out for `codex doctor`: the machine and, when asked, the provider. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "orchestrator/internal.h"
 #include "orchestrator/machine.h"
 #include "orchestrator/probe.h"
@@ -90,13 +89,18 @@ struct examination *orchestrator_examine(struct orchestrator *o, bool ask_provid
     return examination;
 }
 
-void orchestrator_look_at_machine(struct orchestrator *o, int64_t wait_ms)
+void orchestrator_look(struct orchestrator *o)
 {
-    int64_t deadline = clock_mono_ms() + wait_ms;
     machine_look(o->machine, NULL, NULL);
-    for (int64_t left; machine_is_looking(o->machine); loop_run_once(o->loop, left, NULL)) {
-        left = deadline - clock_mono_ms();
-        if (left <= 0)
-            return;
-    }
+}
+
+bool orchestrator_await_look(struct orchestrator *o, int64_t wait_ms, void (*looked)(void *arg),
+                             void *arg)
+{
+    return machine_await(o->machine, wait_ms, looked, arg);
+}
+
+void orchestrator_forget_look(struct orchestrator *o, const void *arg)
+{
+    machine_forget(o->machine, arg);
 }

@@ -20,8 +20,10 @@ enum {
 };
 
 struct watcher {
+    struct machine *machine;
     machine_looked_fn *looked;
     void *arg;
+    struct loop_source *timer; /* NULL: waits for however long it takes */
     struct watcher *next;
 };
 
@@ -73,18 +75,6 @@ static void stop_looking(struct machine *machine)
     machine->fd = -1;
 }
 
-void machine_free(struct machine *machine)
-{
-    if (!machine)
-        return;
-    stop_looking(machine);
-    while (machine->watchers)
-        machine_forget(machine, machine->watchers->arg);
-    buf_release(&machine->bytes);
-    json_decref(machine->findings);
-    free(machine);
-}
-
 /* A line of the program's output, when it has the members that it should. */
 static json_t *read_finding(const char *line, size_t len)
 {
@@ -95,6 +85,55 @@ static json_t *read_finding(const char *line, size_t len)
         return finding;
     json_decref(finding);
     return NULL;
+}
+
+static void watcher_free(struct watcher *watcher)
+{
+    struct watcher **at = &watcher->machine->watchers;
+    while (*at != watcher)
+        at = &(*at)->next;
+    *at = watcher->next;
+    loop_remove(watcher->timer);
+    free(watcher);
+}
+
+void machine_free(struct machine *machine)
+{
+    if (!machine)
+        return;
+    stop_looking(machine);
+    while (machine->watchers)
+        watcher_free(machine->watchers);
+    buf_release(&machine->bytes);
+    json_decref(machine->findings);
+    free(machine);
+}
+
+static void tell(struct watcher *watcher)
+{
+    machine_looked_fn *looked = watcher->looked;
+    void *arg = watcher->arg;
+    watcher_free(watcher);
+    if (looked)
+        looked(arg);
+}
+
+static void on_waited(void *arg)
+{
+    struct watcher *watcher = arg;
+    watcher->timer = NULL;
+    tell(watcher);
+}
+
+static struct watcher *watch(struct machine *machine, machine_looked_fn *looked, void *arg)
+{
+    struct watcher *watcher = calloc(1, sizeof *watcher);
+    if (!watcher)
+        abort();
+    *watcher = (struct watcher){
+        .machine = machine, .looked = looked, .arg = arg, .next = machine->watchers};
+    machine->watchers = watcher;
+    return watcher;
 }
 
 static void finish(struct machine *machine)
@@ -113,15 +152,9 @@ static void finish(struct machine *machine)
             machine->findings,
             finding_new("machine", "warn", "see the log of codexd", "it could not be looked at"));
     buf_clear(&machine->bytes);
-    struct watcher *watchers = machine->watchers;
-    machine->watchers = NULL;
-    while (watchers) {
-        struct watcher *one = watchers;
-        watchers = one->next;
-        if (one->looked)
-            one->looked(one->arg);
-        free(one);
-    }
+    /* Whoever is told may ask for another look, which the rest then waits for. */
+    while (machine->watchers && !machine->timer)
+        tell(machine->watchers);
 }
 
 static void on_timeout(void *arg)
@@ -161,11 +194,7 @@ static int start(struct machine *machine, struct err *err)
 
 void machine_look(struct machine *machine, machine_looked_fn *looked, void *arg)
 {
-    struct watcher *watcher = calloc(1, sizeof *watcher);
-    if (!watcher)
-        abort();
-    *watcher = (struct watcher){looked, arg, machine->watchers};
-    machine->watchers = watcher;
+    watch(machine, looked, arg);
     if (machine->timer)
         return;
     struct err ignored;
@@ -174,22 +203,22 @@ void machine_look(struct machine *machine, machine_looked_fn *looked, void *arg)
     machine->timer = loop_add_timer(machine->loop, started ? LOOK_MS : 0, on_timeout, machine);
 }
 
-void machine_forget(struct machine *machine, const void *arg)
+bool machine_await(struct machine *machine, int64_t wait_ms, machine_looked_fn *looked, void *arg)
 {
-    for (struct watcher **at = &machine->watchers; *at;) {
-        struct watcher *one = *at;
-        if (one->arg == arg) {
-            *at = one->next;
-            free(one);
-        } else {
-            at = &one->next;
-        }
-    }
+    if (!machine->timer)
+        return false;
+    struct watcher *watcher = watch(machine, looked, arg);
+    watcher->timer = loop_add_timer(machine->loop, wait_ms, on_waited, watcher);
+    return true;
 }
 
-bool machine_is_looking(const struct machine *machine)
+void machine_forget(struct machine *machine, const void *arg)
 {
-    return machine->timer != NULL;
+    for (struct watcher *watcher = machine->watchers, *next; watcher; watcher = next) {
+        next = watcher->next;
+        if (watcher->arg == arg)
+            watcher_free(watcher);
+    }
 }
 
 const json_t *machine_findings(const struct machine *machine)
@@ -209,7 +238,7 @@ int machine_ready(struct machine *machine, struct err *err)
                 json_string_value(json_object_get(finding, "check")),
                 json_string_value(json_object_get(finding, "detail")), remedy ? ": " : "",
                 remedy ? remedy : "");
-        if (!machine_is_looking(machine) && machine->looked_ms + LOOK_AGAIN_MS <= clock_mono_ms())
+        if (!machine->timer && machine->looked_ms + LOOK_AGAIN_MS <= clock_mono_ms())
             machine_look(machine, NULL, NULL);
         return ERR_SANDBOX;
     }

@@ -23,9 +23,10 @@ void machine_free(struct machine *machine); /* nobody is told any more */
 /* Look now; while it is looked at already, that one counts. LOOKED (NULL: nobody) is called once,
  * later, whatever became of it. */
 void machine_look(struct machine *machine, machine_looked_fn *looked, void *arg);
+/* When it is looked just now: call LOOKED when that has ended, or after WAIT_MS. False: it is not. */
+bool machine_await(struct machine *machine, int64_t wait_ms, machine_looked_fn *looked, void *arg);
 /* LOOKED with this ARG is not to be called. */
 void machine_forget(struct machine *machine, const void *arg);
-bool machine_is_looking(const struct machine *machine);
 
 /* The findings of the last look, an array as in GET /v1/doctor, empty before the first. Owned by
  * MACHINE, until the next look ends. */

@@ -69,9 +69,14 @@ int orchestrator_ready(struct orchestrator *o, struct err *err);
 
 /* Examination: examine.c */
 
-/* Look at the machine by way of the spawner, and wait until it is known what was found, at most
- * WAIT_MS; the loop runs meanwhile. */
-void orchestrator_look_at_machine(struct orchestrator *o, int64_t wait_ms);
+/* Look at the machine by way of the spawner, so that orchestrator_ready() soon knows. */
+void orchestrator_look(struct orchestrator *o);
+
+/* While that is under way: call LOOKED once it is known what was found, or after WAIT_MS. False: it
+ * is known. */
+bool orchestrator_await_look(struct orchestrator *o, int64_t wait_ms, void (*looked)(void *arg),
+                             void *arg);
+void orchestrator_forget_look(struct orchestrator *o, const void *arg);
 
 /* FINDINGS: an array as in GET /v1/doctor; it becomes the callee's. */
 typedef void examined_fn(void *arg, json_t *findings);

@@ -32,8 +32,6 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MACHINE_LOOK_MS = 500 }; /* at most, before it serves */
-
 struct server {
     struct paths paths;
     struct config config;
@@ -167,8 +165,7 @@ static int open_rooms(struct server *server, struct err *err)
                               .state_dir = server->paths.state,
                               .version = CODEX_VERSION,
                               .listen_fd = server->socket_fd};
-    /* The first task is to know what was found. */
-    orchestrator_look_at_machine(server->orchestrator, MACHINE_LOOK_MS);
+    orchestrator_look(server->orchestrator);
     server->api = api_new(&api, err);
     return server->api ? 0 : err->code;
 }

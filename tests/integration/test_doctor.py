@@ -143,6 +143,20 @@ def test_the_first_task_is_told_what_is_wrong_with_the_machine(tmp_path, home):
         server.cancel(answer.json["id"])
 
 
+def test_a_task_that_comes_early_waits_for_the_look_but_not_for_long(tmp_path, home):
+    repository = Repository(tmp_path / "demo", {"Makefile": "test:\n\ttrue\n"})
+    real = shutil.which("crun")
+    for seconds, expected in ((0.2, 503), (5, 201)):
+        _, path = crun(home, f"[ \"$1\" = --version ] && sleep {seconds} && exit 1; exec '{real}' \"$@\"")
+        with Server("[model]\nname = o3\nprovider = p\n[provider \"p\"]\nbase_url = http://127.0.0.1:9/v1\n"
+                    f"[sandbox]\nruntime = {path}\n") as server:
+            began = time.monotonic()
+            answer = server.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(repository.path)})
+            assert answer.status == expected and time.monotonic() - began < 4, answer.body
+            if answer.status == 201:
+                server.cancel(answer.json["id"])
+
+
 def test_looking_takes_no_time_of_a_submission(tmp_path, home):
     """It was looked at the start; a runtime that would take long to ask is not asked again."""
     repository = Repository(tmp_path / "demo", {"Makefile": "test:\n\ttrue\n"})
