@@ -85,6 +85,13 @@ static void drop_submission(struct request *request)
     orchestrator_submit_drop(request->waits_for);
 }
 
+static int explain(const json_error_t *error, struct err *err)
+{
+    if (json_error_code(error) == json_error_null_character)
+        return err_set(err, ERR_USAGE, "a string in the body has a NUL character");
+    return err_set(err, ERR_USAGE, "the body is not JSON: %s", error->text);
+}
+
 static void submit(struct request *request)
 {
     struct err err = {0};
@@ -93,8 +100,7 @@ static void submit(struct request *request)
     json_t *body =
         json_loadb(request->body.data, request->body.len, JSON_REJECT_DUPLICATES, &where);
     struct submission submission = {.uid = request->uid};
-    int status = body ? read_submission(body, &submission, &err)
-                      : err_set(&err, ERR_USAGE, "the body is not JSON: %s", where.text);
+    int status = body ? read_submission(body, &submission, &err) : explain(&where, &err);
     if (status == 0) {
         request->call_off = drop_submission;
         request->waits_for = orchestrator_submit(request->api->options.orchestrator, &submission,

@@ -193,6 +193,14 @@ int process_run(const char *const *argv, int input, struct buf *out, struct err 
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+void process_reserve_stdio(void)
+{
+    /* The children that take over our standard descriptors get these too, so no O_CLOEXEC. */
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            abort();
+}
+
 const char *process_program_dir(void)
 {
     static char dir[PATH_MAX];

@@ -50,6 +50,10 @@ int process_wait(pid_t pid);
  * blocks. */
 int process_run(const char *const *argv, int input, struct buf *out, struct err *err);
 
+/* Standard descriptors (0 to 2) that were shut when we were started are opened on /dev/null the wrong way round,
+ * so that no file of ours gets their number and their use fails as it would have. Call this first in main. */
+void process_reserve_stdio(void);
+
 /* The directory of the running executable, where our other programs are ("" when unknown). */
 const char *process_program_dir(void);
 

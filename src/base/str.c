@@ -39,6 +39,14 @@ char *str_format(const char *format, ...)
     return out;
 }
 
+bool str_is_plain(const char *s)
+{
+    for (; *s; s++)
+        if (*s <= ' ' || *s >= 0x7f || *s == '"' || *s == '\\')
+            return false;
+    return true;
+}
+
 int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out)
 {
     if (*s != '-' && (*s < '0' || *s > '9'))

@@ -17,6 +17,10 @@ char *str_dup(const char *s);
 /* printf into memory that the caller frees; aborts when memory is out. */
 char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Is S printable ASCII without spaces, quotes and backslashes: what may stand in a header and in a
+ * JSON string as it is? */
+bool str_is_plain(const char *s);
+
 /* The whole of S as a decimal number in [MIN, MAX]. Returns 0 or -EINVAL. */
 int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out);
 

@@ -135,7 +135,10 @@ static int run_apply(const void *arg, const char *const *arguments, int count, s
     bool refused = status > 0 && json_array_size(conflicts) == 0;
     if (refused) {
         AUTO_FREE char *reason = git_reason(&errors);
-        err_set(err, ERR_REFUSED, "nothing was changed, the diff does not apply here: %s", reason);
+        err_set(err, ERR_REFUSED, "nothing was changed, the diff does not apply here: %s%s", reason,
+                str_ends_with(reason, ": does not match index")
+                    ? " (it has changes that are not staged: commit or stash them)"
+                    : "");
     } else if (options->common.json) {
         print_json(id, &totals, conflicts);
     } else if (!diff.len) {

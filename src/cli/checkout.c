@@ -105,13 +105,22 @@ int checkout_top(char **top, struct err *err)
     if (status < 0)
         return status;
     if (status == 0) {
-        out.data[strcspn(out.data, "\n")] = '\0';
+        if (out.len)
+            out.data[out.len - 1] = '\0'; /* the line's end; the name may have one, too */
         *top = str_dup(out.data);
         return 0;
     }
     AUTO_FREE char *reason = git_reason(&errors);
     if (str_starts_with(reason, "not a git repository"))
         return err_set(err, ERR_USAGE, "not in a git checkout: change into one");
+    if (str_starts_with(reason, "this operation must be run in a work tree"))
+        return err_set(err, ERR_USAGE,
+                       "a repository without a checkout: name it, with --repo DIRECTORY");
+    if (str_starts_with(reason, "detected dubious ownership"))
+        return err_set(err, ERR_USAGE,
+                       "%s, which is not yours: name it with --repo DIRECTORY, or let git trust it "
+                       "(safe.directory)",
+                       reason);
     return err_set(err, ERR_USAGE, "this checkout cannot be used: %s", reason);
 }
 

@@ -63,6 +63,9 @@ static int fail(const struct verb *verb, const struct err *err)
     AUTO_FREE char *clean = text_clean(err->message);
     AUTO_BUF struct buf line;
     buf_init(&line, ERROR_LINE_MAX);
+    for (char *p = clean; *p; p++)
+        if (*p == '\n')
+            *p = ' '; /* a name with one in it must not hide the rest */
     buf_appendf(&line, "codex%s%s: ", verb ? " " : "", verb ? verb->name : "");
     text_append_cut(&line, clean, ERROR_LINE_MAX);
     fflush(stdout);

@@ -31,6 +31,9 @@ static int unknown_option(const struct option *table, const char *name, size_t l
     char word[64];
     struct suggestion near;
     snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), name);
+    if (strpbrk(word, " \n"))
+        return err_set(err, ERR_USAGE,
+                       "unknown option '--%s': words that begin with '-' stand behind '--'", word);
     suggest_begin(&near, word);
     const struct option *tables[] = {table, common_options};
     for (size_t t = 0; t < 2; t++)
@@ -147,7 +150,9 @@ static int take_letters(struct parser *parser, const char *word, struct err *err
     for (const char *letters = word + 1; *letters; letters++) {
         const struct option *option = find(parser->table, NULL, 0, *letters);
         if (!option)
-            return err_set(err, ERR_USAGE, "unknown option '%.32s'", word);
+            return err_set(err, ERR_USAGE, "unknown option '%.32s'%s", word,
+                           strpbrk(word, " \n") ? ": words that begin with '-' stand behind '--'"
+                                                : "");
         if (option->kind != OPTION_FLAG)
             return take_value(parser, option, letters[1] ? letters + 1 : NULL, err);
         int status = set_value(option, NULL, parser->into, err);

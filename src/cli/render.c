@@ -82,10 +82,11 @@ static void commit_completed(struct render *render, const json_t *event, const j
         return;
     }
     short_commit(field_text(result, "commit"), commit);
-    AUTO_FREE char *line = str_format("committed %s: %lld files changed, +%lld -%lld", commit,
-                                      (long long)field_int(result, "files", 0),
-                                      (long long)field_int(result, "insertions", 0),
-                                      (long long)field_int(result, "deletions", 0));
+    int64_t files = field_int(result, "files", 0);
+    AUTO_FREE char *line =
+        str_format("committed %s: %lld file%s changed, +%lld -%lld", commit, (long long)files,
+                   files == 1 ? "" : "s", (long long)field_int(result, "insertions", 0),
+                   (long long)field_int(result, "deletions", 0));
     line_add(render, event, 2, STYLE_PLAIN, line, out);
 }
 

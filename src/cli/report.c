@@ -104,8 +104,10 @@ static void what(const struct report *report)
     line_cut(report, "prompt", field_text(task, "prompt"),
              wide ? report->width - LABEL_WIDTH : PROMPT_WIDTH_MIN);
     short_commit(field_text(task, "base_commit"), commit);
-    AUTO_FREE char *repo = str_format("%s (%s at %s)", field_text_or(task, "repo", "?"),
-                                      field_text_or(task, "base", "HEAD"), commit);
+    const char *base = field_text_or(task, "base", "HEAD");
+    bool is_commit = !strcmp(base, field_text_or(task, "base_commit", ""));
+    AUTO_FREE char *repo = str_format("%s (%s%s%s)", field_text_or(task, "repo", "?"),
+                                      is_commit ? "" : base, is_commit ? "" : " at ", commit);
     line(report, "repository", repo);
 }
 

@@ -16,8 +16,7 @@
 #include "cli/text.h"
 #include "cli/verb.h"
 #include "cli/words.h"
-
-enum { PROMPT_MAX = 256 << 10 };
+#include "task/task.h"
 
 struct task_options {
     struct common_options common;
@@ -57,9 +56,11 @@ static int read_prompt(const char *argument, struct buf *prompt, struct err *err
     int status = strcmp(argument, "-") != 0 ? buf_append_str(prompt, argument)
                                             : io_read_all(STDIN_FILENO, prompt, err);
     if (status == -ERANGE)
-        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX >> 10);
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", TASK_PROMPT_MAX / 1024);
     if (status < 0)
         return err_context(err, "standard input");
+    if (memchr(prompt->data, '\0', prompt->len))
+        return err_set(err, ERR_USAGE, "the prompt has a NUL byte: it is to be text");
     if (strspn(prompt->data, " \t\r\n") == prompt->len)
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
     return 0;
@@ -171,7 +172,7 @@ static int run_task(const void *arg, const char *const *arguments, int count, st
 {
     const struct task_options *options = arg;
     AUTO_BUF struct buf prompt;
-    buf_init(&prompt, PROMPT_MAX);
+    buf_init(&prompt, TASK_PROMPT_MAX);
     if (count > 1)
         return err_set(err, ERR_USAGE, "one prompt is expected, %d words came: put it in quotes",
                        count);

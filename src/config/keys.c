@@ -44,6 +44,16 @@ static int parse_variable(const char *value, int64_t min, int64_t max, void *fie
     return 0;
 }
 
+/* What goes into requests as it is. */
+static int parse_plain(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (!str_is_plain(value))
+        return err_set(err, ERR_USAGE, "'%s' has a space, a quote or a letter that is not ASCII",
+                       value);
+    set_string(field, value);
+    return 0;
+}
+
 static int parse_path(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
     if (value[0] != '/')
@@ -58,7 +68,7 @@ static int parse_url(const char *value, int64_t min, int64_t max, void *field, s
                                                         : 0;
     if (!scheme || !value[scheme] || value[scheme] == '/')
         return err_set(err, ERR_USAGE, "'%s' is not an http:// or https:// address", value);
-    int status = parse_text(value, min, max, field, err);
+    int status = parse_plain(value, min, max, field, err);
     if (status < 0)
         return status;
     char *url = *(char **)field;
@@ -151,7 +161,7 @@ static const struct key {
     {SECTION_SERVER, "user", parse_text, 0, 0, CONFIG(user)},
     {SECTION_SERVER, "socket", parse_path, 0, 0, CONFIG(socket)},
     {SECTION_SERVER, "max_running", parse_number, 1, 1000, CONFIG(max_running)},
-    {SECTION_MODEL, "name", parse_text, 0, 0, CONFIG(model)},
+    {SECTION_MODEL, "name", parse_plain, 0, 0, CONFIG(model)},
     {SECTION_MODEL, "provider", parse_text, 0, 0, CONFIG(provider)},
     {SECTION_MODEL, "effort", parse_effort, 0, 0, CONFIG(effort)},
     {SECTION_SANDBOX, "runtime", parse_text, 0, 0, CONFIG(runtime)},

@@ -8,25 +8,16 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "task/task.h"
 
 enum {
     CONFIG_MAX_BYTES = 65536,
     TEXT_MAX = 8192,
     KEY_MAX = 4096,
-    MODEL_MAX = 200, /* what request.c can compare: JSON_SCAN_TEXT_MAX */
     SANDBOX_KEY_MIN = 16,
 };
 static const int64_t tokens_max = INT64_C(1) << 53;
 static const int64_t timeout_max_ms = INT64_C(24) * 3600 * 1000;
-
-/* Printable ASCII without spaces: what may stand in a header and in a JSON string as it is. */
-static bool is_plain(const char *s)
-{
-    for (; *s; s++)
-        if (*s <= ' ' || *s >= 0x7f || *s == '"' || *s == '\\')
-            return false;
-    return true;
-}
 
 /* A member that is a string of MIN to MAX plain bytes into *OUT; NULL or missing allowed when MIN
  * is 0. */
@@ -37,7 +28,7 @@ static int take_text(const json_t *root, const char *name, size_t min, size_t ma
     if (min == 0 && (!value || json_is_null(value)))
         return 0;
     const char *text = json_string_value(value);
-    if (!text || strlen(text) < min || strlen(text) > max || !is_plain(text))
+    if (!text || strlen(text) < min || strlen(text) > max || !str_is_plain(text))
         return err_set(err, ERR_USAGE,
                        "'%s' must be a string of %zu to %zu printable ASCII characters", name, min,
                        max);
@@ -84,7 +75,7 @@ static int take_members(struct gateway_config *config, const json_t *root, struc
     if (status == 0)
         status = take_wire(config, root, err);
     if (status == 0)
-        status = take_text(root, "model", 1, MODEL_MAX, &config->model, err);
+        status = take_text(root, "model", 1, TASK_MODEL_MAX, &config->model, err);
     if (status == 0)
         status =
             take_text(root, "sandbox_key", SANDBOX_KEY_MIN, TEXT_MAX, &config->sandbox_key, err);

@@ -88,6 +88,9 @@ bool trouble_is_news(struct trouble *last, const struct err *err);
 /* There may be a task to start, or a slot for it. */
 void queue_changed(struct orchestrator *o);
 
+/* Is the queued task NUMBER the next one, and a slot free for it? */
+bool queue_starts_now(struct orchestrator *o, int64_t number);
+
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
 

@@ -204,6 +204,12 @@ static int64_t count_jobs(const struct orchestrator *o)
     return count;
 }
 
+bool queue_starts_now(struct orchestrator *o, int64_t number)
+{
+    struct err ignored;
+    return count_jobs(o) < o->config->max_running && store_queue_head(o->store, &ignored) == number;
+}
+
 /* Fill the free slots. Called by the loop alone, never from within a job: a job may end at once. */
 static void fill_slots(void *arg)
 {

@@ -51,7 +51,7 @@ struct submission {
     int64_t budget_tokens, timeout_ms, priority;
 };
 
-enum { ERR_KEY_MISSING = -2101, PROMPT_MAX = 64 * 1024 };
+enum { ERR_KEY_MISSING = -2101 };
 
 /* Called once, later: TASK as it was queued (released afterwards), or NULL and why. */
 typedef void submitted_fn(void *arg, const struct task *task, const struct err *err);

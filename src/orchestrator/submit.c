@@ -73,14 +73,22 @@ static int check_words(const struct submission *s, struct err *err)
 {
     if (!s->prompt || is_blank(s->prompt))
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
-    if (strlen(s->prompt) > PROMPT_MAX)
-        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", PROMPT_MAX / 1024);
+    if (strlen(s->prompt) > TASK_PROMPT_MAX)
+        return err_set(err, ERR_USAGE, "the prompt is longer than %d KiB", TASK_PROMPT_MAX / 1024);
     if (s->effort && !config_effort_valid(s->effort))
         return err_set(err, ERR_USAGE, "'%s' is not an effort: low, medium, high or xhigh",
                        s->effort);
     if (s->test && (is_blank(s->test) || strlen(s->test) > TEST_MAX))
         return err_set(err, ERR_USAGE, "the test command is empty or longer than %d bytes",
                        TEST_MAX);
+    if (s->model && (!*s->model || strlen(s->model) > TASK_MODEL_MAX || !str_is_plain(s->model)))
+        return err_set(
+            err, ERR_USAGE,
+            "'%s' is no name of a model: up to %d letters of ASCII, without spaces and quotes",
+            s->model, TASK_MODEL_MAX);
+    if (s->branch && str_starts_with(s->branch, "refs/"))
+        return err_set(err, ERR_USAGE, "branch name '%s' begins with 'refs/': leave that out",
+                       s->branch);
     if (s->budget_tokens < 0)
         return err_set(err, ERR_USAGE, "budget_tokens is negative");
     if (s->timeout_ms < 0 || s->timeout_ms > timeout_max_ms)
@@ -249,6 +257,10 @@ static void on_resolved(void *arg, const struct git_result *result)
     int status = finish(submit, result, &err);
     if (status == 0)
         status = store_task_load(o->store, submit->task.number, &queued, &err);
+    if (status == 0 && queue_starts_now(o, queued.number)) {
+        free(queued.waiting_for);
+        queued.waiting_for = NULL;
+    }
     if (status == 0)
         log_info(queued.id, "queued: %s at %s, uid %u", queued.repo, queued.base_commit,
                  queued.uid);

@@ -11,6 +11,7 @@
 #include "agent/init.h"
 #include "agent/run.h"
 #include "agent/tools/patch_main.h"
+#include "programs/about.h"
 #include "workspace/steps.h"
 
 static const struct {
@@ -28,12 +29,11 @@ static const struct {
     {"archive", archive_main, "write the workspace as a .tar.zst"},
 };
 
-static int usage(void)
+static void print_usage(FILE *out)
 {
-    fprintf(stderr, "usage: codex-agent PART [ARGUMENT]...\n");
+    fprintf(out, "usage: codex-agent PART [ARGUMENT]...\n");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        fprintf(stderr, "  %-12s %s\n", parts[i].name, parts[i].what);
-    return 2;
+        fprintf(out, "  %-12s %s\n", parts[i].name, parts[i].what);
 }
 
 /* The two names by which openai/codex puts it on the PATH of a model's commands. */
@@ -50,5 +50,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
         if (!strcmp(argv[1], parts[i].name))
             return parts[i].run(argc - 1, argv + 1);
-    return usage();
+    if (about(argc, argv, "codex-agent", print_usage))
+        return 0;
+    print_usage(stderr);
+    return 2;
 }

@@ -11,6 +11,7 @@
 #include "gateway/confine.h"
 #include "gateway/footprint.h"
 #include "gateway/gateway.h"
+#include "programs/about.h"
 #include "task/gateway_control.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -90,8 +91,18 @@ static int start(struct program *program, struct gateway_config *config, int *re
     return confine(err);
 }
 
-int main(void)
+static void print_usage(FILE *out)
 {
+    fputs(
+        "usage: codex-gateway\n"
+        "The only door of one run's sandboxes. codex-runner starts it; it is not for use by hand.\n",
+        out);
+}
+
+int main(int argc, char **argv)
+{
+    if (about(argc, argv, "codex-gateway", print_usage))
+        return GATEWAY_EXIT_DONE;
     footprint_init();
     log_open("codex-gateway");
     signal(SIGPIPE, SIG_IGN);

@@ -11,6 +11,7 @@
 #include "base/privilege.h"
 #include "base/refname.h"
 #include "git/verbs.h"
+#include "programs/about.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
@@ -36,12 +37,11 @@ static const struct verb {
      "--repo PATH --base REF --commit SHA"},
 };
 
-static int usage(void)
+static void print_usage(FILE *out)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        fprintf(stderr, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
+        fprintf(out, "%s codex-git %-7s %s\n", i ? "      " : "usage:", verbs[i].name,
                 verbs[i].usage);
-    return GIT_EXIT_USAGE;
 }
 
 /* Where the value of the option NAME goes; its bit into *BIT. NULL: no such option. */
@@ -118,8 +118,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++)
         if (!strcmp(argv[1], verbs[i].name))
             verb = &verbs[i];
-    if (!verb)
-        return usage();
+    if (!verb && about(argc, argv, "codex-git", print_usage))
+        return GIT_EXIT_DONE;
+    if (!verb) {
+        print_usage(stderr);
+        return GIT_EXIT_USAGE;
+    }
     signal(SIGPIPE, SIG_IGN);
     struct verb_request request = {0};
     struct err err;

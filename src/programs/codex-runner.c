@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "programs/about.h"
 #include "runner/check.h"
 #include "runner/interactive.h"
 #include "runner/run.h"
@@ -36,9 +37,14 @@ static const char usage_text[] =
     "                    (codexd starts it, with a socket as descriptor 3)\n"
     "       codex-runner --check --state DIR --images DIR [--runtime CRUN]\n";
 
+static void print_usage(FILE *out)
+{
+    fputs(usage_text, out);
+}
+
 static int usage(void)
 {
-    fputs(usage_text, stderr);
+    print_usage(stderr);
     return EXIT_BAD_USAGE;
 }
 
@@ -256,6 +262,9 @@ int main(int argc, char **argv)
                  {"--spawner", spawner_role},
                  {"--run", run_role},
                  {"--check", check_role}};
+    process_reserve_stdio();
+    if (about(argc, argv, "codex-runner", print_usage))
+        return 0;
     log_open("codex-runner");
     prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)

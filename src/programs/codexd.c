@@ -18,8 +18,10 @@
 #include "api/api.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "config/paths.h"
+#include "programs/about.h"
 #include "programs/codexd_setup.h"
 #include "secrets/secrets.h"
 
@@ -51,36 +53,35 @@ static const char usage_text[] =
     "  --config FILE   instead of $CODEX_CONFIG and codex.conf\n"
     "  --version, --help\n";
 
+static void print_usage(FILE *out)
+{
+    fputs(usage_text, out);
+}
+
 /* Exit status, or -1 to go on. */
 static int parse_arguments(int argc, char **argv, const char **config_file)
 {
-    enum { OPTION_CONFIG = 1, OPTION_VERSION, OPTION_HELP };
+    enum { OPTION_CONFIG = 1 };
     static const struct option options[] = {
         {"config", required_argument, NULL, OPTION_CONFIG},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {"help", no_argument, NULL, OPTION_HELP},
         {0},
     };
     int option;
+    if (about(argc, argv, "codexd", print_usage))
+        return 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case OPTION_CONFIG:
             *config_file = optarg;
             break;
-        case OPTION_VERSION:
-            puts("codexd " CODEX_VERSION);
-            return 0;
-        case OPTION_HELP:
-            fputs(usage_text, stdout);
-            return 0;
         default:
-            fputs(usage_text, stderr);
+            print_usage(stderr);
             return 2;
         }
     }
     if (optind == argc)
         return -1;
-    fputs(usage_text, stderr);
+    print_usage(stderr);
     return 2;
 }
 
@@ -204,6 +205,7 @@ static void shut_down(struct server *server)
 int main(int argc, char **argv)
 {
     const char *config_file = NULL;
+    process_reserve_stdio();
     int exit_status = parse_arguments(argc, argv, &config_file);
     if (exit_status >= 0)
         return exit_status;

@@ -54,13 +54,21 @@ static void show_progress(void *arg, unsigned percent, uint64_t entries)
     self->progress_shown = true;
 }
 
+static void signal_command(pid_t pid, int signal)
+{
+    if (kill(-pid, signal) < 0) /* on a terminal it leads a process group */
+        kill(pid, signal);
+}
+
 static void forward_signal(void *arg, int signal)
 {
     struct interactive *self = arg;
     if (!self->pid)
         self->early_signal = signal;
-    else if (kill(-self->pid, signal) < 0) /* it leads a process group */
-        kill(self->pid, signal);
+    else
+        signal_command(self->pid, signal);
+    if (self->pid && (signal == SIGHUP || signal == SIGTERM))
+        signal_command(self->pid, SIGCONT); /* as a terminal does: what is stopped hears it, too */
 }
 
 static void window_changed(void *arg, int signal)

@@ -28,9 +28,11 @@ int secret_trim(const char **text, size_t *len, const char *where, struct err *e
         (*len)--;
     if (!*len)
         return err_set(err, ERR_USAGE, "%s is empty", where);
-    for (size_t i = 0; i < *len; i++)
-        if ((*text)[i] <= ' ' || (*text)[i] > '~')
+    for (size_t i = 0; i < *len; i++) {
+        char one[] = {(*text)[i], '\0'};
+        if (!*one || !str_is_plain(one))
             return err_set(err, ERR_USAGE, "%s has characters that no key has", where);
+    }
     if (*len > VAULT_VALUE_MAX)
         return err_set(err, ERR_USAGE, "%s is longer than %d bytes", where, VAULT_VALUE_MAX);
     return 0;
@@ -38,9 +40,11 @@ int secret_trim(const char **text, size_t *len, const char *where, struct err *e
 
 /* --- the start --- */
 
-static void keep(struct secret_kept *kept, const char *text, size_t len, const char *where)
+static void keep(struct secret_kept *kept, const char *text, size_t len)
 {
     struct err err;
+    AUTO_FREE char *where =
+        str_format("the key in %s", kept->variable ? kept->variable : kept->file);
     if (secret_trim(&text, &len, where, &err) == 0)
         kept->value = secret_new(text, len);
     else
@@ -77,7 +81,7 @@ static void keep_variable(struct secrets *secrets, const char *name)
         kept->missing = str_format("%s is not set in codexd's environment", name);
         return;
     }
-    keep(kept, value, strlen(value), name);
+    keep(kept, value, strlen(value));
     sodium_memzero(value, strlen(value));
     unsetenv(name);
 }
@@ -95,7 +99,7 @@ static void keep_file(struct secrets *secrets, const char *path)
     if (io_read_file(path, &bytes, &err) < 0)
         kept->missing = str_dup(err.message);
     else
-        keep(kept, bytes.data, bytes.len, path);
+        keep(kept, bytes.data, bytes.len);
     sodium_memzero(bytes.data, bytes.cap);
     buf_release(&bytes);
 }

@@ -55,7 +55,7 @@ int secrets_get(const struct secrets *secrets, const char *name, const char *fil
                 struct err *err);
 
 /* The first LEN bytes of TEXT without the white space around them: 0 and where they are, or
- * ERR_USAGE when that is no key: empty, or with other characters than visible ASCII. WHERE is put
+ * ERR_USAGE when that is no key: empty, too long, or not str_is_plain(). WHERE is put
  * into the message; the key never is. */
 int secret_trim(const char **text, size_t *len, const char *where, struct err *err);
 

@@ -22,7 +22,7 @@
 #include "base/err.h"
 
 enum {
-    VAULT_VALUE_MAX = 8192, /* bytes of a value */
+    VAULT_VALUE_MAX = 4096, /* bytes of a value: the gateway takes no longer key */
     VAULT_SECRETS_MAX = 256,
 };
 

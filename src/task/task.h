@@ -15,6 +15,11 @@
 #include "task/usage.h"
 #include "task/verdict.h"
 
+enum {
+    TASK_PROMPT_MAX = 64 * 1024, /* bytes */
+    TASK_MODEL_MAX = 200,        /* of its name; what gateway/request.c can compare */
+};
+
 struct fault {
     enum fault_kind kind; /* FAULT_NONE: no fault */
     char *step;           /* the phase, or "delivering" */

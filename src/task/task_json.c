@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/json_text.h"
+#include "task/exit.h"
 
 /* Collects the first failure, so that the members can be written down one after the other. */
 struct writer {
@@ -49,7 +50,7 @@ static void when(struct writer *w, const char *name, int64_t real_ms)
 
 static void test_result(struct writer *w, const char *name, const struct test_result *result)
 {
-    if (!result->known) {
+    if (!test_result_says(result)) {
         raw(w, name, "null");
         return;
     }
@@ -59,6 +60,7 @@ static void test_result(struct writer *w, const char *name, const struct test_re
         number(w, "exit_code", result->exit_code);
     else
         raw(w, "exit_code", "null");
+    raw(w, "timed_out", result->status == TEST_TIMED_OUT ? "true" : "false");
     raw(w, "passed", "null");
     raw(w, "failed", "null");
     put(w, buf_append_char(w->out, '}'));

@@ -31,6 +31,12 @@ enum verdict verdict_parse(const char *name)
     return VERDICT_UNSET;
 }
 
+bool test_result_says(const struct test_result *result)
+{
+    return result->known && (result->status == TEST_PASSED || result->status == TEST_FAILED ||
+                             result->status == TEST_NOT_FOUND || result->status == TEST_TIMED_OUT);
+}
+
 enum verdict verdict_of(const struct test_result *baseline, const struct test_result *verification)
 {
     if (!verification->known)

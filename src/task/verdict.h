@@ -22,6 +22,10 @@ struct test_result {
 
 void test_result_release(struct test_result *result);
 
+/* Is it evidence of anything, be it that there are no tests? A step that was cancelled or broke is
+ * not. */
+bool test_result_says(const struct test_result *result);
+
 enum verdict {
     VERDICT_UNSET, /* there is none before the work is delivered */
     VERDICT_PASSED,

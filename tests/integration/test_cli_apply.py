@@ -89,7 +89,8 @@ def test_a_dirty_file_in_the_way_is_left_alone(cli, repository):
     diff_of(cli, repository, {"a.txt": LINES.replace("line 5\n", "five\n"), "b.txt": "bb\n"})
     repository.write({"a.txt": LINES + "mine\n"})
     before = state(repository)
-    one_line(cli.run("apply", TASK, cwd=repository.path), 5, "nothing was changed", "a.txt: does not match index")
+    one_line(cli.run("apply", TASK, cwd=repository.path), 5, "nothing was changed", "a.txt: does not match index",
+             "commit or stash")
     assert state(repository) == before
 
 

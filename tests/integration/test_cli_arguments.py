@@ -77,6 +77,8 @@ def test_versions(cli):
     (["task", "x", "--repo"], ["--repo: its PATH is missing"]),
     (["task", "x", "--attempts", "3"], ["unknown option '--attempts'"]),
     (["task", "x", "--folow"], ["did you mean '--follow'?"]),
+    (["task", "--help me"], ["unknown option '--help me'", "behind '--'"]),
+    (["task", "-x fix\nit"], ["unknown option '-x fix", "behind '--'"]),
     (["task", "x", "--follow=1"], ["--follow takes no value"]),
     (["status", "task-abc123", "task-abc124"], ["too many arguments", "usage: codex status [ID]"]),
     (["logs"], ["usage: codex logs ID"]),
@@ -168,6 +170,30 @@ def test_output_that_cannot_be_written_is_an_error(cli):
         done = subprocess.run([CODEX, "version"], stdout=full, stderr=subprocess.PIPE, check=False, text=True,
                               env=cli.environment)
     assert done.returncode == 5 and "cannot write to standard output" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["codex", "codexd", "codex-agent", "codex-gateway", "codex-git", "codex-runner"])
+def test_every_program_says_what_it_is(cli, program):
+    path = CODEX.parent / program
+    for option in ("--help", "-h"):
+        done = cli.run(option, program=path)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: codex")
+    for option in ("--version", "-V"):
+        done = cli.run(option, program=path)
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{program} 0.1.0\n")
+
+
+@pytest.mark.parametrize("redirection, status", [(">&-", 5), ("<&- >&-", 5), ("2>&-", 0), ("<&- 2>&-", 0)])
+def test_no_file_takes_the_place_of_a_standard_descriptor_that_is_shut(cli, redirection, status):
+    cli.api.add("task-abc123")
+    done = subprocess.run(["sh", "-c", f'exec "$0" "$@" {redirection}', CODEX, "status", "task-abc123", "--json"],
+                          check=False, env=cli.environment, capture_output=True, text=True)
+    assert done.returncode == status
+    if status:
+        one_line(done, status, "cannot write to standard output: Bad file descriptor")
+    else:
+        assert json.loads(done.stdout)["id"] == "task-abc123"
+    assert [request[:2] for request in cli.api.requests] == [("GET", "/v1/tasks/task-abc123")]
 
 
 def test_words_are_completed(cli):

@@ -73,8 +73,8 @@ def test_a_prompt_may_look_like_an_option(cli, repository):
 
 
 @pytest.mark.parametrize("stdin, parts", [
-    ("", ["the prompt is empty"]), (" \n", ["the prompt is empty"]), ("x" * 300_000, ["longer than 256 KiB"]),
-    ("bad \udcff byte", ["not valid UTF-8"])])
+    ("", ["the prompt is empty"]), (" \n", ["the prompt is empty"]), ("x" * 65_537, ["longer than 64 KiB"]),
+    ("x\0y", ["NUL byte"]), ("bad \udcff byte", ["not valid UTF-8"])])
 def test_prompts_that_cannot_be(cli, repository, stdin, parts):
     with open(cli.home / "prompt", "wb") as file:
         file.write(stdin.encode(errors="surrogateescape"))
@@ -83,6 +83,26 @@ def test_prompts_that_cannot_be(cli, repository, stdin, parts):
                               env=cli.environment, capture_output=True, text=True, check=False)
     one_line(done, 2, *parts)
     assert cli.api.requests == []
+
+
+def test_a_repository_with_a_newline_in_its_name(cli):
+    repository = Repository(cli.home / "two\nlines", {"README": "hello\n"})
+    assert cli.run("task", "x", cwd=repository.path).returncode == 0
+    assert sent(cli)["repo"] == str(repository.path)
+
+
+def test_checkouts_that_cannot_be_used_say_what_can(cli, repository):
+    bare = cli.home / "bare.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(repository.path), str(bare)], env=ENVIRONMENT,
+                   check=True)
+    one_line(cli.run("task", "x", cwd=bare), 2, "without a checkout", "--repo DIRECTORY")
+    os.chown(repository.path, 65534, 65534)
+    one_line(cli.run("task", "x", cwd=repository.path), 2, "not yours", "--repo DIRECTORY", "safe.directory")
+    assert cli.api.requests == []
+
+
+def test_a_name_with_a_newline_does_not_hide_the_rest(cli, repository):
+    one_line(cli.run("task", "x", "--base", "a\nb", cwd=repository.path), 3, "no ref 'a b' in", str(repository.path))
 
 
 def test_it_waits_in_the_queue_and_says_so(cli, repository):

@@ -66,6 +66,20 @@ def test_a_signal_that_ends_the_command_is_its_status(sandbox):
     assert process.returncode == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_stopped_itself_can_be_ended(sandbox, number):
+    with sandbox.start("bash", "-c", "echo ready; kill -STOP $$", stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        wait_for(lambda: any("\nState:\tT" in (pathlib.Path("/proc") / pid / "status").read_text()
+                             for group in sandbox.cgroups()
+                             for pid in (pathlib.Path(group) / "cgroup.procs").read_text().split()), 10, "it stops")
+        process.send_signal(number)
+        try:
+            assert process.wait(timeout=30) == 128 + number
+        finally:
+            process.kill()
+
+
 def sandbox_is_gone(sandbox):
     """Whether no process is left in the sandboxes of this state directory."""
     return not any((pathlib.Path(group) / "cgroup.procs").read_text() for group in sandbox.cgroups())

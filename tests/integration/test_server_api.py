@@ -44,9 +44,10 @@ def make_stuck(repository):
     """A server whose only slot is taken by a task that waits for a provider that accepts and is silent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with Server("[server]\nmax_running = 1\n" + MODEL % silent.getsockname()[1]) as server:
-            task = server.submit("wait", repository.path)["id"]
-            server.wait(task, "working")
-            yield server, task
+            task = server.submit("wait", repository.path)
+            assert task["waiting_for"] is None  # it starts at once
+            server.wait(task["id"], "working")
+            yield server, task["id"]
 
 
 def submit(server, body, **options):
@@ -85,7 +86,7 @@ def test_unknown_resources_and_methods(server):
     (b"", "the body is not JSON"), (b"{", "the body is not JSON"), (b"[]", "the body is not a JSON object"),
     (b'{"prompt":"x","repo":"/r"} {}', "the body is not JSON"),
     (b'{"prompt":"x","prompt":"y","repo":"/r"}', "the body is not JSON: duplicate object key"),
-    (b'{"prompt":"a\\u0000b","repo":"/r"}', "the body is not JSON"),
+    (b'{"prompt":"a\\u0000b","repo":"/r"}', "a string in the body has a NUL character"),
     (b'{"prompt":"\xff","repo":"/r"}', "the body is not JSON"),
     (b'{"prompt":' + b"[" * 100000, "the body is not JSON"),
     ({"prompt": "x", "repo": "/r", "colour": "red"}, "unknown member 'colour'"),
@@ -97,6 +98,12 @@ def test_unknown_resources_and_methods(server):
     ({"repo": "/r"}, "the prompt is empty: say what is to be done"),
     ({"prompt": "x" * 70000, "repo": "/r"}, "the prompt is longer than 64 KiB"),
     ({"prompt": "x"}, "no repository is named"),
+    ({"prompt": "x", "repo": "/r", "model": "o3 high"}, "'o3 high' is no name of a model"),
+    ({"prompt": "x", "repo": "/r", "model": 'o"3'}, "'o\"3' is no name of a model"),
+    ({"prompt": "x", "repo": "/r", "model": ""}, "'' is no name of a model"),
+    ({"prompt": "x", "repo": "/r", "model": "o" * 201}, "'ooo"),
+    ({"prompt": "x", "repo": "/r", "branch": "refs/heads/x"},
+     "branch name 'refs/heads/x' begins with 'refs/': leave that out"),
     ({"prompt": "x", "repo": "r"}, "'r' is not an absolute path"),
     ({"prompt": "x", "repo": "/r", "effort": "max"}, "'max' is not an effort: low, medium, high or xhigh"),
 ])

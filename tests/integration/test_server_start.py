@@ -209,6 +209,16 @@ def test_the_spawner_gets_no_key():
         assert "sk-very" not in server.log.read_text()
 
 
+@pytest.mark.parametrize("key, why", [
+    ('sk-"x"', "the key in THE_KEY has characters that no key has"),
+    ("sk-\u00e4", "the key in THE_KEY has characters that no key has"),
+    ("x" * 4097, "the key in THE_KEY is longer than 4096 bytes"), (" \n", "THE_KEY is empty")])
+def test_keys_that_no_request_could_carry(tmp_path, key, why):
+    with Server(MODEL + "env_key = THE_KEY\n", {"THE_KEY": key}) as server:
+        status, code, detail = server.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(tmp_path)}).problem
+        assert (status, code) == (409, "key_missing") and why in detail and "sk-" not in detail
+
+
 def test_a_damaged_store_is_told():
     with Server(MODEL) as server:
         server.kill()

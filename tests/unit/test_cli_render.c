@@ -52,7 +52,7 @@ static const char *const recorded[] = {
     ":30000,"
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
     "{'type':'phase.completed','phase':'working','round':2,'status':0,'duration_ms':9000,'result':"
-    "{'commit':'abcdef0123456789abcdef0123456789abcdef01','changed':true,'files':2,'insertions':40,"
+    "{'commit':'abcdef0123456789abcdef0123456789abcdef01','changed':true,'files':1,'insertions':40,"
     "'deletions':2,'title':'t','body':'b','branch':null}}",
     "{'type':'phase.completed','phase':'verifying','round':2,'status':1,'duration_ms':2100,'result'"
     ":"
@@ -132,7 +132,7 @@ static void logs_are_readable(void **state)
                                "17:59:20   rate limited, trying again in 5 s\n"
                                "17:59:21   limit reached: memory (512.0 MiB)\n"
                                "17:59:22   the agent is done: 41.2k in (30.0k cached), 3.1k out\n"
-                               "17:59:23   committed abcdef0: 2 files changed, +40 -2\n"
+                               "17:59:23   committed abcdef0: 1 file changed, +40 -2\n"
                                "17:59:24   npm test: exit 1 in 2.1s\n"
                                "17:59:25 delivering\n"
                                "17:59:26   branch feat/pages at abcdef0\n"
@@ -414,6 +414,10 @@ static void the_report_has_the_evidence(void **state)
                                   "  see it        codex diff task-abc123\n"
                                   "  take it       codex apply task-abc123\n");
     assert_int_equal(task_exit_status(task), 0);
+    buf_clear(&out);
+    json_object_set(task, "base", json_object_get(task, "base_commit"));
+    report_append(&out, task, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "  repository    /srv/demo (0123456)\n"));
     buf_clear(&out);
     json_object_set_new(task, "verdict", json_string("no_tests"));
     report_append(&out, task, 0, SIZE_MAX, false);

@@ -121,6 +121,10 @@ static void a_bad_value_says_what_a_good_one_is(void **state)
     }
     refuse("[provider \"p\"]\nbase_url = ftp://x\n",
            "c:2: base_url: 'ftp://x' is not an http:// or https:// address");
+    refuse("[model]\nname = my model\n",
+           "c:2: name: 'my model' has a space, a quote or a letter that is not ASCII");
+    refuse("[provider \"x\"]\nbase_url = http://x/\"a\n",
+           "c:2: base_url: 'http://x/\"a' has a space, a quote or a letter that is not ASCII");
     refuse("[provider \"p\"]\nwire_api = chat\n",
            "c:2: wire_api: 'chat' is not available yet: use responses or replay");
     refuse("[provider \"p\"]\nwire_api = soap\n",

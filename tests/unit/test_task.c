@@ -178,7 +178,7 @@ static void an_ended_task_as_json(void **state)
         .verdict = VERDICT_FAILED,
         .fault = {FAULT_LIMIT, str_dup("working"), str_dup("out of time")},
         .baseline = {.known = true, .command = str_dup("make check"), .exit_code = 0},
-        .verification = {.known = true, .command = NULL, .exit_code = -1},
+        .verification = {.known = true, .status = TEST_TIMED_OUT, .exit_code = -1},
         .pull_request = {.exists = true, .forge = str_dup("plain"), .number = 3, .draft = true},
         .archive_path = str_dup("/a"),
         .archive_sha256 = str_dup("00"),
@@ -192,6 +192,8 @@ static void an_ended_task_as_json(void **state)
     json_t *verification = json_object_get(evidence, "verification");
     assert_true(json_is_null(json_object_get(verification, "exit_code")));
     assert_true(json_is_null(json_object_get(verification, "command")));
+    assert_true(json_is_true(json_object_get(verification, "timed_out")));
+    assert_true(json_is_false(json_object_get(baseline, "timed_out")));
     json_t *request = json_object_get(json, "pull_request");
     assert_true(json_is_null(json_object_get(request, "url")));
     assert_true(json_is_true(json_object_get(request, "draft")));
@@ -201,6 +203,19 @@ static void an_ended_task_as_json(void **state)
     assert_string_equal(json_string_value(json_object_get(fault, "kind")), "limit");
     json_decref(json);
     task_release(&task);
+}
+
+static void a_test_run_that_broke_is_no_evidence(void **state)
+{
+    struct task task = {.id = "task-abc123", .baseline = {.known = true, .status = 126}};
+    json_t *json = to_json(&task);
+    json_t *evidence = json_object_get(json, "evidence");
+    assert_true(json_is_null(json_object_get(evidence, "baseline")));
+    json_decref(json);
+    task.baseline.status = TEST_NOT_FOUND;
+    json = to_json(&task);
+    assert_true(json_is_object(json_object_get(json_object_get(json, "evidence"), "baseline")));
+    json_decref(json);
 }
 
 static void a_full_buffer_is_told(void **state)
@@ -219,10 +234,15 @@ static void a_full_buffer_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_are_new_and_checked), cmocka_unit_test(every_pair_of_states),
-        cmocka_unit_test(no_state_is_a_trap),      cmocka_unit_test(states_have_names),
-        cmocka_unit_test(the_verdict_table),       cmocka_unit_test(a_new_task_as_json),
-        cmocka_unit_test(an_ended_task_as_json),   cmocka_unit_test(a_full_buffer_is_told),
+        cmocka_unit_test(ids_are_new_and_checked),
+        cmocka_unit_test(every_pair_of_states),
+        cmocka_unit_test(no_state_is_a_trap),
+        cmocka_unit_test(states_have_names),
+        cmocka_unit_test(the_verdict_table),
+        cmocka_unit_test(a_new_task_as_json),
+        cmocka_unit_test(an_ended_task_as_json),
+        cmocka_unit_test(a_full_buffer_is_told),
+        cmocka_unit_test(a_test_run_that_broke_is_no_evidence),
     };
     return cmocka_run_group_tests_name("task", tests, NULL, NULL);
 }
