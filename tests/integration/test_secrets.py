@@ -108,7 +108,8 @@ def everywhere(codex):
     for pid in codex.processes():
         for name in ("cmdline", "environ"):
             path = pathlib.Path(f"/proc/{pid}/{name}")
-            yield path, path.read_bytes()
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield path, path.read_bytes()
 
 
 def test_a_whole_task_with_a_key_that_was_set(repository):
