@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -216,10 +217,13 @@ static void try_mounts(struct buf *out, const char *place, const char *where)
 
 static void check_mounts(struct buf *out, const char *state)
 {
-    AUTO_FREE char *sandboxes = str_format("%s/sandboxes", state);
-    AUTO_FREE char *where = existing_parent(sandboxes);
-    AUTO_FREE char *place = str_format("%s/.codex-check-XXXXXX", where);
-    if (!mkdtemp(place)) {
+    /* Locked, so that a spawner removes what we leave there if we are killed (spawner.c). */
+    AUTO_FREE char *scratch = str_format("%s/scratch", state);
+    AUTO_FREE char *where = existing_parent(scratch);
+    AUTO_FREE char *place =
+        str_format("%s/%scheck-XXXXXX", where, strcmp(where, scratch) ? ".codex-" : "");
+    AUTO_FD int lock = mkdtemp(place) ? open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (lock < 0 || flock(lock, LOCK_EX) < 0) {
         finding(out, "mounts", "fail", "make it writable for root", "cannot write to '%s': %s",
                 where, strerror(errno));
         return;
