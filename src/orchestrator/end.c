@@ -8,7 +8,7 @@
 #include "orchestrator/files.h"
 
 /* Runs of one task that died, with or without progress: more would not help either. */
-enum { RUNS_MAX = 25, MESSAGE_MAX = 1000 };
+enum { MESSAGE_MAX = 1000 };
 
 int end_task(struct job *job, const struct task *task, enum task_state to, const char *reason,
              const struct fault *fault, struct err *err)
@@ -80,6 +80,20 @@ static int fail_as_told(struct job *job, const struct task *task, const struct r
                      message.data, err);
 }
 
+/* Its runs died without a word, or a run that was to save what they left has done so. */
+static int give_up(struct job *job, const struct task *task, struct err *err)
+{
+    char message[900];
+    if (task->cancel_requested)
+        return end_task(job, task, TASK_CANCELLED, "cancelled on request", NULL, err);
+    snprintf(message, sizeof message,
+             "its run ended early %s%s%s%s: see codexd's log, then submit the task again",
+             task->run >= RUNS_MAX ? "too often" : "three times in a row", *job->why ? " (" : "",
+             job->why, *job->why ? ")" : "");
+    return fail_task(job, task, FAULT_PLATFORM, task->phase ? task->phase : "preparing", message,
+                     err);
+}
+
 static int end_as_told(struct job *job, const struct task *task, const struct run_end *end,
                        struct err *err)
 {
@@ -89,6 +103,8 @@ static int end_as_told(struct job *job, const struct task *task, const struct ru
     case RUN_DONE:
         return end_done_run(job, task, end->changed, err);
     case RUN_CANCELLED:
+        if (task->crashes >= CRASHES_MAX || task->run >= RUNS_MAX)
+            return give_up(job, task, err);
         return end_task(job, task, TASK_CANCELLED, "its run was ended on the server", NULL, err);
     case RUN_FAILED:
         if (end->fault > FAULT_NONE && end->fault < FAULT_COUNT && end->fault_message)
@@ -142,19 +158,11 @@ int end_crashed_run(struct job *job, bool counts, struct err *err)
         return status;
     int64_t crashes = run.progress ? 0 : task.crashes + counts;
     status = store_task_set_crashes(store, job->number, crashes, err);
-    if (status == 0 && task.cancel_requested) {
-        status = end_task(job, &task, TASK_CANCELLED, "cancelled on request", NULL, err);
-    } else if (status == 0 && (crashes >= CRASHES_MAX || task.run >= RUNS_MAX)) {
-        char message[900];
-        snprintf(message, sizeof message,
-                 "its run ended early %s (%s): see codexd's log, then submit the task again",
-                 crashes >= CRASHES_MAX ? "three times in a row" : "too often",
-                 job->why[0] ? job->why : "no reason was given");
-        status = fail_task(job, &task, FAULT_PLATFORM, task.phase ? task.phase : "preparing",
-                           message, err);
-    } else if (status == 0) {
-        status = start_over(job, &task, err);
-    }
+    /* Also a task that is given up goes on, with a run that saves what it had done; unless that
+     * has crashed, too. */
+    if (status == 0)
+        status = crashes > CRASHES_MAX || task.run > RUNS_MAX ? give_up(job, &task, err)
+                                                              : start_over(job, &task, err);
     task_release(&task);
     return status;
 }

@@ -68,7 +68,13 @@ struct orchestrator {
     int64_t looks, looks_since_ms; /* refresh.c */
 };
 
-enum { RETRY_MS = 1000, CRASHES_MAX = 3, TRIES_MAX = 3, PROBES_MAX = 4 };
+enum {
+    RETRY_MS = 1000,
+    TRIES_MAX = 3,
+    CRASHES_MAX = 3, /* in a row; then one run more saves what there is */
+    RUNS_MAX = 25,
+    PROBES_MAX = 4, /* of the provider, at once: examine.c */
+};
 
 /* orchestrator.c */
 

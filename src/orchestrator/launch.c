@@ -124,6 +124,8 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
         run->verify_rounds = task->round - 1 < rounds ? (uint32_t)(rounds - task->round + 1) : 0;
     run_config_repo_name(task->repo, run->repo);
     run_config_layer(task, config, run->layer);
+    if (task->cancel_requested || task->crashes >= CRASHES_MAX || task->run >= RUNS_MAX)
+        run->flags |= SPAWN_RUN_SALVAGE;
     if (baseline->known) {
         run->flags |= SPAWN_RUN_BASELINE_KNOWN;
         run->baseline_status = baseline->status;

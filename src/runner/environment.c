@@ -129,6 +129,8 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
 {
     char name[LAYER_NAME_SIZE];
     struct err err;
+    if (run_go_on(run) < 0 && !run->resumed)
+        return -1; /* there is nothing that a layer is needed for */
     bool needed = name_layer(run, name);
     int found = take(run, name);
     if (found < 0)

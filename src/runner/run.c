@@ -177,6 +177,8 @@ static void execute(struct run *run)
                                               .progress = report_image,
                                               .progress_arg = run};
     run->phase = PHASE_PREPARING;
+    if (run->request.flags & SPAWN_RUN_SALVAGE) /* as one that is cancelled before it works */
+        stop(run, RUN_STOP_CANCELLED);
     if (sandbox_host_open(&run->host, run->loop, &host, &err) < 0) {
         run_fail(run, FAULT_PLATFORM, "%s", err.message);
         return;

@@ -47,6 +47,7 @@ struct run_limits {
 enum spawn_run_flags {
     SPAWN_RUN_BASELINE_KNOWN = 1, /* codexd has this commit's baseline: its status is given */
     SPAWN_RUN_WITH_REPLAY = 2,    /* a replay file comes as the last descriptor */
+    SPAWN_RUN_SALVAGE = 4, /* no work: what earlier runs left is committed, archived and removed */
 };
 
 struct spawn_run {

@@ -37,7 +37,7 @@ struct scan {
 int scan_tree(const char *dir, struct scan *scan, struct err *err);
 
 /* The file NAME of the directory DIR into OUT, up to OUT's maximum; false when it is no regular
- * file or cannot be read. Never blocks. */
+ * file, a link that leads out of DIR, or cannot be read. Never blocks. */
 bool scan_read(int dir, const char *name, struct buf *out);
 
 /* The same by the path of the directory. */

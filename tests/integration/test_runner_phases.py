@@ -371,6 +371,25 @@ def test_a_killed_runner_is_cleaned_up_after_and_its_workspace_found_again(spawn
     assert task.file("work.bundle") == b"bundle of before\n"
 
 
+def test_a_salvage_keeps_what_crashed_runs_did_and_leaves_nothing_behind(spawner):
+    task = Task(spawner, GOOD + "step_run() { setpriv --reuid 1000 --regid 1000 --clear-groups bash -c "
+                "'echo before >/workspace/demo/work'; echo waiting; sleep 1000; }")
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    os.kill(runner, signal.SIGKILL)
+    task.wait()
+    ended = task.complete(salvage=True)
+    assert (ended["outcome"], ended["changed"], ended["has_archive"]) == (CANCELLED, 1, 1)
+    assert task.file("work.bundle") == b"bundle of before\n" and task.output(WORKING).count("waiting") == 1
+    assert not task.workspace().exists()
+
+
+def test_a_salvage_where_there_is_nothing_makes_nothing(spawner):
+    ended = Task(spawner, GOOD).complete(salvage=True)
+    assert (ended["outcome"], ended["changed"], ended["has_archive"]) == (CANCELLED, 0, 0)
+    assert not (spawner.state / "layers").exists() or not list((spawner.state / "layers").iterdir())
+
+
 def test_a_run_that_is_cancelled_before_it_works_keeps_what_a_crashed_one_did(spawner):
     task = Task(spawner, GOOD + "step_run() { setpriv --reuid 1000 --regid 1000 --clear-groups bash -c "
                 "'echo before >/workspace/demo/work'; echo waiting; sleep 1000; }")

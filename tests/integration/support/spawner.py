@@ -16,7 +16,7 @@ from support.sandbox import Sandbox
 MAGIC = 0x43445831
 RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY = 1, 2, 3, 4, 5, 6
 RUN_STARTED, RUN_ENDED, GIT_ENDED, FAILED = 100, 101, 102, 103
-BASELINE_KNOWN, WITH_REPLAY = 1, 2
+BASELINE_KNOWN, WITH_REPLAY, SALVAGE = 1, 2, 4
 ISOLATED, AS_SUBMITTER = 0, 1
 PREPARING, BASELINE, WORKING, VERIFYING, FINISHING = range(5)
 DONE, CANCELLED, RUN_FAILED = range(3)
@@ -149,11 +149,13 @@ class Task:
         self.options = options
 
     def message(self, *, baseline=None, rounds=3, timeout_ms=120000, memory=512 << 20, pids=256, archive=1 << 30,
-                test_timeout_ms=60000, replay=False):
+                test_timeout_ms=60000, replay=False,
+                salvage=False):
         message = Message(magic=MAGIC, type=RUN)
         body = message.body.run
         body.name = self.run_name()
-        body.flags = (BASELINE_KNOWN if baseline is not None else 0) | (WITH_REPLAY if replay else 0)
+        body.flags = (BASELINE_KNOWN if baseline is not None else 0) | (WITH_REPLAY if replay else 0) | (
+            SALVAGE if salvage else 0)
         body.baseline_status = baseline if baseline is not None else 0
         body.verify_rounds = rounds
         body.limits = Limits(memory, 0, pids, timeout_ms, test_timeout_ms, archive)
