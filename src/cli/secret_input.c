@@ -1,6 +1,7 @@
 #include "cli/secret_input.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,9 +24,13 @@ static void on_signal(int signal)
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 enum { SIGNALS = sizeof signals / sizeof signals[0] };
 
-/* One line into OUT; stops at a signal. */
-static int read_line(struct buf *out, struct err *err)
+/* One line into OUT; stops at a signal. The signals are blocked but for the waiting, so that none is
+ * lost between two calls; UNBLOCKED is the mask without that. */
+static int read_line(struct buf *out, const sigset_t *unblocked, struct err *err)
 {
+    struct pollfd terminal = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (ppoll(&terminal, 1, NULL, unblocked) < 0)
+        return errno == EINTR ? 0 : err_errno(err, "cannot wait for the terminal");
     char *room = buf_reserve(out, SECRET_INPUT_MAX);
     ssize_t n = read(STDIN_FILENO, room, SECRET_INPUT_MAX);
     if (n < 0 && errno != EINTR)
@@ -39,9 +44,14 @@ static int ask(const char *name, struct buf *out, struct err *err)
 {
     struct termios before, quiet;
     struct sigaction handler = {.sa_handler = on_signal}, old[SIGNALS];
+    sigset_t blocked, unblocked;
     if (tcgetattr(STDIN_FILENO, &before) < 0)
         return err_errno(err, "cannot ask the terminal");
     caught = 0;
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < SIGNALS; i++)
+        sigaddset(&blocked, signals[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &unblocked);
     for (size_t i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &handler, &old[i]);
     quiet = before;
@@ -52,12 +62,13 @@ static int ask(const char *name, struct buf *out, struct err *err)
                      : 0;
     if (status == 0) {
         fprintf(stderr, "value of %s (not shown): ", name);
-        status = read_line(out, err);
+        status = read_line(out, &unblocked, err);
         fputc('\n', stderr);
     }
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
     for (size_t i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &old[i], NULL);
+    sigprocmask(SIG_SETMASK, &unblocked, NULL);
     if (!caught)
         return status;
     secret_input_release(out);
