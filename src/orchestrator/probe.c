@@ -136,7 +136,7 @@ static int open_config(const struct probe *probe, const char *sandbox_key, struc
     char *key;
     int fd = secrets_get(probe->options.secrets, provider.env_key, provider.key_file, &key, err);
     if (fd == 0)
-        fd = run_config_gateway(&task, &provider, key, sandbox_key, err);
+        fd = run_config_gateway(&task, config, &provider, key, sandbox_key, err);
     secret_free(key);
     return fd;
 }

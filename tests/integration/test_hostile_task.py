@@ -41,8 +41,8 @@ TESTS = "import unittest, probe\nclass T(unittest.TestCase):\n    def test(self)
 SETUP = """python3 probe.py; echo x >new
 git config filter.probe.clean 'cat >/dev/null; python3 /workspace/project/probe.py'
 echo 'new filter=probe' >.git/info/attributes"""
-NAMES = {"CI", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "NO_COLOR", "PAGER", "PATH", "PWD", "SHELL",
-         "SHLVL", "TERM", "USER", "_"}
+NAMES = {"CI", "GOFLAGS", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "NO_COLOR", "PAGER", "PATH", "PWD",
+         "PYTEST_ADDOPTS", "SHELL", "SHLVL", "TERM", "USER", "_"}
 
 
 def probes(text):

@@ -3,11 +3,13 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "cli/fields.h"
 #include "cli/live.h"
 #include "cli/render.h"
 #include "cli/report.h"
 #include "cli/text.h"
+#include "cli/words.h"
 
 /* Events as codexd sends them, in the shapes of docs/protocols.md and docs/api.md. */
 static const char *const recorded[] = {
@@ -48,6 +50,13 @@ static const char *const recorded[] = {
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
     "{'type':'error','phase':'working','message':'rate limited, trying again in 5 s'}",
     "{'type':'limit.hit','phase':'working','limit':'memory','figure':536870912}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of a.test is closed','count':1}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of\\u001b a.test is closed','count':49}",
+    "{'type':'network.used','phase':'working','hosts':[{'host':'npm.test','port':443,'connections':"
+    "3,'sent_bytes':5,'received_bytes':2048},{'host':null,'port':0,'connections':1,'sent_bytes':1,"
+    "'received_bytes':1}]}",
     "{'type':'turn.completed','phase':'working','usage':{'input_tokens':41234,'cached_input_tokens'"
     ":30000,"
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
@@ -131,13 +140,16 @@ static void logs_are_readable(void **state)
                                "                 [ ] write\n"
                                "17:59:20   rate limited, trying again in 5 s\n"
                                "17:59:21   limit reached: memory (512.0 MiB)\n"
-                               "17:59:22   the agent is done: 41.2k in (30.0k cached), 3.1k out\n"
-                               "17:59:23   committed abcdef0: 1 file changed, +40 -2\n"
-                               "17:59:24   npm test: exit 1 in 2.1s\n"
-                               "17:59:25 delivering\n"
-                               "17:59:26   branch feat/pages at abcdef0\n"
-                               "17:59:27   pull request #1: Add pages (draft, open)\n"
-                               "17:59:28 completed: tests failed\n");
+                               "17:59:22   refused: port 22 of a.test is closed\n"
+                               "17:59:23   refused: port 22 of.test is closed (49 times)\n"
+                               "17:59:24   from the internet: npm.test 2.0 KiB, others 1 B\n"
+                               "17:59:25   the agent is done: 41.2k in (30.0k cached), 3.1k out\n"
+                               "17:59:26   committed abcdef0: 1 file changed, +40 -2\n"
+                               "17:59:27   npm test: exit 1 in 2.1s\n"
+                               "17:59:28 delivering\n"
+                               "17:59:29   branch feat/pages at abcdef0\n"
+                               "17:59:30   pull request #1: Add pages (draft, open)\n"
+                               "17:59:31 completed: tests failed\n");
 }
 
 static void brief_logs_keep_what_failed(void **state)
@@ -147,7 +159,7 @@ static void brief_logs_keep_what_failed(void **state)
     assert_string_equal(lines, "         | a\n"
                                "         | b\n"
                                "         | not ok 7\n"
-                               "17:59:24   npm test: exit 1 in 2.1s\n");
+                               "17:59:27   npm test: exit 1 in 2.1s\n");
     struct render working = {.brief = true, .phase = "working"};
     AUTO_FREE char *work = render_all(&working);
     assert_non_null(strstr(work, "  thinking: **Looking**\n17"));
@@ -395,6 +407,32 @@ static const char task_text[] =
     "1,"
     "'created_at':'2025-11-23T17:59:00.000Z','ended_at':'2025-11-23T18:01:31.000Z'}";
 
+/* Names come from a sandbox: they neither fill the screen nor steer the terminal. */
+static void tests_are_named_within_bounds(void **state)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < 30; i++)
+        json_array_append_new(names, json_string(i ? "t" : "\x1b[2Jbad\xc2\x9b"));
+    json_t *result =
+        json_pack("{s:o,s:{s:i}}", "newly_broken", names, "counts", "newly_broken", 75);
+    AUTO_BUF struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_true(append_test_change(&out, result, "newly_broken", 3));
+    assert_null(strchr(out.data, '\x1b'));
+    assert_non_null(strstr(out.data, "newly broken: "));
+    assert_true(str_ends_with(out.data, ", t, t and 72 more"));
+    buf_clear(&out);
+    assert_false(append_test_change(&out, result, "flaky", 3));
+    assert_int_equal(out.len, 0);
+    json_t *task = event(task_text, 1);
+    json_object_set_new(task, "evidence", result);
+    report_append(&out, task, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "  newly broken  "));
+    assert_non_null(strstr(out.data, "\n                t\n                and 65 more\n"));
+    assert_null(strchr(out.data, '\x1b'));
+    json_decref(task);
+}
+
 static void the_report_has_the_evidence(void **state)
 {
     json_t *task = event(task_text, 1);
@@ -493,6 +531,7 @@ int main(void)
         cmocka_unit_test(the_block_shows_what_runs_now),
         cmocka_unit_test(the_block_shows_the_last_lines_of_output),
         cmocka_unit_test(many_commands_at_once_are_bounded),
+        cmocka_unit_test(tests_are_named_within_bounds),
         cmocka_unit_test(the_report_has_the_evidence),
         cmocka_unit_test(the_report_says_why_and_what_it_waits_for),
     };
