@@ -16,7 +16,7 @@ struct api_options { /* all but the descriptor stays the caller's and outlives t
     struct store *store; /* its events go to this API's streams */
     struct orchestrator *orchestrator;
     const struct config *config;
-    const struct secrets *secrets;
+    struct secrets *secrets;
     const char *state_dir;
     const char *version;
     int listen_fd; /* taken over */

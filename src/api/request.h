@@ -24,7 +24,7 @@ struct request;
 typedef void request_fn(struct request *request);
 
 struct route {
-    const char *method, *path; /* "{id}" stands for a task's id */
+    const char *method, *path; /* "{id}" stands for a task's id, "{name}" for a secret's name */
     request_fn *handle;
     const char *const *query; /* the names that may stand behind "?"; NULL: none */
     bool is_bundle;           /* the body is one: larger, and bytes */
@@ -34,8 +34,9 @@ struct request {
     struct api *api;
     struct MHD_Connection *connection;
     const struct route *route;
-    uint32_t uid;               /* of the peer */
-    char task_id[TASK_ID_SIZE]; /* from the path, valid; "" when it has none */
+    uint32_t uid;                         /* of the peer */
+    char task_id[TASK_ID_SIZE];           /* from the path, valid; "" when it has none */
+    char secret[CONFIG_VARIABLE_MAX + 1]; /* from the path; "" when it is no name */
     struct buf body;
     size_t drained; /* bytes of a body that is too large */
     bool handled;   /* the handler was called */
@@ -92,8 +93,9 @@ const char *request_query(struct request *request, const char *name);
 const char *request_header(struct request *request, const char *name);
 
 /* The handlers */
-request_fn handle_health, handle_doctor, handle_submit, handle_list, handle_task, handle_events,
-    handle_diff, handle_cancel, handle_deliver, handle_bundle;
+request_fn handle_health, handle_doctor, handle_doctor_ask, handle_submit, handle_list, handle_task,
+    handle_events, handle_diff, handle_cancel, handle_deliver, handle_bundle, handle_secrets, handle_secret_set,
+    handle_secret_remove;
 
 /* Server-sent events of TASK after AFTER: stream.c. */
 void answer_stream(struct request *request, const struct task *task, int64_t after);

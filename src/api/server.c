@@ -7,6 +7,7 @@
 #include "api/request.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,6 +28,7 @@ static const char *const events_query[] = {"after", "limit", NULL};
 static const struct route routes[] = {
     {"GET", "/healthz", handle_health, NULL, false},
     {"GET", "/v1/doctor", handle_doctor, NULL, false},
+    {"POST", "/v1/doctor", handle_doctor_ask, NULL, false},
     {"POST", "/v1/tasks", handle_submit, NULL, false},
     {"POST", "/v1/bundles", handle_bundle, NULL, true},
     {"GET", "/v1/tasks", handle_list, list_query, false},
@@ -35,6 +37,9 @@ static const struct route routes[] = {
     {"GET", "/v1/tasks/{id}/diff", handle_diff, NULL, false},
     {"POST", "/v1/tasks/{id}/cancel", handle_cancel, NULL, false},
     {"POST", "/v1/tasks/{id}/deliver", handle_deliver, NULL, false},
+    {"GET", "/v1/secrets", handle_secrets, NULL, false},
+    {"PUT", "/v1/secrets/{name}", handle_secret_set, NULL, false},
+    {"DELETE", "/v1/secrets/{name}", handle_secret_remove, NULL, false},
 };
 
 /* --- the loop --- */
@@ -74,25 +79,40 @@ static int connection_fd(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
-/* The part of PATH that stands for "{id}" goes to ID. */
-static bool path_matches(const char *pattern, const char *path, char id[TASK_ID_SIZE])
+enum { HOLE_SIZE = 128 };
+
+/* The part of PATH that stands for "{…}" in PATTERN goes to HOLE, when it fits: else that is "". */
+static bool path_matches(const char *pattern, const char *path, char hole[HOLE_SIZE])
 {
-    static const char hole[] = "{id}";
-    const char *at = strstr(pattern, hole);
-    id[0] = '\0';
-    if (!at)
+    size_t before = strcspn(pattern, "{");
+    hole[0] = '\0';
+    if (!pattern[before])
         return !strcmp(pattern, path);
-    size_t before = (size_t)(at - pattern);
     if (strncmp(pattern, path, before))
         return false;
     size_t len = strcspn(path + before, "/");
-    if (strcmp(at + strlen(hole), path + before + len))
+    if (strcmp(strchr(pattern + before, '}') + 1, path + before + len))
         return false;
-    if (len < TASK_ID_SIZE) {
-        memcpy(id, path + before, len);
-        id[len] = '\0';
+    if (len < HOLE_SIZE) {
+        memcpy(hole, path + before, len);
+        hole[len] = '\0';
     }
     return true;
+}
+
+/* Keep what stands for the hole in the route's path, if it is what it has to be. */
+static void take_hole(struct request *request, const char *hole)
+{
+    const char *path = request->route->path;
+    if (strstr(path, "{id}")) {
+        if (!task_id_valid(hole))
+            answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found",
+                           "that is not the id of a task (task-…)");
+        else
+            snprintf(request->task_id, sizeof request->task_id, "%s", hole);
+    } else if (strstr(path, "{name}") && config_variable_valid(hole)) {
+        snprintf(request->secret, sizeof request->secret, "%s", hole);
+    }
 }
 
 /* Find the route. Answers the problem itself when there is none. */
@@ -100,17 +120,16 @@ static void choose_route(struct request *request, const char *method, const char
 {
     static const struct route unknown = {"", "", NULL, NULL, false};
     bool path_known = false;
+    char hole[HOLE_SIZE];
     request->route = &unknown;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!path_matches(routes[i].path, path, request->task_id))
+        if (!path_matches(routes[i].path, path, hole))
             continue;
         path_known = true;
         if (strcmp(routes[i].method, method))
             continue;
         request->route = &routes[i];
-        if (strstr(routes[i].path, "{id}") && !task_id_valid(request->task_id))
-            answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found",
-                           "that is not the id of a task (task-…)");
+        take_hole(request, hole);
         return;
     }
     if (path_known)
@@ -251,7 +270,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         choose_route(request, method, url);
         if (!request->response)
             check_head(request);
-        return request->response ? queue(request) : MHD_YES;
+        /* A client that still sends its body does not read yet, so other problems wait for its
+         * end. */
+        return request->status == MHD_HTTP_CONTENT_TOO_LARGE ? queue(request) : MHD_YES;
     }
     if (*upload_size) {
         if (!take_body(request, upload, *upload_size))

@@ -1,11 +1,12 @@
-/* GET /healthz, GET /v1/doctor: what only the server can see. */
+/* GET /healthz, GET and POST /v1/doctor: what only the server can see. */
 #include "api/request.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/json_text.h"
 #include "base/str.h"
+#include "orchestrator/machine.h"
 
 void handle_health(struct request *request)
 {
@@ -15,57 +16,92 @@ void handle_health(struct request *request)
     answer(request, MHD_HTTP_OK, "application/json", &out);
 }
 
-static void add_check(struct buf *out, const char *name, bool ok, const char *detail,
-                      const char *remedy)
+static void add(json_t *list, const char *check, bool ok, const char *detail, const char *remedy)
 {
-    buf_appendf(out, "%s{\"check\":\"%s\",\"ok\":%s,\"detail\":", out->len > 1 ? "," : "", name,
-                ok ? "true" : "false");
-    json_text_cstring(out, detail);
-    buf_append_str(out, ",\"remedy\":");
-    json_text_cstring(out, ok ? NULL : remedy);
-    buf_append_char(out, '}');
+    json_array_append_new(list, finding_new(check, ok ? "ok" : "fail", ok ? NULL : remedy, detail));
 }
 
-static void check_sandbox(struct api *api, struct buf *out)
+static void check_sandbox(struct api *api, json_t *list)
 {
     struct err err = {0};
     bool ok = orchestrator_ready(api->options.orchestrator, &err) == 0;
-    add_check(out, "sandbox", ok, ok ? "runtime, cgroups and disk are in order" : err.message,
-              "do what it says, then ask again");
+    add(list, "sandbox", ok, ok ? "runtime, cgroups and disk are in order" : err.message,
+        "do what it says, then ask again");
 }
 
-static void check_model(struct api *api, struct buf *out)
+/* Whether there is a model that could be asked. */
+static bool check_model(struct api *api, json_t *list)
 {
     const struct config *config = api->options.config;
     const struct config_provider *provider = config_provider_find(config, config->provider);
     if (!config->model || !provider) {
-        add_check(out, "model", false, "no model is configured",
-                  "set name and provider in [model] of codex.conf and add its [provider] section");
-        return;
+        add(list, "model", false, "no model is configured",
+            "set name and provider in [model] of codex.conf and add its [provider] section");
+        return false;
     }
-    const struct secret *secret = &api->options.secrets->providers[provider - config->providers];
+    struct err err = {0};
+    bool ok = secrets_check_provider(api->options.secrets, config, provider, &err) == 0;
     AUTO_FREE char *detail =
         str_format("%s from provider '%s' (%s)%s%s", config->model, provider->name,
-                   wire_api_name(provider->wire_api), secret->missing ? ": " : "",
-                   secret->missing ? secret->missing : "");
-    add_check(out, "model", !secret->missing, detail, "set it and restart codexd");
+                   wire_api_name(provider->wire_api), ok ? "" : ": ", ok ? "" : err.message);
+    AUTO_FREE char *remedy = provider->env_key
+                                 ? str_format("codex secret set %s", provider->env_key)
+                                 : str_dup("set it right, and restart codexd");
+    add(list, "model", ok, detail, remedy);
+    if (provider->env_key) /* the client may have it */
+        json_object_set_new(json_array_get(list, json_array_size(list) - 1), "env_key",
+                            json_string(provider->env_key));
+    return ok;
 }
 
-static void check_state(struct api *api, struct buf *out)
+static void check_state(struct api *api, json_t *list)
 {
     AUTO_FREE char *detail =
         str_format("%s, as uid %u", api->options.state_dir, (unsigned)getuid());
-    add_check(out, "state", true, detail, NULL);
+    add(list, "state", true, detail, NULL);
+}
+
+static void on_examined(void *arg, json_t *findings)
+{
+    struct request *request = arg;
+    request->waits_for = NULL;
+    json_t *list = json_array();
+    check_state(request->api, list);
+    check_sandbox(request->api, list);
+    check_model(request->api, list);
+    json_array_extend(list, findings);
+    json_decref(findings);
+    AUTO_BUF struct buf out;
+    buf_init(&out, ANSWER_MAX);
+    AUTO_FREE char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    if (!text)
+        abort();
+    buf_append_str(&out, text);
+    answer(request, MHD_HTTP_OK, "application/json", &out);
+}
+
+static void drop_examination(struct request *request)
+{
+    orchestrator_examine_drop(request->waits_for);
+}
+
+static void examine(struct request *request, bool ask_provider)
+{
+    request->call_off = drop_examination;
+    request->waits_for = orchestrator_examine(request->api->options.orchestrator, ask_provider,
+                                              on_examined, request);
 }
 
 void handle_doctor(struct request *request)
 {
-    AUTO_BUF struct buf out;
-    buf_init(&out, 65536);
-    buf_append_char(&out, '[');
-    check_state(request->api, &out);
-    check_sandbox(request->api, &out);
-    check_model(request->api, &out);
-    buf_append_char(&out, ']');
-    answer(request, MHD_HTTP_OK, "application/json", &out);
+    examine(request, false);
+}
+
+void handle_doctor_ask(struct request *request)
+{
+    json_t *ignored = json_array();
+    bool can = check_model(request->api, ignored);
+    json_decref(ignored);
+    examine(request, can);
 }

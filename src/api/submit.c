@@ -7,6 +7,8 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+enum { LOOK_WAIT_MS = 500 }; /* at most, for a look at the machine that is under way */
+
 /* One member of the body: a string or a number. */
 struct member {
     const char *name;
@@ -93,14 +95,8 @@ static int explain(const json_error_t *error, struct err *err)
     return err_set(err, ERR_USAGE, "the body is not JSON: %s", error->text);
 }
 
-void handle_submit(struct request *request)
+static void submit(struct request *request)
 {
-    const char *type = request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
-    if (type && strncasecmp(type, "application/json", strlen("application/json"))) {
-        answer_problem(request, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "bad_request",
-                       "the body has to be application/json");
-        return;
-    }
     struct err err = {0};
     json_error_t where;
     /* NUL is refused by default, so every string here is a C string. */
@@ -116,4 +112,33 @@ void handle_submit(struct request *request)
     if (!request->waits_for)
         answer_error(request, &err);
     json_decref(body);
+}
+
+static void on_looked(void *arg)
+{
+    struct request *request = arg;
+    request->waits_for = NULL;
+    submit(request);
+}
+
+static void drop_look(struct request *request)
+{
+    orchestrator_forget_look(request->api->options.orchestrator, request);
+}
+
+void handle_submit(struct request *request)
+{
+    const char *type = request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (type && strncasecmp(type, "application/json", strlen("application/json"))) {
+        answer_problem(request, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "bad_request",
+                       "the body has to be application/json");
+    } else if (orchestrator_await_look(request->api->options.orchestrator, LOOK_WAIT_MS, on_looked,
+                                       request)) {
+        /* The first task of a server that has just started is told what is wrong with the machine.
+         */
+        request->waits_for = request->api;
+        request->call_off = drop_look;
+    } else {
+        submit(request);
+    }
 }

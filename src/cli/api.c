@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/fields.h"
 #include "cli/text.h"
+#include "config/paths.h"
 #include "task/id.h"
 
 int api_init(struct api *api, const char *socket, struct err *err)
@@ -40,20 +42,34 @@ static const struct {
     {"disk_full", ERR_REFUSED}, {"internal", ERR_REFUSED},    {"unreachable", ERR_REFUSED},
 };
 
-/* The person's shell may have the key that codexd lacks; it is never sent. */
-static void add_key_hint(const char *variable, struct err *err)
+char *api_key_command(const struct api *api, const char *name)
 {
-    const char *value = variable ? getenv(variable) : NULL;
+    const char *value = config_variable_valid(name) ? getenv(name) : NULL;
     if (!value || !*value)
-        return;
-    AUTO_FREE char *before = str_dup(err->message);
-    err_set(err, err->code,
-            "%s (your shell has %s, codexd has not: restart codexd with it, or put the key into a "
-            "file that key_file names)",
-            before, variable);
+        return NULL;
+    if (geteuid() == 0)
+        return str_format("printenv %s | codex secret set %s", name, name);
+    if (!strcmp(api->socket, PATHS_MACHINE_STATE "/codexd.sock"))
+        return str_format("printenv %s | sudo codex secret set %s", name, name);
+    /* sudo takes the variable that says where the server is away. */
+    return str_format("printenv %s | sudo CODEX_SOCKET='%s' codex secret set %s", name, api->socket,
+                      name);
 }
 
-int api_problem(int http_status, const char *body, size_t len, struct err *err)
+/* The person's shell may have the key that codexd lacks: how it is handed over. It is never sent
+ * from here. */
+static void add_key_hint(const struct api *api, const char *variable, struct err *err)
+{
+    AUTO_FREE char *command = variable ? api_key_command(api, variable) : NULL;
+    if (!command)
+        return;
+    AUTO_FREE char *before = str_dup(err->message);
+    err_set(err, err->code, "%s (your shell has %s, codexd has not: %s)", before, variable,
+            command);
+}
+
+int api_problem(const struct api *api, int http_status, const char *body, size_t len,
+                struct err *err)
 {
     json_t *problem = json_loadb(body, len, JSON_ALLOW_NUL, NULL);
     const char *name = field_text_or(problem, "code", "");
@@ -72,7 +88,7 @@ int api_problem(int http_status, const char *body, size_t len, struct err *err)
     }
     err_set(err, code, "%s", line.data);
     if (!strcmp(name, "key_missing"))
-        add_key_hint(field_text(problem, "env_key"), err);
+        add_key_hint(api, field_text(problem, "env_key"), err);
     json_decref(problem);
     return code;
 }
@@ -126,24 +142,14 @@ static void on_end(void *arg, int status, const struct err *err)
         *exchange->err = *err;
 }
 
-/* PIECE: the body, of TYPE; NULL: none is sent. */
-static int exchange_with(struct api *api, const char *method, const char *target, const char *type,
-                         const struct iovec *piece, struct buf *out, struct err *err)
+/* Send REQUEST, to which what all of them have is added, and wait for its end. */
+static int exchange_whole(struct api *api, struct http_request *request, struct buf *out,
+                          struct err *err)
 {
-    const struct http_header headers[] = {{"Accept", "*/*"}, {"Content-Type", type}};
     static const struct http_call_handlers handlers = {on_head, on_data, on_end};
-    const struct http_request request = {
-        .method = method,
-        .target = target,
-        .headers = headers,
-        .headers_count = piece ? 2 : 1,
-        .body = piece,
-        .body_count = piece ? 1 : 0,
-        .first_byte_timeout_ms = API_TIMEOUT_MS,
-        .idle_timeout_ms = API_TIMEOUT_MS,
-    };
+    request->first_byte_timeout_ms = request->idle_timeout_ms = API_TIMEOUT_MS;
     struct exchange exchange = {.out = out, .err = err};
-    struct http_call *call = http_call_start(api->loop, &api->peer, &request, &handlers, &exchange);
+    struct http_call *call = http_call_start(api->loop, &api->peer, request, &handlers, &exchange);
     while (!exchange.ended) {
         int status = loop_run_once(api->loop, -1, err);
         if (status < 0) {
@@ -156,23 +162,58 @@ static int exchange_with(struct api *api, const char *method, const char *target
     if (exchange.too_large)
         return err_set(err, ERR_LIMIT, "the answer of codexd is larger than %zu bytes", out->max);
     if (exchange.http_status / 100 != 2)
-        return api_problem(exchange.http_status, out->data, out->len, err);
+        return api_problem(api, exchange.http_status, out->data, out->len, err);
     return 0;
 }
 
 int api_call(struct api *api, const char *method, const char *target, const json_t *body,
              struct buf *out, struct err *err)
 {
+    static const struct http_header headers[] = {
+        {"Accept", "*/*"},
+        {"Content-Type", "application/json"},
+    };
     AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    const struct iovec piece = {.iov_base = text, .iov_len = text ? strlen(text) : 0};
-    return exchange_with(api, method, target, "application/json", text ? &piece : NULL, out, err);
+    struct iovec piece = {.iov_base = text, .iov_len = text ? strlen(text) : 0};
+    struct http_request request = {
+        .method = method,
+        .target = target,
+        .headers = headers,
+        .headers_count = text ? 2 : 1,
+        .body = &piece,
+        .body_count = text ? 1 : 0,
+    };
+    return exchange_whole(api, &request, out, err);
+}
+
+/* LEN BYTES of TYPE as they are. */
+static int send_bytes(struct api *api, const char *method, const char *target, const char *type,
+                      const char *bytes, size_t len, struct buf *out, struct err *err)
+{
+    const struct http_header headers[] = {{"Accept", "*/*"}, {"Content-Type", type}};
+    struct iovec piece = {.iov_base = (char *)bytes, .iov_len = len};
+    struct http_request request = {
+        .method = method,
+        .target = target,
+        .headers = headers,
+        .headers_count = 2,
+        .body = &piece,
+        .body_count = 1,
+    };
+    return exchange_whole(api, &request, out, err);
+}
+
+int api_put(struct api *api, const char *target, const char *bytes, size_t len, struct buf *out,
+            struct err *err)
+{
+    return send_bytes(api, "PUT", target, "text/plain", bytes, len, out, err);
 }
 
 int api_send(struct api *api, const char *target, const struct buf *bytes, struct buf *out,
              struct err *err)
 {
-    const struct iovec piece = {.iov_base = bytes->data, .iov_len = bytes->len};
-    return exchange_with(api, "POST", target, "application/octet-stream", &piece, out, err);
+    return send_bytes(api, "POST", target, "application/octet-stream", bytes->data, bytes->len, out,
+                      err);
 }
 
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,

@@ -40,7 +40,11 @@ int api_call(struct api *api, const char *method, const char *target, const json
 int api_send(struct api *api, const char *target, const struct buf *bytes, struct buf *out,
              struct err *err);
 
-/* The same, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
+/* The same with a body that is no JSON: LEN bytes of plain text. */
+int api_put(struct api *api, const char *target, const char *bytes, size_t len, struct buf *out,
+            struct err *err);
+
+/* As api_call, and the answer is JSON: *OUT, which the caller releases by json_decref(). */
 int api_json(struct api *api, const char *method, const char *target, const json_t *body,
              json_t **out, struct err *err);
 
@@ -55,7 +59,12 @@ char *api_task_target(const char *id, const char *rest);
 int api_task(struct api *api, const char *id, json_t **task, struct err *err);
 
 /* What an answer that is not 2xx means: BODY is its problem document, or anything. */
-int api_problem(int http_status, const char *body, size_t len, struct err *err);
+int api_problem(const struct api *api, int http_status, const char *body, size_t len,
+                struct err *err);
+
+/* When the environment has the variable NAME, the command that hands its value over to the server as
+ * a secret; else NULL. The caller frees. */
+char *api_key_command(const struct api *api, const char *name);
 
 /* What it means that a call failed by STATUS before a whole answer came; rewrites ERR. */
 int api_unreachable(const char *socket, int status, struct err *err);

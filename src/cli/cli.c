@@ -11,8 +11,8 @@
 enum { ERROR_LINE_MAX = 8192 };
 
 const struct verb *const verbs[] = {
-    &verb_task,  &verb_status,  &verb_list,     &verb_logs,    &verb_diff,
-    &verb_apply, &verb_cancel,  &verb_deliver,  &verb_sandbox, &verb_doctor,
+    &verb_task,   &verb_status,  &verb_list,    &verb_logs,   &verb_diff,   &verb_apply,
+    &verb_cancel, &verb_deliver, &verb_sandbox, &verb_secret, &verb_doctor,
     &verb_help,  &verb_version, &verb_complete, NULL,
 };
 

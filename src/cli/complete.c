@@ -94,6 +94,10 @@ static int run_complete(const void *options, const char *const *arguments, int c
         offer_options(common_options, prefix);
     } else if (verb == &verb_help) {
         offer_verbs(prefix);
+    } else if (verb == &verb_secret && count == 2) {
+        static const char *const words[] = {"set", "list", "rm"};
+        for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+            offer(words[i], prefix);
     } else if (strstr(verb->arguments, "ID")) {
         offer_ids(prefix);
     }

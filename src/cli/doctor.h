@@ -17,8 +17,8 @@ enum finding {
 };
 
 /*
- * Append {"check", "ok", "needed", "detail", "remedy"} to LIST: the shape of the server's own
- * checks (GET /v1/doctor), with `needed` added. REMEDY is NULL when there is nothing to do.
+ * Append {"check", "status", "detail", "remedy"} to LIST: the shape of the server's own findings
+ * (GET /v1/doctor). REMEDY is NULL when there is nothing to do.
  */
 void check_add(json_t *list, const char *check, enum finding finding, const char *remedy,
                const char *detail, ...) __attribute__((format(printf, 5, 6)));
@@ -30,11 +30,15 @@ char *program_says(const char *const *argv);
  * moved behind it; NULL when there is no further one. The caller frees. */
 char *path_next(const char **position, const char *name);
 
-/* Kernel, runtime, cgroups, git. */
+/* Kernel, git. */
 void doctor_kernel(json_t *list);
-void doctor_idmap(json_t *list, const char *directory);
-void doctor_cgroups(json_t *list);
-void doctor_programs(json_t *list, const char *runtime);
+void doctor_git(json_t *list);
+void doctor_runtime(json_t *list, const char *runtime);
+
+/* What codex-runner --check finds, called by root; and what can be guessed without root when no
+ * server answers either. */
+void doctor_machine(json_t *list, const struct session *session);
+void doctor_guesses(json_t *list, const char *runtime);
 
 /* This installation: state directory, users and groups, PATH. */
 /* Nothing is added when the server is another's. */

@@ -1,4 +1,5 @@
-/* What sandboxes need of the kernel; each tried, where it can be, rather than concluded. */
+/* What sandboxes need of the kernel, as far as it can be told without root. What root can try is
+ * tried by codex-runner --check. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -106,53 +107,7 @@ static void check_user_namespaces(json_t *list)
 void doctor_kernel(json_t *list)
 {
     check_release(list);
-    check_overlay(list);
     check_user_namespaces(list);
-}
-
-static int write_map(pid_t pid, const char *name)
-{
-    static const char map[] = "0 1000000 65536";
-    AUTO_FREE char *path = str_format("/proc/%d/%s", (int)pid, name);
-    AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, map, sizeof map - 1) < 0)
-        return -errno;
-    return 0;
-}
-
-/* Map the users of a copy of DIRECTORY's mount to those of the namespace that PID is in. The copy
- * is never attached, so it is gone with its descriptor. */
-static int try_idmap(pid_t pid, const char *directory)
-{
-    int status = write_map(pid, "uid_map");
-    if (status == 0)
-        status = write_map(pid, "gid_map");
-    if (status < 0)
-        return status;
-    AUTO_FREE char *path = str_format("/proc/%d/ns/user", (int)pid);
-    AUTO_FD int namespace = open(path, O_RDONLY | O_CLOEXEC);
-    AUTO_FD int tree = open_tree(AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (namespace < 0 || tree < 0)
-        return -errno;
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) namespace};
-    return mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0 ? -errno : 0;
-}
-
-void doctor_idmap(json_t *list, const char *directory)
-{
-    if (geteuid() != 0) {
-        check_add(list, "idmapped mounts", FOUND_UNKNOWN, NULL, "only root can try them");
-        return;
-    }
-    pid_t pid = hold_user_namespace();
-    int status = pid < 0 ? pid : try_idmap(pid, directory);
-    if (pid > 0)
-        end_user_namespace(pid);
-    check_add(list, "idmapped mounts", status == 0 ? FOUND_OK : FOUND_TROUBLE,
-              status == 0 ? NULL
-                          : "put the state directory (CODEX_STATE_DIR) on ext4, xfs or btrfs",
-              status == 0 ? "they work at '%s'" : "they do not work at '%s': %s", directory,
-              strerror(-status));
 }
 
 static bool is_cgroup2(const char *path)
@@ -209,7 +164,7 @@ static void check_v1(json_t *list, const char *left_on_v2)
     }
 }
 
-void doctor_cgroups(json_t *list)
+static void check_cgroups(json_t *list)
 {
     AUTO_BUF struct buf controllers;
     struct err err;
@@ -223,4 +178,11 @@ void doctor_cgroups(json_t *list)
         check_unified(list, controllers.data);
     else
         check_v1(list, controllers.data);
+}
+
+void doctor_guesses(json_t *list, const char *runtime)
+{
+    doctor_runtime(list, runtime);
+    check_overlay(list);
+    check_cgroups(list);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -16,7 +17,12 @@
 #include "cli/doctor.h"
 #include "cli/format.h"
 
-enum { DISK_LOW = 1 << 30, PROGRAM_OUTPUT_MAX = 65536, GROUPS_MAX = 1024 };
+enum {
+    DISK_LOW = 1 << 30,
+    INODES_LOW = 20000, /* a sandbox and its archive make many small files */
+    PROGRAM_OUTPUT_MAX = 65536,
+    GROUPS_MAX = 1024,
+};
 
 char *program_says(const char *const *argv)
 {
@@ -28,22 +34,32 @@ char *program_says(const char *const *argv)
     return str_format("%.*s", (int)strcspn(out.data, "\n"), out.data);
 }
 
-void doctor_programs(json_t *list, const char *runtime)
+void doctor_runtime(json_t *list, const char *runtime)
 {
-    const char *const runtime_argv[] = {runtime, "--version", NULL};
-    static const char *const git_argv[] = {"git", "--version", NULL};
-    AUTO_FREE char *runtime_version = program_says(runtime_argv);
-    AUTO_FREE char *git_version = program_says(git_argv);
-    if (runtime_version)
-        check_add(list, "runtime", FOUND_OK, NULL, "%s", runtime_version);
+    const char *const argv[] = {runtime, "--version", NULL};
+    AUTO_FREE char *version = program_says(argv);
+    if (version)
+        check_add(list, "runtime", FOUND_OK, NULL, "%s", version);
     else
         check_add(list, "runtime", FOUND_TROUBLE,
                   "apt-get install crun, or name another in [sandbox] runtime",
                   "'%s' cannot be run", runtime);
-    if (git_version)
-        check_add(list, "git", FOUND_OK, NULL, "%s", git_version);
+}
+
+/* safe.directory, without which a repository of another user is not read, came in 2.35.2. */
+void doctor_git(json_t *list)
+{
+    static const char *const argv[] = {"git", "--version", NULL};
+    static const char remedy[] = "apt-get install git";
+    AUTO_FREE char *version = program_says(argv);
+    int major = 0, minor = 0;
+    if (!version)
+        check_add(list, "git", FOUND_TROUBLE, remedy, "git cannot be run");
+    else if (sscanf(version, "git version %d.%d", &major, &minor) == 2 &&
+             (major < 2 || (major == 2 && minor < 36)))
+        check_add(list, "git", FOUND_TROUBLE, remedy, "%s is older than 2.36", version);
     else
-        check_add(list, "git", FOUND_TROUBLE, "apt-get install git", "git cannot be run");
+        check_add(list, "git", FOUND_OK, NULL, "%s", version);
 }
 
 /* The nearest directory at or above PATH that there is. The caller frees. */
@@ -87,32 +103,70 @@ static bool is_somebody_elses(const struct session *session)
     return geteuid() != 0 && strcmp(session->paths.socket, own) != 0;
 }
 
-void doctor_state(json_t *list, const struct session *session)
+/* Whether the user can come to DIRECTORY: tried in a child that becomes him; 0 or errno. */
+static int try_as(const struct passwd *user, const char *directory)
 {
-    if (is_somebody_elses(session))
-        return;
-    const char *state = session->paths.state;
-    AUTO_FREE char *dir = existing_parent(state);
-    AUTO_FREE char *closed = closed_parent(state);
-    struct statvfs disk;
-    char free_space[FORMAT_SIZE] = "?";
-    bool low = false;
-    if (statvfs(dir, &disk) == 0) {
-        uint64_t bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-        format_bytes((int64_t)bytes, free_space);
-        low = bytes < DISK_LOW;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0 ||
+            chdir(directory) < 0)
+            _exit(errno & 0x7f);
+        _exit(0);
     }
-    if (closed) {
-        AUTO_FREE char *remedy = str_format("chmod o+x '%s', or another CODEX_STATE_DIR", closed);
+    int status = pid < 0 ? -errno : process_wait(pid);
+    return status < 0 ? -status : WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+static void check_state_directory(json_t *list, const struct session *session, const char *dir)
+{
+    const char *state = session->paths.state, *user = session->config.user;
+    AUTO_FREE char *closed = closed_parent(state);
+    const struct passwd *service = getpwnam(user);
+    int why = geteuid() == 0 && service ? try_as(service, dir) : closed ? EACCES : 0;
+    if (why) {
+        AUTO_FREE char *remedy =
+            str_format("chmod o+x '%s', or another CODEX_STATE_DIR", closed ? closed : dir);
         check_add(list, "state directory", FOUND_TROUBLE, remedy,
-                  "'%s': the user '%s' cannot pass '%s'", state, session->config.user, closed);
+                  "'%s': the user '%s' cannot pass '%s' (%s)", state, user, closed ? closed : dir,
+                  strerror(why));
     } else {
         check_add(list, "state directory", FOUND_OK, NULL, "'%s'%s", state,
                   access(state, F_OK) == 0 ? "" : ", made when codexd starts");
     }
-    check_add(list, "disk", low ? FOUND_TROUBLE : FOUND_OK, low ? "make room there" : NULL,
-              "%s free at '%s'", free_space, dir);
-    doctor_idmap(list, dir);
+}
+
+static void check_disk(json_t *list, const char *dir)
+{
+    struct statvfs disk;
+    char space[FORMAT_SIZE], inodes[FORMAT_SIZE];
+    if (statvfs(dir, &disk) < 0) {
+        check_add(list, "disk", FOUND_UNKNOWN, NULL, "cannot look at '%s': %s", dir,
+                  strerror(errno));
+        return;
+    }
+    uint64_t bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    bool counted = disk.f_files != 0; /* btrfs has as many as it wants */
+    format_bytes((int64_t)bytes, space);
+    format_count((int64_t)disk.f_favail, inodes);
+    if (bytes < DISK_LOW)
+        check_add(list, "disk", FOUND_TROUBLE, "make room there", "only %s free at '%s'", space,
+                  dir);
+    else if (counted && disk.f_favail < INODES_LOW)
+        check_add(list, "disk", FOUND_TROUBLE,
+                  "remove small files there, or use a file system with more inodes",
+                  "room for only %s more files at '%s'", inodes, dir);
+    else
+        check_add(list, "disk", FOUND_OK, NULL, "%s and room for %s files free at '%s'", space,
+                  counted ? inodes : "any number of", dir);
+}
+
+void doctor_state(json_t *list, const struct session *session)
+{
+    if (is_somebody_elses(session))
+        return;
+    AUTO_FREE char *dir = existing_parent(session->paths.state);
+    check_state_directory(list, session, dir);
+    check_disk(list, dir);
 }
 
 void doctor_users(json_t *list, const struct config *config)
@@ -127,6 +181,8 @@ void doctor_users(json_t *list, const struct config *config)
     }
     check_add(list, "service user", FOUND_OK, NULL, "'%s' (uid %u)", config->user,
               (unsigned)service->pw_uid);
+    check_add(list, "subuids", FOUND_OK, NULL,
+              "not needed: codexd starts as root, and sandboxes have ids of their own");
     if (geteuid() == 0)
         return;
     gid_t groups[GROUPS_MAX];
@@ -165,8 +221,8 @@ void doctor_path(json_t *list)
     if (first_real && ours && strcmp(first_real, ours) != 0) {
         AUTO_FREE char *remedy = str_format("call this one by its path, or put '%s' first in PATH",
                                             process_program_dir());
-        check_add(list, "command", FOUND_WARNING, remedy, "'codex' is another program here: '%s'",
-                  first);
+        check_add(list, "command", FOUND_WARNING, remedy, "'codex' is another program here%s: '%s'",
+                  strstr(first_real, "/node_modules/") ? " (npm's)" : "", first);
     } else {
         check_add(list, "command", FOUND_OK, NULL, "'%s'%s", ours ? ours : "?",
                   first ? "" : ", not on PATH");
@@ -202,4 +258,33 @@ void doctor_toolchains(json_t *list)
     }
     if (!outside)
         check_add(list, "toolchain", FOUND_OK, NULL, "what is on PATH is in sandboxes, too");
+}
+
+void doctor_machine(json_t *list, const struct session *session)
+{
+    AUTO_FREE char *program = program_path("codex-runner");
+    AUTO_FREE char *images = session->config.images ? str_dup(session->config.images)
+                                                    : str_format("%s/images", session->paths.state);
+    if (!program) {
+        check_add(list, "machine", FOUND_TROUBLE, "install the whole of it: make install",
+                  "cannot find the program codex-runner beside codex or in '%s'", CODEX_LIBEXECDIR);
+        return;
+    }
+    const char *const argv[] = {program,    "--check", "--state",   session->paths.state,
+                                "--images", images,    "--runtime", session->config.runtime,
+                                NULL};
+    AUTO_BUF struct buf out;
+    struct err err;
+    buf_init(&out, PROGRAM_OUTPUT_MAX);
+    int status = process_run(argv, -1, &out, &err);
+    for (char *rest = out.data, *line; status == 0 && (line = strsep(&rest, "\n"));) {
+        json_t *finding = json_loads(line, 0, NULL);
+        if (finding)
+            json_array_append_new(list, finding);
+    }
+    if (status != 0)
+        check_add(list, "machine", FOUND_TROUBLE, "see what it says",
+                  "it could not be looked at: %.*s",
+                  (int)strcspn(status < 0 ? err.message : out.data, "\n"),
+                  status < 0 ? err.message : out.data);
 }

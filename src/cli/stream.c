@@ -126,8 +126,8 @@ static void on_end(void *arg, int status, const struct err *err)
         stream->err = *err;
         status = api_unreachable(stream->api->socket, status, &stream->err);
     } else if (stream->http_status != 200) {
-        status = api_problem(stream->http_status, stream->problem.data, stream->problem.len,
-                             &stream->err);
+        status = api_problem(stream->api, stream->http_status, stream->problem.data,
+                             stream->problem.len, &stream->err);
     } else {
         err_set(&stream->err, ERR_NO_SERVER, "codexd at '%s' ended the stream",
                 stream->api->socket);

@@ -35,7 +35,8 @@ struct verb {
 };
 
 extern const struct verb verb_task, verb_status, verb_list, verb_logs, verb_diff, verb_apply,
-    verb_cancel, verb_deliver, verb_sandbox, verb_doctor, verb_help, verb_version, verb_complete;
+    verb_cancel, verb_deliver, verb_sandbox, verb_secret, verb_doctor, verb_help, verb_version,
+    verb_complete;
 
 /* All of them, NULL behind the last. */
 extern const struct verb *const verbs[];

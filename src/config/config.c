@@ -53,6 +53,14 @@ bool config_effort_valid(const char *s)
     return false;
 }
 
+bool config_variable_valid(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    size_t len = strlen(name);
+    return len && len <= CONFIG_VARIABLE_MAX && strspn(name, letters) == len &&
+           !(*name >= '0' && *name <= '9');
+}
+
 void config_init(struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -256,8 +264,6 @@ static void check_whole(struct reader *reader)
                     p->name);
         else if (p->wire_api != WIRE_REPLAY && !p->base_url)
             err_set(&err, ERR_USAGE, "provider '%s' has no base_url", p->name);
-        else if (p->env_key && p->key_file)
-            err_set(&err, ERR_USAGE, "provider '%s' has both env_key and key_file", p->name);
         if (err.code)
             complain(reader, reader->provider_lines[i], &err);
     }

@@ -19,6 +19,7 @@ enum {
     CONFIG_FORGES_MAX = 16,
     CONFIG_RULES_MAX = 256,
     CONFIG_FILE_MAX = 256 * 1024,
+    CONFIG_VARIABLE_MAX = 64, /* bytes of the name of a key */
 };
 enum { CONFIG_EXTRAS_MAX = 16 }; /* headers of a provider, and parameters */
 
@@ -40,14 +41,18 @@ struct config_extras {
     size_t count;
 };
 
+/* Whether NAME can be that of a key (env_key, token_env, a secret): [A-Za-z_][A-Za-z0-9_]*, and at
+ * most CONFIG_VARIABLE_MAX bytes. */
+bool config_variable_valid(const char *name);
+
 /* [provider "name"]. Strings are NULL where the file does not set them. */
 struct config_provider {
     char *name;
     char *base_url; /* http:// or https://, without a slash at its end */
     enum wire_api wire_api;
-    char *env_key;                       /* variable of codexd's environment that holds the key */
-    char *key_file;                      /* file that holds the key */
-    char *file;                          /* replay: the recorded turns */
+    char *env_key;  /* name of the key: a secret, or a variable in codexd's environment */
+    char *key_file; /* file that holds the key when there is neither */
+    char *file;     /* replay: the recorded turns */
     struct config_extras headers, query; /* of each request */
     int64_t first_byte_timeout_ms, idle_timeout_ms;
 };

@@ -35,6 +35,19 @@ static int parse_text(const char *value, int64_t min, int64_t max, void *field, 
     return 0;
 }
 
+/* The value may be a key that somebody put in the place of its name, so it is not repeated. */
+static int parse_variable(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    if (!config_variable_valid(value))
+        return err_set(
+            err, ERR_USAGE,
+            "not the name of a key: letters, digits and '_', at most %d of them (the key "
+            "itself does not belong here: 'codex secret set NAME')",
+            CONFIG_VARIABLE_MAX);
+    set_string(field, value);
+    return 0;
+}
+
 /* What goes into requests as it is. */
 static int parse_plain(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
@@ -231,13 +244,13 @@ static const struct key {
     {SECTION_INTERNET, "resolver", parse_resolver, 0, 0, CONFIG(resolver)},
     {SECTION_PROVIDER, "base_url", parse_url, 0, 0, PROVIDER(base_url)},
     {SECTION_PROVIDER, "wire_api", parse_wire_api, 0, 0, PROVIDER(wire_api)},
-    {SECTION_PROVIDER, "env_key", parse_text, 0, 0, PROVIDER(env_key)},
+    {SECTION_PROVIDER, "env_key", parse_variable, 0, 0, PROVIDER(env_key)},
     {SECTION_PROVIDER, "key_file", parse_path, 0, 0, PROVIDER(key_file)},
     {SECTION_PROVIDER, "file", parse_path, 0, 0, PROVIDER(file)},
     {SECTION_PROVIDER, "first_byte_timeout", parse_duration, 0, 0, PROVIDER(first_byte_timeout_ms)},
     {SECTION_PROVIDER, "idle_timeout", parse_duration, 0, 0, PROVIDER(idle_timeout_ms)},
     {SECTION_FORGE, "kind", parse_forge_kind, 0, 0, FORGE(kind)},
-    {SECTION_FORGE, "token_env", parse_text, 0, 0, FORGE(token_env)},
+    {SECTION_FORGE, "token_env", parse_variable, 0, 0, FORGE(token_env)},
     {SECTION_FORGE, "token_file", parse_path, 0, 0, FORGE(token_file)},
     {SECTION_FORGE, "base_url", parse_url, 0, 0, FORGE(base_url)},
     {SECTION_FORGE, "user", parse_text, 0, 0, FORGE(user)},

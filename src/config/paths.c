@@ -7,8 +7,6 @@
 
 #include "base/str.h"
 
-#define MACHINE_STATE "/var/lib/codex" /* of the server that root runs for everybody */
-
 /* The variable's value; NULL when it is not set or empty; an error when it is not absolute. */
 static int variable(const char *name, const char **value, struct err *err)
 {
@@ -73,7 +71,7 @@ static int find_state(char **path, struct err *err)
         return 0;
     }
     if (geteuid() == 0) {
-        *path = str_dup(MACHINE_STATE);
+        *path = str_dup(PATHS_MACHINE_STATE);
         return 0;
     }
     char *dir;
@@ -101,9 +99,9 @@ static int find_socket(struct paths *paths, const struct config *config, struct 
     const char *state;
     status = variable("CODEX_STATE_DIR", &state, err);
     if (status == 0 && !state && geteuid() != 0 && access(paths->socket, F_OK) < 0 &&
-        access(MACHINE_STATE "/codexd.sock", F_OK) == 0) {
+        access(PATHS_MACHINE_STATE "/codexd.sock", F_OK) == 0) {
         free(paths->socket);
-        paths->socket = str_dup(MACHINE_STATE "/codexd.sock");
+        paths->socket = str_dup(PATHS_MACHINE_STATE "/codexd.sock");
     }
     return status;
 }

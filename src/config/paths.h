@@ -17,6 +17,9 @@
 #include "base/err.h"
 #include "config/config.h"
 
+/* Of the server that root runs for everybody. */
+#define PATHS_MACHINE_STATE "/var/lib/codex"
+
 struct paths {
     char *config; /* NULL: there is no configuration file, the defaults hold */
     char *state;

@@ -1,7 +1,7 @@
 /*
  * Values that name where a part of them is kept, so that no secret stands in codex.conf:
  * ${env:NAME} is a variable of codexd's environment, ${file:/path} what a file holds. A dollar sign
- * that no brace follows is itself. Private to this room.
+ * that no brace follows is itself.
  */
 #ifndef CODEX_CONFIG_REFERENCE_H
 #define CODEX_CONFIG_REFERENCE_H

@@ -70,7 +70,10 @@ void forge_plain_init(struct forge *out, struct forge_plain *plain, forge_contai
 struct forge_github {
     struct rest *rest;
     const char *api; /* "https://api.github.com": without a slash at its end */
-    const char *token;
+    /* The token as it is now, to be freed by token_free(); negative with a reason. */
+    int (*token)(void *host, char **token, struct err *err);
+    void (*token_free)(char *token);
+    void *host;
     const char *ca; /* NULL: the system's */
     struct github_call *calls;
 };

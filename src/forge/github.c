@@ -126,8 +126,20 @@ static void ask(struct github_call *call, const char *method, const char *path, 
                              const struct err *err))
 {
     const struct forge_github *github = call->github;
+    struct err err = {0};
+    char *token = NULL;
+    if (!*call->slug)
+        err_set(&err, ERR_REFUSED, "the repository's address is not of the form owner/name");
+    else
+        github->token(github->host, &token, &err);
+    call->next = next;
+    if (!token) {
+        next(call, NULL, &err);
+        return;
+    }
     AUTO_FREE char *url = str_format("%s/repos/%s%s", github->api, call->slug, path);
-    AUTO_FREE char *login = str_format("Authorization: Bearer %s", github->token);
+    AUTO_FREE char *login = str_format("Authorization: Bearer %s", token);
+    github->token_free(token);
     const struct rest_request request = {
         .method = method,
         .url = url,
@@ -137,15 +149,10 @@ static void ask(struct github_call *call, const char *method, const char *path, 
         .body = body,
         .ca = github->ca,
         .timeout_ms = CALL_TIMEOUT_MS};
-    struct err err = {0};
-    call->next = next;
-    call->rest = *call->slug ? rest_start(github->rest, &request, on_answer, call, &err) : NULL;
+    call->rest = rest_start(github->rest, &request, on_answer, call, &err);
     explicit_bzero(login, strlen(login));
-    if (call->rest)
-        return;
-    if (!*call->slug)
-        err_set(&err, ERR_REFUSED, "the repository's address is not of the form owner/name");
-    next(call, NULL, &err);
+    if (!call->rest)
+        next(call, NULL, &err);
 }
 
 /* The JSON of ANSWER; NULL with a reason in OUT, also when there is no answer, for WHY. */

@@ -13,6 +13,8 @@ struct site {
     bool used;
     struct forge forge;
     struct forge_github github;
+    const struct orchestrator *o;
+    const struct config_forge *config;
     char *api;
 };
 
@@ -34,22 +36,35 @@ static char *github_api(const struct config_forge *forge)
     return str_format("https://%s/api/v3", forge->name);
 }
 
+static int get_token(void *host, char **token, struct err *err)
+{
+    const struct site *site = host;
+    int status = repo_token(site->o, site->config, token, err);
+    if (status == 0 && !*token)
+        status = err_set(err, ERR_REFUSED, "[forge \"%s\"] has no token: set token_env in codex.conf",
+                         site->config->name);
+    return status < 0 ? err_set(err, ERR_REFUSED, "%s", err->message) : 0;
+}
+
 static int open_site(struct forges *forges, struct orchestrator *o, size_t i, struct err *err)
 {
     const struct config_forge *forge = &o->config->forges[i];
-    const struct forge_secret *secret = &o->secrets->forges[i];
     struct site *site = &forges->sites[i];
-    if (!forge->kind || strcmp(forge->kind, "github") != 0 || !secret->token.key)
+    if (!forge->kind || strcmp(forge->kind, "github") != 0)
         return 0;
     if (!forges->rest)
         forges->rest = rest_new(o->loop, err);
     if (!forges->rest)
         return err->code;
     site->api = github_api(forge);
+    site->o = o;
+    site->config = forge;
     site->github = (struct forge_github){.rest = forges->rest,
                                          .api = site->api,
-                                         .token = secret->token.key,
-                                         .ca = secret->ca};
+                                         .token = get_token,
+                                         .token_free = secret_free,
+                                         .host = site,
+                                         .ca = o->secrets->forges[i].ca};
     forge_github_init(&site->forge, &site->github);
     site->used = true;
     return 0;

@@ -6,6 +6,7 @@
 #include "orchestrator/follow.h"
 #include "orchestrator/forges.h"
 #include "orchestrator/git.h"
+#include "orchestrator/machine.h"
 #include "orchestrator/orchestrator.h"
 #include "orchestrator/placer.h"
 
@@ -63,6 +64,9 @@ struct orchestrator {
     struct refresh *refreshes;
     struct fetch *fetches;
     struct upload *uploads;
+    struct spawner *spawner;
+    struct machine *machine;
+    struct examination *examinations;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
@@ -72,6 +76,7 @@ enum {
     TRIES_MAX = 3,
     CRASHES_MAX = 3, /* in a row; then one run more saves what there is */
     RUNS_MAX = 25,
+    PROBES_MAX = 4, /* of the provider, at once: examine.c */
 };
 
 /* orchestrator.c */
@@ -145,8 +150,9 @@ void delivery_free_opening(struct job *job);
 int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
                            int64_t from, struct err *err);
 
-/* submit.c, refresh.c */
+/* submit.c, refresh.c, examine.c */
 void submit_free_all(struct orchestrator *o);
+void examinations_free_all(struct orchestrator *o);
 void refresh_free_all(struct orchestrator *o);
 void refresh_ask_contains(void *host, const struct task *task, forge_contains_done_fn *done,
                           void *arg);

@@ -28,6 +28,8 @@ struct orchestrator *orchestrator_new(const struct orchestrator_options *options
                                .secrets = options->secrets,
                                .state_dir = str_dup(options->state_dir)};
     struct placer_reports reports = {monitor_on_started, monitor_on_failed, monitor_on_ended, o};
+    o->spawner = options->spawner;
+    o->machine = machine_new(o->loop, o->spawner);
     o->git = git_new(o->loop, options->spawner);
     o->local =
         placer_local_new(&o->placer, options->spawner, o->state_dir, o->config->runtime, &reports);
@@ -57,6 +59,8 @@ void orchestrator_free(struct orchestrator *o)
     forges_free(o->forges); /* nobody is answered any more */
     submit_free_all(o);
     refresh_free_all(o);
+    examinations_free_all(o);
+    machine_free(o->machine);
     while (o->jobs)
         job_free(o->jobs);
     fetch_free_all(o);

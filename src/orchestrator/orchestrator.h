@@ -17,10 +17,12 @@
 #ifndef CODEX_ORCHESTRATOR_ORCHESTRATOR_H
 #define CODEX_ORCHESTRATOR_ORCHESTRATOR_H
 
+#include <jansson.h>
+
 #include "config/config.h"
-#include "config/secrets.h"
 #include "loop/loop.h"
 #include "orchestrator/spawner.h"
+#include "secrets/secrets.h"
 #include "store/store.h"
 
 struct orchestrator;
@@ -64,8 +66,30 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
 /* Whoever submitted has left: DONE is not called, nothing is queued. NULL is fine. */
 void orchestrator_submit_drop(struct submit *submit);
 
-/* ERR_SANDBOX, -ENOSPC: why no task could run now. */
+/* ERR_SANDBOX, -ENOSPC: why no task could run now. Of the machine, what was found at the last
+ * look. */
 int orchestrator_ready(struct orchestrator *o, struct err *err);
+
+/* Examination: examine.c */
+
+/* Look at the machine by way of the spawner, so that orchestrator_ready() soon knows. */
+void orchestrator_look(struct orchestrator *o);
+
+/* While that is under way: call LOOKED once it is known what was found, or after WAIT_MS. False: it
+ * is known. */
+bool orchestrator_await_look(struct orchestrator *o, int64_t wait_ms, void (*looked)(void *arg),
+                             void *arg);
+void orchestrator_forget_look(struct orchestrator *o, const void *arg);
+
+/* FINDINGS: an array as in GET /v1/doctor; it becomes the callee's. */
+typedef void examined_fn(void *arg, json_t *findings);
+
+struct examination;
+/* Look anew, and with ASK_PROVIDER ask the configured model (there has to be one) for a token, which
+ * takes up to half a minute. DONE is called once, never from within this function. */
+struct examination *orchestrator_examine(struct orchestrator *o, bool ask_provider,
+                                         examined_fn *done, void *arg);
+void orchestrator_examine_drop(struct examination *examination); /* NULL is fine */
 
 /* Later */
 

@@ -25,14 +25,14 @@ bool repo_is_remote(const char *repo)
 /* The [forge] of URL, and what was read for it; NULL when there is none. */
 static const struct config_forge *find_forge(const struct orchestrator *o,
                                              const struct repo_url *url,
-                                             const struct forge_secret **secret)
+                                             const struct secret_forge **secret)
 {
     const struct config_forge *forge = config_forge_find(o->config, url->site);
     *secret = forge ? &o->secrets->forges[forge - o->config->forges] : NULL;
     return forge;
 }
 
-static int check_ssh(const struct repo_url *url, const struct forge_secret *secret, struct err *err)
+static int check_ssh(const struct repo_url *url, const struct secret_forge *secret, struct err *err)
 {
     if (secret && secret->ssh_key && secret->known_hosts)
         return 0;
@@ -42,10 +42,27 @@ static int check_ssh(const struct repo_url *url, const struct forge_secret *secr
                    url->host, url->site);
 }
 
+int repo_token(const struct orchestrator *o, const struct config_forge *forge, char **token,
+               struct err *err)
+{
+    return secrets_get(o->secrets, forge->token_env, forge->token_file, token, err);
+}
+
+static int check_token(const struct orchestrator *o, const struct config_forge *forge,
+                       struct err *err)
+{
+    char *token;
+    struct err why;
+    if (repo_token(o, forge, &token, &why) < 0)
+        return err_set(err, -EACCES, "[forge \"%s\"] cannot be used: %s", forge->name, why.message);
+    secret_free(token);
+    return 0;
+}
+
 int repo_check(const struct orchestrator *o, const char *repo, char **text, struct err *err)
 {
     struct repo_url url;
-    const struct forge_secret *secret;
+    const struct secret_forge *secret;
     int status = repo_url_parse(&url, repo, err);
     if (status < 0)
         return status;
@@ -55,11 +72,13 @@ int repo_check(const struct orchestrator *o, const char *repo, char **text, stru
                        "http:// hands the login to everybody on the way: write https://, or set "
                        "allow_http = yes in [forge \"%s\"] of codex.conf",
                        url.site);
-    if (secret && (secret->missing || (url.scheme != REPO_SSH && secret->token.missing)))
+    if (secret && secret->missing)
         return err_set(err, -EACCES,
                        "[forge \"%s\"] cannot be used: %s; put that right and restart "
                        "codexd",
-                       url.site, secret->missing ? secret->missing : secret->token.missing);
+                       url.site, secret->missing);
+    if (forge && url.scheme != REPO_SSH && (status = check_token(o, forge, err)) < 0)
+        return status;
     if (url.scheme == REPO_SSH && (status = check_ssh(&url, secret, err)) < 0)
         return status;
     *text = str_dup(url.text);
@@ -79,20 +98,25 @@ static const char *login_name(const struct config_forge *forge)
 static int open_access(const struct orchestrator *o, const char *repo, struct err *err)
 {
     struct repo_url url;
-    const struct forge_secret *secret;
+    const struct secret_forge *secret;
     struct git_access access = {0};
     int status = repo_url_parse(&url, repo, err);
     if (status < 0)
         return status;
     const struct config_forge *forge = find_forge(o, &url, &secret);
+    char *token = NULL;
+    if (forge && url.scheme != REPO_SSH && (status = repo_token(o, forge, &token, err)) < 0)
+        return status;
     if (forge) {
         access.ca = secret->ca;
         access.ssh_key = url.scheme == REPO_SSH ? secret->ssh_key : NULL;
         access.known_hosts = url.scheme == REPO_SSH ? secret->known_hosts : NULL;
-        access.token = url.scheme == REPO_SSH ? NULL : secret->token.key;
-        access.user = access.token ? (char *)login_name(forge) : NULL;
+        access.token = token;
+        access.user = token ? (char *)login_name(forge) : NULL;
     }
-    return git_access_write(&access, err);
+    status = git_access_write(&access, err);
+    secret_free(token);
+    return status;
 }
 
 /* The directory for the mirror of REPO, made when it is not there. */

@@ -14,6 +14,10 @@ bool repo_is_remote(const char *repo);
  * takes. *TEXT becomes the one form of the address; the caller frees it. */
 int repo_check(const struct orchestrator *o, const char *repo, char **text, struct err *err);
 
+/* The token of FORGE, for secret_free(); NULL when it names none. */
+int repo_token(const struct orchestrator *o, const struct config_forge *forge, char **token,
+               struct err *err);
+
 /* A request to codex-git, and what it borrows. */
 struct repo_request {
     struct git_request git;

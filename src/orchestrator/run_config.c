@@ -14,7 +14,7 @@
 #include "config/internet.h"
 #include "task/gateway_control.h"
 
-enum { TEXT_MAX = 1 << 20 };
+enum { TEXT_MAX = 1 << 20, GATEWAY_ROOM = 64 << 10 };
 
 void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE])
 {
@@ -123,30 +123,31 @@ static void extras(struct buf *out, const char *name, const struct config_extras
     buf_append_char(out, '}');
 }
 
-static void secret_parts(struct buf *out, const struct secret *secret)
+static void secret_parts(struct buf *out, const struct provider_secrets *keys)
 {
     buf_append_str(out, ",\"secrets\":[");
-    for (size_t i = 0; i < secret->parts_count; i++) {
+    for (size_t i = 0; i < keys->parts_count; i++) {
         buf_append_str(out, i ? "," : "");
-        json_text_cstring(out, secret->parts[i]);
+        json_text_cstring(out, keys->parts[i]);
     }
     buf_append_char(out, ']');
 }
 
 int run_config_gateway(const struct task *task, const struct config *config,
-                       const struct config_provider *provider, const struct secret *secret,
+                       const struct config_provider *provider, const struct provider_secrets *keys,
                        const char *sandbox_key, struct err *err)
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
+    buf_reserve(&out, GATEWAY_ROOM); /* growing would leave the key behind */
     buf_append_char(&out, '{');
     text(&out, "task", task->id);
     text(&out, "wire_api", wire_api_name(provider->wire_api));
     text(&out, "base_url", provider->base_url);
-    text(&out, "key", secret->key);
-    extras(&out, "headers", &provider->headers, secret->headers);
-    extras(&out, "query", &provider->query, secret->query);
-    secret_parts(&out, secret);
+    text(&out, "key", keys->key);
+    extras(&out, "headers", &provider->headers, keys->headers);
+    extras(&out, "query", &provider->query, keys->query);
+    secret_parts(&out, keys);
     text(&out, "model", task->model);
     text(&out, "sandbox_key", sandbox_key);
     if (task->budget_tokens)

@@ -69,6 +69,8 @@ void orchestrator_submit_drop(struct submit *submit)
 int orchestrator_ready(struct orchestrator *o, struct err *err)
 {
     int status = o->placer.ready(o->placer.self, err);
+    if (status == 0)
+        status = machine_ready(o->machine, err);
     return status < 0 ? status : files_check_room(o, err);
 }
 
@@ -134,12 +136,11 @@ static int check_model(const struct orchestrator *o, const struct submission *s,
     if (!provider)
         return err_set(err, ERR_USAGE,
                        "no provider is configured: set provider in [model] of codex.conf");
-    const struct secret *secret = &o->secrets->providers[provider - config->providers];
-    if (secret->missing)
-        return err_set(err, ERR_KEY_MISSING,
-                       "provider '%s' cannot be used: %s; set it and restart codexd",
-                       provider->name, secret->missing);
-    return 0;
+    struct err why;
+    if (secrets_check_provider(o->secrets, config, provider, &why) == 0)
+        return 0;
+    return err_set(err, ERR_KEY_MISSING, "provider '%s' cannot be used: %s", provider->name,
+                   why.message);
 }
 
 static int check_bundle(struct orchestrator *o, const struct submission *s, struct err *err)

@@ -5,6 +5,7 @@
  *   --sandbox       one command in a sandbox, for a person
  *   --spawner       start runners and codex-git for codexd
  *   --run           one run of a task; started by the spawner
+ *   --check         what sandboxes need of this machine; for `codex doctor`
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -19,6 +20,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "programs/about.h"
+#include "runner/check.h"
 #include "runner/interactive.h"
 #include "runner/run.h"
 #include "runner/spawner.h"
@@ -36,7 +38,8 @@ static const char usage_text[] =
     "                    --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
     "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM]\n"
     "                    [--gateway PROGRAM] [--git PROGRAM]\n"
-    "                    (codexd starts it, with a socket as descriptor 3)\n";
+    "                    (codexd starts it, with a socket as descriptor 3)\n"
+    "       codex-runner --check --state DIR --images DIR [--runtime CRUN]\n";
 
 static void print_usage(FILE *out)
 {
@@ -186,7 +189,7 @@ static int sandbox_main(int argc, char **argv)
     return interactive_run(&options);
 }
 
-/* What --spawner and --run are told: where everything is. */
+/* What --spawner, --run and --check are told: where everything is. */
 struct places {
     const char *state, *images, *runtime, *agent, *gateway, *git;
 };
@@ -195,15 +198,11 @@ struct places {
 static bool take_places(int argc, char **argv, struct places *places, char storage[3][4096])
 {
     static const struct option options[] = {
-        {"spawner", no_argument, NULL, 'S'},
-        {"run", no_argument, NULL, 'R'},
-        {"state", required_argument, NULL, 's'},
-        {"images", required_argument, NULL, 'i'},
-        {"runtime", required_argument, NULL, 'r'},
-        {"agent", required_argument, NULL, 'a'},
-        {"gateway", required_argument, NULL, 'w'},
-        {"git", required_argument, NULL, 'g'},
-        {0},
+        {"spawner", no_argument, NULL, 'S'},      {"run", no_argument, NULL, 'R'},
+        {"check", no_argument, NULL, 'C'},        {"state", required_argument, NULL, 's'},
+        {"images", required_argument, NULL, 'i'}, {"runtime", required_argument, NULL, 'r'},
+        {"agent", required_argument, NULL, 'a'},  {"gateway", required_argument, NULL, 'w'},
+        {"git", required_argument, NULL, 'g'},    {0},
     };
     static const char *const names[] = {"codex-agent", "codex-gateway", "codex-git"};
     for (int i = 0; i < 3; i++)
@@ -256,6 +255,17 @@ static int run_role(int argc, char **argv)
     return run_main(&options);
 }
 
+static int check_role(int argc, char **argv)
+{
+    struct places places;
+    static char storage[3][4096];
+    if (!take_places(argc, argv, &places, storage))
+        return usage();
+    const struct check_options options = {
+        .state = places.state, .images = places.images, .runtime = places.runtime};
+    return check_main(&options);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -264,7 +274,8 @@ int main(int argc, char **argv)
     } roles[] = {{"--image", image_main},
                  {"--sandbox", sandbox_main},
                  {"--spawner", spawner_role},
-                 {"--run", run_role}};
+                 {"--run", run_role},
+                 {"--check", check_role}};
     process_reserve_stdio();
     if (about(argc, argv, "codex-runner", print_usage))
         return 0;

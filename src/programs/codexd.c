@@ -21,9 +21,9 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "config/paths.h"
-#include "config/secrets.h"
 #include "programs/about.h"
 #include "programs/codexd_setup.h"
+#include "secrets/secrets.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
 /* A process that is not dumpable cannot be looked into, not even by its own leak checker. */
@@ -136,6 +136,10 @@ static int open_rooms(struct server *server, struct err *err)
     int status = setup_own_state(&server->paths, err);
     if (status < 0)
         return status;
+    AUTO_FREE char *secrets = str_format("%s/server/secrets", server->paths.state);
+    status = secrets_open_vault(&server->secrets, secrets, err);
+    if (status < 0)
+        return status;
     server->loop = loop_new(err);
     if (!server->loop)
         return err->code;
@@ -162,6 +166,7 @@ static int open_rooms(struct server *server, struct err *err)
                               .state_dir = server->paths.state,
                               .version = CODEX_VERSION,
                               .listen_fd = server->socket_fd};
+    orchestrator_look(server->orchestrator);
     server->api = api_new(&api, err);
     return server->api ? 0 : err->code;
 }

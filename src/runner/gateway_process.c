@@ -14,13 +14,6 @@
 
 static void gateway_ended(void *arg, pid_t pid, int wait_status);
 
-static int become_nobody(void *arg)
-{
-    struct privileges nobody;
-    privileges_nobody(&nobody);
-    return privileges_drop(&nobody);
-}
-
 int gateway_link_start(struct gateway_link *link, struct err *err)
 {
     const char *const argv[] = {link->program, NULL};
@@ -40,7 +33,7 @@ int gateway_link_start(struct gateway_link *link, struct err *err)
                                             .envp = environment,
                                             .fds = fds,
                                             .fds_count = link->replay_fd >= 0 ? 5 : 4,
-                                            .prepare = become_nobody};
+                                            .prepare = privileges_become_nobody};
     link->pid = process_spawn(&options, err);
     if (link->pid < 0)
         return link->pid;

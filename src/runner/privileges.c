@@ -15,6 +15,13 @@ void privileges_nobody(struct privileges *who)
     *who = (struct privileges){.uid = PRIVILEGES_NOBODY, .gid = PRIVILEGES_NOBODY};
 }
 
+int privileges_become_nobody(void *unused)
+{
+    struct privileges nobody;
+    privileges_nobody(&nobody);
+    return privileges_drop(&nobody);
+}
+
 int privileges_of_user(struct privileges *who, uid_t uid, gid_t gid, struct err *err)
 {
     *who = (struct privileges){.uid = uid, .gid = gid};

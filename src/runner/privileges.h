@@ -19,6 +19,9 @@ struct privileges {
 
 void privileges_nobody(struct privileges *who);
 
+/* privileges_drop() to that, for process_options.prepare. */
+int privileges_become_nobody(void *unused);
+
 /* The user UID with his groups. Who is not in the user database has the group GID and no other. */
 int privileges_of_user(struct privileges *who, uid_t uid, gid_t gid, struct err *err);
 

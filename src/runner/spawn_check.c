@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/str.h"
@@ -125,6 +126,33 @@ int spawn_check_run_fds(const int *fds, size_t count, struct err *err)
             return err_set(err, ERR_PROTOCOL, "descriptor %zu is not what it should be", i);
     }
     return 0;
+}
+
+int spawn_check_check_fds(const int *fds, size_t count, struct err *err)
+{
+    int flags;
+    if (count != 1 || file_type(fds[0], &flags) != S_IFIFO || (flags & O_ACCMODE) == O_RDONLY)
+        return err_set(err, ERR_PROTOCOL, "no pipe for what is found");
+    return 0;
+}
+
+static bool is_seqpacket(int fd)
+{
+    int type;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+int spawn_check_gateway_fds(const int *fds, size_t count, struct err *err)
+{
+    int events_flags, config_flags;
+    if (count == SPAWN_GATEWAY_FDS && is_seqpacket(fds[SPAWN_GATEWAY_CONTROL]) &&
+        file_type(fds[SPAWN_GATEWAY_EVENTS], &events_flags) == S_IFREG &&
+        (events_flags & O_ACCMODE) == O_RDWR && events_flags & O_APPEND &&
+        file_type(fds[SPAWN_GATEWAY_CONFIG], &config_flags) == S_IFREG &&
+        (config_flags & O_ACCMODE) != O_WRONLY && is_sealed(fds[SPAWN_GATEWAY_CONFIG]))
+        return 0;
+    return err_set(err, ERR_PROTOCOL, "a descriptor for a gateway is not what it should be");
 }
 
 int spawn_check_git_fds(const struct spawn_git *git, const int *fds, size_t count, struct err *err)

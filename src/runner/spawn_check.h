@@ -19,4 +19,8 @@ size_t spawn_run_fds(const struct spawn_run *run);
 int spawn_check_run_fds(const int *fds, size_t count, struct err *err);
 int spawn_check_git_fds(const struct spawn_git *git, const int *fds, size_t count, struct err *err);
 
+/* The descriptors of SPAWN_CHECK and SPAWN_GATEWAY. */
+int spawn_check_check_fds(const int *fds, size_t count, struct err *err);
+int spawn_check_gateway_fds(const int *fds, size_t count, struct err *err);
+
 #endif

@@ -103,7 +103,8 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
                   size_t count, struct err *err)
 {
     const struct spawn_git *git = &message->body.git;
-    bool with_fds = message->type == SPAWN_RUN || message->type == SPAWN_GIT;
+    bool with_fds = message->type == SPAWN_RUN || message->type == SPAWN_GIT ||
+                    message->type == SPAWN_CHECK || message->type == SPAWN_GATEWAY;
     if (!with_fds && count)
         return err_set(err, ERR_PROTOCOL, "descriptors where none belong");
     int status;
@@ -132,6 +133,16 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
     case SPAWN_GIT_END:
         spawner_end_git(spawner, git->id);
         return 0;
+    case SPAWN_CHECK:
+        status = spawn_check_check_fds(fds, count, err);
+        if (status == 0)
+            spawner_start_check(spawner, fds[0]);
+        return status;
+    case SPAWN_GATEWAY:
+        status = spawn_check_gateway_fds(fds, count, err);
+        if (status == 0)
+            spawner_start_gateway(spawner, fds);
+        return status;
     }
     return err_set(err, ERR_PROTOCOL, "unknown type %u", message->type);
 }

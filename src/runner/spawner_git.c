@@ -36,7 +36,7 @@ static void git_timed_out(void *arg)
 static struct spawner_child *find_git(const struct spawner *spawner, uint32_t id)
 {
     struct spawner_child *child = spawner->children;
-    while (child && (child->run_name[0] || child->git_id != id))
+    while (child && (child->helper || child->run_name[0] || child->git_id != id))
         child = child->next;
     return child;
 }

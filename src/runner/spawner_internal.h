@@ -1,5 +1,5 @@
 /* What the parts of the spawner share: spawner.c (messages), spawner_run.c (runners),
- * spawner_git.c. */
+ * spawner_git.c, spawner_helper.c. */
 #ifndef CODEX_RUNNER_SPAWNER_INTERNAL_H
 #define CODEX_RUNNER_SPAWNER_INTERNAL_H
 
@@ -20,6 +20,7 @@ struct spawner_child {
     struct spawner_child *next;
     pid_t pid;
     struct loop_source *source, *timer;
+    bool helper; /* neither of the following */
     /* a runner */
     char run_name[RUN_NAME_SIZE]; /* "" for codex-git */
     struct run_name name;
@@ -68,6 +69,8 @@ void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, con
 void spawner_cancel_run(struct spawner *spawner, const struct run_name *name);
 void spawner_start_git(struct spawner *spawner, const struct spawn_git *git, const int *fds);
 void spawner_end_git(struct spawner *spawner, uint32_t id);
+void spawner_start_check(struct spawner *spawner, int out);
+void spawner_start_gateway(struct spawner *spawner, const int *fds); /* enum spawn_gateway_fd */
 
 /* Whether somebody executes run NAME: then his end is watched from now on. */
 bool spawner_adopt_run(struct spawner *spawner, const char *name);

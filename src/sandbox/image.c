@@ -58,6 +58,18 @@ int image_key(char key[IMAGE_KEY_SIZE], struct err *err)
     return 0;
 }
 
+int image_is_made(const char *images, struct err *err)
+{
+    char key[IMAGE_KEY_SIZE];
+    int status = image_key(key, err);
+    if (status < 0)
+        return status;
+    AUTO_FREE char *path = str_format("%s/host-%s", images, key);
+    if (access(path, F_OK) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : err_errno(err, "cannot look for the image '%s'", path);
+}
+
 void image_release(struct image *image)
 {
     if (image->lock_fd >= 0)

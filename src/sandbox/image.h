@@ -37,6 +37,10 @@ int image_open(struct image *image, const char *images, image_progress_fn *progr
                struct err *err);
 void image_release(struct image *image);
 
+/* Whether the image of the host as it is now is there already: 1 or 0, or negative. Nothing is
+ * made. */
+int image_is_made(const char *images, struct err *err);
+
 /* The key of the host as it is now. */
 int image_key(char key[IMAGE_KEY_SIZE], struct err *err);
 

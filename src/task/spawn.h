@@ -16,6 +16,10 @@ enum spawn_type {
     SPAWN_CANCEL,  /* end a run softly (what was done is kept); body: struct spawn_cancel */
     SPAWN_GIT,     /* start codex-git; body: struct spawn_git; descriptors: as its fd_numbers say */
     SPAWN_GIT_END, /* end a codex-git that is not wanted any more; body: struct spawn_git, its id */
+    SPAWN_CHECK, /* look at the machine (codex-runner --check); no body; one descriptor: a pipe that
+                      takes the findings. Its end is the answer */
+    SPAWN_GATEWAY, /* start a gateway without a run, to try a provider; no body; descriptors: enum
+                      spawn_gateway_fd. What becomes of it is seen by its control socket */
     /* spawner → codexd */
     SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
     SPAWN_RUN_ENDED, /* the runner is gone and what it left is cleaned; struct spawn_report */
@@ -69,6 +73,13 @@ enum spawn_run_fd {
     SPAWN_FD_TESTS_AFTER,  /* read-write, empty: the last verification's */
     SPAWN_FD_REPLAY,       /* read-only, optional */
     SPAWN_FD_COUNT,
+};
+
+enum spawn_gateway_fd {
+    SPAWN_GATEWAY_CONTROL, /* a SEQPACKET socket: we are its runner (gateway_control.h) */
+    SPAWN_GATEWAY_EVENTS,  /* read-write, O_APPEND */
+    SPAWN_GATEWAY_CONFIG,  /* gateway.json, sealed */
+    SPAWN_GATEWAY_FDS,
 };
 
 struct spawn_cancel {

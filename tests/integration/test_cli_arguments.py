@@ -10,7 +10,8 @@ import pytest
 from support.cli import CODEX, Cli, one_line
 from support.codex import ROOT
 
-VERBS = ("task", "status", "list", "logs", "diff", "apply", "cancel", "deliver", "sandbox", "doctor", "help", "version")
+VERBS = ("task", "status", "list", "logs", "diff", "apply", "cancel", "deliver", "sandbox", "secret", "doctor", "help",
+         "version")
 
 
 @pytest.fixture(name="cli")

@@ -16,6 +16,7 @@ import time
 import pytest
 
 from support.cli import CODEX, Cli, one_line, wait_for
+from support.codex import BUILD
 from support.repository import Repository
 
 SUPPORT = pathlib.Path(__file__).resolve().parent
@@ -207,7 +208,7 @@ def test_the_machines_server_serves_who_has_none(cli):
     done = as_member(cli, "list", "--json")
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
     found = checks(as_member(cli, "doctor", "--json"))
-    assert found["server"]["ok"] and "state directory" not in found  # the server's own matter
+    assert found["server"]["status"] == "ok" and "state directory" not in found  # the server's own matter
     os.chmod(cli.api.path, 0o600)
     one_line(as_member(cli, "list"), 5, "you may not use the codexd at '/var/lib/codex/codexd.sock'")
 
@@ -272,35 +273,72 @@ def checks(done):
 
 
 def test_doctor_finds_this_machine_fit(cli):
+    for name in ("codex-runner", "codex-agent", "codex-gateway"):
+        (cli.bin / name).symlink_to(BUILD / name)
     done = cli.codex_run("doctor", "--json")
     found = checks(done)
-    for name in ("kernel", "overlay", "user namespaces", "cgroups", "runtime", "git", "configuration",
-                 "service user", "state directory", "disk", "idmapped mounts", "server", "command", "toolchain"):
-        assert set(found[name]) == {"check", "ok", "needed", "detail", "remedy"}
-    assert all(check["ok"] or check["remedy"] or not check["needed"] for check in found.values())
+    for name in ("kernel", "user namespaces", "git", "configuration", "service user", "subuids", "state directory", "disk",
+                 "server", "model", "runtime", "cgroups", "limits", "image", "idmapped mounts", "overlay", "command",
+                 "toolchain"):
+        assert set(found[name]) == {"check", "status", "detail", "remedy"}
+        assert found[name]["status"] in ("ok", "warn", "fail")
+    assert all(check["remedy"] for check in found.values() if check["status"] == "fail")
+    assert {name for name, check in found.items() if check["status"] == "fail"} == {"model"}  # there is no configuration
     text = cli.codex_run("doctor")
-    assert text.returncode == done.returncode == (1 if any(check["needed"] for check in found.values()) else 0)
+    assert text.returncode == done.returncode == 1
     assert f"ok    kernel            {found['kernel']['detail']}\n" in text.stdout and text.stderr == ""
+    assert "FAIL  model             no model is configured\n                        -> set name and provider" in text.stdout
     assert not cli.state.exists()  # looking changes nothing
+    config = cli.home / "codex.conf"
+    config.write_text("[model]\nname = o3\nprovider = p\n[provider \"p\"]\nbase_url = http://127.0.0.1:9/v1\n")
+    assert cli.codex_run("doctor", CODEX_CONFIG=str(config)).returncode == 0
+
+
+def test_doctor_without_the_other_programs(cli):
+    found = checks(cli.codex_run("doctor", "--json"))
+    assert found["machine"]["status"] == "fail" and "cannot find the program codex-runner" in found["machine"]["detail"]
 
 
 def test_doctor_asks_the_server(cli):
-    cli.api.doctor = [{"check": "model key", "ok": False, "detail": "no key for 'openai'",
+    cli.api.doctor = [{"check": "model key", "status": "fail", "detail": "no key for 'openai'",
                        "remedy": "set\nOPENAI\x1b[2J"},
-                      {"check": "provider", "ok": True, "detail": "http://x answers", "remedy": None}]
+                      {"check": "image", "status": "warn", "detail": "not made", "remedy": "wait"},
+                      {"check": "provider", "status": "ok", "detail": "http://x answers", "remedy": None}]
     cli.api.start()
     done = cli.codex_run("doctor", CODEX_SOCKET=cli.api.path)
     assert done.returncode == 1
     assert "FAIL  model key         no key for 'openai'\n                        -> set..." in done.stdout
+    assert "warn  image             not made\n                        -> wait\n" in done.stdout
     assert "ok    provider          http://x answers" in done.stdout and "\x1b" not in done.stdout
     assert f"ok    server            version 0.1.0 answers at '{cli.api.path}'" in done.stdout
+    assert [(method, target) for method, target, _, _ in cli.api.requests if "doctor" in target] == [("POST", "/v1/doctor")]
     cli.api.doctor = []
-    assert not checks(cli.codex_run("doctor", "--json", CODEX_SOCKET=cli.api.path))["server"]["needed"]
+    cli.codex_run("doctor", "--offline", CODEX_SOCKET=cli.api.path)
+    assert cli.api.requests[-1][:2] == ("GET", "/v1/doctor")
+
+
+def test_doctor_compares_versions(cli):
+    cli.api.version = "0.0.9"
+    cli.api.start()
+    found = checks(cli.codex_run("doctor", "--json", CODEX_SOCKET=cli.api.path))
+    assert found["server"]["status"] == "warn" and "restart codexd" in found["server"]["remedy"]
+    assert "version 0.0.9" in found["server"]["detail"] and "codex 0.1.0" in found["server"]["detail"]
+
+
+def test_doctor_offers_the_key_that_the_shell_has(cli):
+    cli.api.doctor = [{"check": "model", "status": "fail", "detail": "no key", "remedy": "codex secret set THE_KEY",
+                       "env_key": "THE_KEY"}]
+    cli.api.start()
+    done = cli.codex_run("doctor", CODEX_SOCKET=cli.api.path, THE_KEY="sk-secret")
+    assert "-> printenv THE_KEY | codex secret set THE_KEY\n" in done.stdout and "sk-secret" not in done.stdout
+    assert "-> codex secret set THE_KEY\n" in cli.codex_run("doctor", CODEX_SOCKET=cli.api.path).stdout
+    assert all(b"sk-secret" not in body for _, _, _, body in cli.api.requests)
 
 
 def test_doctor_names_trouble_and_remedies(cli):
     config = cli.home / "codex.conf"
     config.write_text("[server]\nuser = nobody-has-this\n[sandbox]\nruntime = no-such-crun\n")
+    (cli.bin / "codex-runner").symlink_to(BUILD / "codex-runner")
     closed = cli.home / "closed"
     closed.mkdir(mode=0o700)
     found = checks(cli.codex_run("doctor", "--json", CODEX_CONFIG=str(config), CODEX_STATE_DIR=f"{closed}/state",
@@ -309,34 +347,79 @@ def test_doctor_names_trouble_and_remedies(cli):
                                  ("service user", "nobody-has-this", "useradd --system"),
                                  ("state directory", f"cannot pass '{closed}'", f"chmod o+x '{closed}'"),
                                  ("server", "no codexd answers", "codexd --config FILE")):
-        assert found[name]["needed"] and not found[name]["ok"]
+        assert found[name]["status"] == "fail"
         assert detail in found[name]["detail"] and remedy in found[name]["remedy"]
     config.write_text("[server]\nnonsense\n")
     done = cli.codex_run("doctor", "--json", CODEX_CONFIG=str(config))
     assert f"{config}:2" in checks(done)["configuration"]["detail"] and done.returncode == 1
 
 
-def test_doctor_sees_other_programs_on_path(cli):
+def test_doctor_tries_whether_the_user_comes_to_the_state(cli):
+    """Others may pass, and still he may not: an access control list tells him apart. A group does it here."""
+    closed = cli.home / "closed"
+    closed.mkdir()
+    os.chown(closed, 0, pwd.getpwnam("codex").pw_gid)
+    closed.chmod(0o705)  # his group is what he is denied by
+    found = checks(cli.codex_run("doctor", "--json", CODEX_STATE_DIR=f"{closed}/state"))
+    assert found["state directory"]["status"] == "fail" and str(closed) in found["state directory"]["detail"]
+    closed.chmod(0o755)
+    assert checks(cli.codex_run("doctor", "--json", CODEX_STATE_DIR=f"{closed}/state"))["state directory"]["status"] == "ok"
+
+
+def on_a_disk(cli, options):
+    """The doctor of a state directory on a small file system, in a mount namespace of its own."""
+    disk = cli.home / "disk"
+    disk.mkdir()
+    script = f"mount -t tmpfs -o mode=755,{options} tmpfs '{disk}' && exec \"$@\""
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "-", cli.codex, "doctor", "--json"], check=False,
+                          env={**cli.environment, "CODEX_STATE_DIR": str(disk)}, capture_output=True, text=True)
+    disk.rmdir()
+    return checks(done)["disk"]
+
+
+def test_doctor_sees_a_full_disk(cli):
+    found = on_a_disk(cli, "size=60m")
+    assert found["status"] == "fail" and "only 60.0 MiB free" in found["detail"] and found["remedy"] == "make room there"
+
+
+def test_doctor_sees_that_inodes_run_out(cli):
+    found = on_a_disk(cli, "size=8g,nr_inodes=1000")
+    assert found["status"] == "fail" and "room for only 999 more files" in found["detail"]
+
+
+def test_doctor_knows_which_git_is_too_old(cli):
     other = cli.home / "other"
     other.mkdir()
+    for version, status in (("2.35.8", "fail"), ("2.36.0", "ok"), ("3.0.1", "ok")):
+        (other / "git").write_text(f"#!/bin/sh\necho git version {version}\n")
+        (other / "git").chmod(0o755)
+        found = checks(cli.codex_run("doctor", "--json", PATH=f"{other}:{os.environ['PATH']}"))
+        assert found["git"]["status"] == status and version in found["git"]["detail"]
+    (other / "git").write_text("#!/bin/sh\nexit 1\n")
+    assert checks(cli.codex_run("doctor", "--json", PATH=f"{other}:{os.environ['PATH']}"))["git"]["status"] == "fail"
+
+
+def test_doctor_sees_other_programs_on_path(cli):
+    other = cli.home / "node_modules" / "other"
+    other.mkdir(parents=True)
     for name in ("codex", "node"):
         (other / name).write_text("#!/bin/sh\n")
         (other / name).chmod(0o755)
     found = json.loads(cli.codex_run("doctor", "--json", PATH=f"{other}:{cli.bin}:{os.environ['PATH']}").stdout)
-    by_name = {(check["check"], check["ok"]): check for check in found}
-    assert str(other / "codex") in by_name["command", False]["detail"] and not by_name["command", False]["needed"]
+    command, = [check for check in found if check["check"] == "command"]
+    assert command["status"] == "warn" and f"(npm's): '{other}/codex'" in command["detail"] and command["remedy"]
     outside = [check["detail"] for check in found if check["check"] == "toolchain"]
     assert any(f"'{other}/node' is not in sandboxes" in detail for detail in outside)
     found = checks(cli.codex_run("doctor", "--json", PATH=f"{cli.bin}:{other}:/usr/bin:/bin"))
-    assert found["command"]["ok"]
+    assert found["command"]["status"] == "ok"
 
 
 def test_doctor_without_root(cli):
     done = as_nobody(cli, "doctor", "--json")
     found = checks(done)
-    assert found["idmapped mounts"]["ok"] is False and not found["idmapped mounts"]["needed"]
-    assert found["server"]["needed"] and "no codexd answers" in found["server"]["detail"]
-    assert "group" in found and "usermod -aG" in found["group"]["remedy"]
+    assert "idmapped mounts" not in found and found["runtime"]["status"] == found["overlay"]["status"] == "ok"
+    assert found["server"]["status"] == "fail" and "no codexd answers" in found["server"]["detail"]
+    assert found["group"]["status"] == "warn" and "usermod -aG" in found["group"]["remedy"]
 
 
 def test_doctor_tells_the_server_process(cli):
@@ -353,6 +436,7 @@ def test_bash_completes(cli):
     cli.api.add("task-abc123")
     for line, expected in (("codex sta", ["status"]), ("codex task --ef", ["--effort"]),
                            ("codex logs task-", ["task-abc123"]),
+                           ("codex secret ", ["set", "list", "rm"]),
                            ("codex task --effort ", ["low", "medium", "high", "xhigh"])):
         words = line.split(" ")
         command = (f"source {script}; COMP_WORDS=({' '.join(repr(word) for word in words)}); "

@@ -323,7 +323,8 @@ def test_a_key_that_the_shell_has_and_the_server_lacks(cli, repository):
     one_line(cli.run("task", "x", cwd=repository.path), 5, "no key for provider 'openai'")
     cli.api.problems["POST /v1/tasks"] += ({"env_key": "OPENAI_API_KEY"},)
     done = cli.run("task", "x", cwd=repository.path, OPENAI_API_KEY="sk-secret")
-    one_line(done, 5, "no key for provider 'openai'", "your shell has OPENAI_API_KEY", "key_file")
+    one_line(done, 5, "no key for provider 'openai'", "your shell has OPENAI_API_KEY, codexd has not: "
+             "printenv OPENAI_API_KEY | codex secret set OPENAI_API_KEY)")
     assert "sk-secret" not in done.stderr
     assert "your shell" not in cli.run("task", "x", cwd=repository.path).stderr
     assert all(b"sk-secret" not in body for _, _, _, body in cli.api.requests)

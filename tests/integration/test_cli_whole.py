@@ -162,9 +162,10 @@ def test_logs_by_phase(repository):
 
 
 def test_doctor_asks_the_real_server(repository):
-    with codex_on([[message("x")]]) as (codex, _):
+    with codex_on([[message("ok")]]) as (codex, model):
         found = {check["check"]: check for check in codex.json("doctor")}
-        assert found["server"]["ok"] and found["model"]["ok"] and found["sandbox"]["ok"]
+        assert all(found[name]["status"] == "ok" for name in ("server", "model", "sandbox", "overlay", "limits", "provider"))
+        assert len(model.requests) == 1 and model.requests[0].body["max_output_tokens"] == 16
         with contextlib.suppress(ProcessLookupError):
             assert int(codex.run("doctor", "--server-pid").stdout) == codex.server.pid
 

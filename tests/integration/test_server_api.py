@@ -61,9 +61,10 @@ def test_health(server):
 
 def test_doctor(server):
     checks = server.call("GET", "/v1/doctor").json
-    assert {check["check"] for check in checks} == {"state", "sandbox", "model"}
-    assert all(set(check) == {"check", "ok", "detail", "remedy"} for check in checks)
-    assert all(check["ok"] and check["remedy"] is None for check in checks), checks
+    assert [check["check"] for check in checks] == ["state", "sandbox", "model", "runtime", "cgroups", "limits", "image",
+                                                    "idmapped mounts", "overlay"]
+    assert all(set(check) - {"env_key"} == {"check", "status", "detail", "remedy"} for check in checks)
+    assert all(check["status"] == "ok" and check["remedy"] is None for check in checks if check["check"] != "image"), checks
 
 
 def test_unknown_resources_and_methods(server):
@@ -165,7 +166,8 @@ def test_a_missing_key_is_told_with_its_name(repository):
     with Server(NO_PROVIDER + "env_key = NO_SUCH_KEY\n") as server:
         answer = submit(server, {"prompt": "x", "repo": str(repository.path)})
         assert answer.problem[:2] == (409, "key_missing") and answer.json["env_key"] == "NO_SUCH_KEY"
-        assert not server.call("GET", "/v1/doctor").json[2]["ok"]
+        model = server.call("GET", "/v1/doctor").json[2]
+        assert (model["status"], model["env_key"], model["remedy"]) == ("fail", "NO_SUCH_KEY", "codex secret set NO_SUCH_KEY")
 
 
 def test_no_runtime(repository):

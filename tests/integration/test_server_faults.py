@@ -174,7 +174,7 @@ def test_a_full_disk_is_told(repository):
             answer = server.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(repository.path)})
             assert answer.problem[:2] == (507, "disk_full") and "MB are left" in answer.problem[2]
             sandbox, = [check for check in server.call("GET", "/v1/doctor").json if check["check"] == "sandbox"]
-            assert not sandbox["ok"] and "MB are left" in sandbox["detail"]
+            assert sandbox["status"] == "fail" and "MB are left" in sandbox["detail"]
         finally:
             server.close()
 

@@ -1,5 +1,7 @@
 """The spawner's messages, codex-git's cage, and what survives whom."""
 import ctypes
+import fcntl
+import json
 import os
 import pathlib
 import signal
@@ -12,8 +14,8 @@ import pytest
 
 from support.codex import wait_for
 from support.sandbox import Sandbox
-from support.spawner import (AS_SUBMITTER, CANCEL, CANCELLED, DONE, FAILED, FAULTS, GIT, GIT_END, GIT_ENDED, GOOD,
-                             ISOLATED, MAGIC, MIRROR_FD, REMOTE, RUN, RUN_ENDED, Message, Spawner, Task)
+from support.spawner import (AS_SUBMITTER, CANCEL, CANCELLED, CHECK, DONE, FAILED, FAULTS, GATEWAY, GIT, GIT_END, GIT_ENDED,
+                             GOOD, ISOLATED, MAGIC, MIRROR_FD, REMOTE, RUN, RUN_ENDED, Message, Spawner, Task, memfd)
 
 
 @pytest.fixture(name="spawner")
@@ -499,3 +501,81 @@ def test_no_message_reaches_a_sandbox_of_another_state(spawner):
         assert run_git(spawner, "print('cleaned')") == (0, "cleaned\n")
         out, _ = process.communicate("\n", timeout=60)
         assert out == "alive\n"
+
+
+# --- helpers: a look at the machine, a gateway without a run ---
+
+def append_memfd():
+    fd = os.memfd_create("events", os.MFD_CLOEXEC)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def test_a_look_at_the_machine_is_written_to_the_pipe(spawner):
+    reader, writer = os.pipe()
+    spawner.send(Message(magic=MAGIC, type=CHECK), [writer])
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        found = [json.loads(line) for line in pipe]
+    assert {"runtime", "cgroups", "image"} <= {one["check"] for one in found}
+    assert spawner.process.poll() is None
+
+
+def test_a_gateway_without_a_run_is_nobody_and_ends_with_its_socket(spawner):
+    (spawner.home / "codex-gateway").write_text(
+        "#!/bin/sh\nid -u >&4; cat <&5 >&4; ls /proc/self/fd >&4; cat <&3 >/dev/null; echo end >&4\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    events = append_memfd()
+    spawner.send(Message(magic=MAGIC, type=GATEWAY), [theirs.fileno(), events, memfd(b"configuration ")])
+    theirs.close()
+
+    def said():
+        return os.pread(events, 4096, 0).decode().split()
+    wait_for(lambda: "configuration" in said(), 30, "the gateway runs")
+    assert said()[0] == "65534" and "end" not in said()
+    ours.close()
+    wait_for(lambda: said()[-1] == "end", 30, "the gateway has ended")
+
+
+def helper_descriptors(directory):
+    """Descriptors that CHECK and GATEWAY must refuse: (type, descriptors)."""
+    def file(flags):
+        return os.open(directory / "file", flags | os.O_CREAT, 0o644)
+    stream, packets = (socket.socketpair(socket.AF_UNIX, kind)[0] for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET))
+    yield CHECK, []
+    yield CHECK, [os.pipe()[0]]  # its reading end
+    yield CHECK, [file(os.O_WRONLY)]
+    yield CHECK, [os.open(directory, os.O_PATH)]
+    yield CHECK, [os.pipe()[1], os.pipe()[1]]
+    yield GATEWAY, []
+    yield GATEWAY, [os.dup(packets.fileno()), append_memfd()]
+    yield GATEWAY, [os.dup(stream.fileno()), append_memfd(), memfd(b"")]
+    yield GATEWAY, [os.dup(packets.fileno()), file(os.O_RDWR), memfd(b"")]  # does not append
+    yield GATEWAY, [os.dup(packets.fileno()), os.pipe()[1], memfd(b"")]
+    yield GATEWAY, [os.dup(packets.fileno()), append_memfd(), file(os.O_RDONLY)]  # may change later
+    yield GATEWAY, [os.dup(packets.fileno()), append_memfd(), os.open(directory / "file", os.O_PATH)]
+    yield GATEWAY, [os.dup(packets.fileno()), append_memfd(), memfd(b""), memfd(b"")]
+
+
+def test_helpers_are_given_what_they_need_only(spawner):
+    for number, (kind, fds) in enumerate(helper_descriptors(spawner.home)):
+        spawner.send(Message(magic=MAGIC, type=kind), fds)
+        for fd in fds:
+            os.close(fd)
+        assert spawner.is_closed(), number
+        spawner.start_spawner()
+
+
+def test_helpers_are_bounded(spawner):
+    """A codexd that asks and asks does not fill the machine; what is not started is seen by its pipe."""
+    (spawner.home / "codex-gateway").write_text("#!/bin/sh\ncat <&3 >/dev/null\n")
+    sockets = []
+    for _ in range(12):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        spawner.send(Message(magic=MAGIC, type=GATEWAY), [theirs.fileno(), append_memfd(), memfd(b"")])
+        theirs.close()
+        sockets.append(ours)
+    wait_for(lambda: spawner.log.read_text().count("too many checks at once") == 4, 30, "four are refused")
+    for ours in sockets:
+        ours.close()
+    assert spawner.process.poll() is None

@@ -55,6 +55,8 @@ class ApiDouble:
         self.events = {}
         self.diffs = {}
         self.doctor = []
+        self.version = "0.1.0"
+        self.secrets = []
         self.problems = {}      # "POST /v1/tasks": (status, code, detail[, more members])
         self.requests = []      # (method, target, headers, body)
         self.on_submit = None   # called with the new task's id, in a thread
@@ -225,9 +227,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if problem:
             self._problem(*problem[:3], **dict(*problem[3:]))
         elif url.path == "/healthz":
-            self._answer(200, {"status": "ok", "version": "0.1.0"})
+            self._answer(200, {"status": "ok", "version": self.api.version})
         elif url.path == "/v1/doctor":
             self._answer(200, self.api.doctor)
+        elif parts[:2] == ["v1", "secrets"]:
+            self._secrets(parts[2:])
         elif url.path == "/v1/tasks" and self.command == "POST":
             self._submit(json.loads(body))
         elif url.path == "/v1/tasks":
@@ -237,7 +241,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._problem(404, "not_found", f"no task '{parts[-1]}'")
 
-    do_GET = do_POST = _handle
+    do_GET = do_POST = do_PUT = do_DELETE = _handle
+
+    def _secrets(self, name):
+        if self.command == "PUT":
+            self._answer(200, {"name": name[0], "set_at": now(), "used_by": []})
+        elif self.command == "DELETE":
+            self._answer(204, b"")
+        else:
+            self._answer(200, self.api.secrets)
 
     def _submit(self, wanted):
         task = self.api.next_id

@@ -1,0 +1,106 @@
+/* All that codexd can find out for `codex doctor`: the machine and, when asked, the provider. */
+#include <stdlib.h>
+
+#include "orchestrator/internal.h"
+#include "orchestrator/machine.h"
+#include "orchestrator/probe.h"
+
+struct examination {
+    struct orchestrator *o;
+    examined_fn *done;
+    void *arg;
+    bool looked;
+    struct probe *probe;
+    json_t *provider; /* NULL: not asked, or not yet */
+    struct examination *next;
+};
+
+static void examination_free(struct examination *examination)
+{
+    struct examination **at = &examination->o->examinations;
+    while (*at != examination)
+        at = &(*at)->next;
+    *at = examination->next;
+    machine_forget(examination->o->machine, examination);
+    probe_drop(examination->probe);
+    json_decref(examination->provider);
+    free(examination);
+}
+
+void orchestrator_examine_drop(struct examination *examination)
+{
+    if (examination)
+        examination_free(examination);
+}
+
+void examinations_free_all(struct orchestrator *o)
+{
+    while (o->examinations)
+        examination_free(o->examinations);
+}
+
+static void finish_if_done(struct examination *examination)
+{
+    if (!examination->looked || examination->probe)
+        return;
+    json_t *findings = json_copy((json_t *)machine_findings(examination->o->machine));
+    if (examination->provider)
+        json_array_append(findings, examination->provider);
+    examined_fn *done = examination->done;
+    void *arg = examination->arg;
+    examination_free(examination);
+    done(arg, findings);
+}
+
+static void on_looked(void *arg)
+{
+    struct examination *examination = arg;
+    examination->looked = true;
+    finish_if_done(examination);
+}
+
+static void on_probed(void *arg, json_t *finding)
+{
+    struct examination *examination = arg;
+    examination->probe = NULL;
+    examination->provider = finding;
+    finish_if_done(examination);
+}
+
+struct examination *orchestrator_examine(struct orchestrator *o, bool ask_provider,
+                                         examined_fn *done, void *arg)
+{
+    size_t asking = 0;
+    for (const struct examination *other = o->examinations; other; other = other->next)
+        asking += other->probe != NULL;
+    struct examination *examination = calloc(1, sizeof *examination);
+    if (!examination)
+        abort();
+    *examination = (struct examination){.o = o, .done = done, .arg = arg, .next = o->examinations};
+    o->examinations = examination;
+    const struct probe_options options = {
+        .loop = o->loop, .spawner = o->spawner, .config = o->config, .secrets = o->secrets};
+    if (ask_provider && asking < PROBES_MAX)
+        examination->probe = probe_start(&options, on_probed, examination);
+    else if (ask_provider)
+        examination->provider = finding_new("provider", "warn", "try again in a moment",
+                                            "others are asking it just now");
+    machine_look(o->machine, on_looked, examination);
+    return examination;
+}
+
+void orchestrator_look(struct orchestrator *o)
+{
+    machine_look(o->machine, NULL, NULL);
+}
+
+bool orchestrator_await_look(struct orchestrator *o, int64_t wait_ms, void (*looked)(void *arg),
+                             void *arg)
+{
+    return machine_await(o->machine, wait_ms, looked, arg);
+}
+
+void orchestrator_forget_look(struct orchestrator *o, const void *arg)
+{
+    machine_forget(o->machine, arg);
+}
