@@ -8,22 +8,42 @@
 #include "base/io.h"
 #include "base/str.h"
 
-enum { NAMES_MAX = 100, TAIL_MAX_BYTES = 32768 };
+enum { NAMES_MAX = 100, TAIL_MAX_BYTES = 32768, EXCERPT_MAX_BYTES = 4096 };
 
-static void put_names(struct buf *out, const json_t *names)
+static void put_names(struct buf *out, const json_t *result)
 {
-    if (!json_array_size(names))
-        return;
-    buf_append_str(out, "\nNewly broken, compared with the tests before your work:\n");
-    size_t i;
+    const json_t *names = json_object_get(result, "newly_broken");
+    const json_t *count = json_object_get(json_object_get(result, "counts"), "newly_broken");
+    size_t i, total = json_array_size(names);
     json_t *name;
+    if (!total)
+        return;
+    if (json_integer_value(count) > (json_int_t)total)
+        total = (size_t)json_integer_value(count); /* only some of them are named */
+    buf_append_str(out, "\nNewly broken, compared with the tests before your work:\n");
     json_array_foreach(names, i, name) {
-        if (i == NAMES_MAX) {
-            buf_appendf(out, "… and %zu more\n", json_array_size(names) - i);
+        if (i == NAMES_MAX)
             break;
-        }
         if (json_is_string(name))
-            buf_appendf(out, "- %.500s\n", json_string_value(name));
+            buf_appendf(out, "- %.512s\n", json_string_value(name));
+    }
+    if (i < total)
+        buf_appendf(out, "… and %zu more\n", total - i);
+    if (json_is_true(json_object_get(result, "ran_twice")))
+        buf_append_str(out, "The tests were run twice: these failed the second time.\n");
+}
+
+/* What the output says about them further up. */
+static void put_excerpts(struct buf *out, const json_t *excerpts)
+{
+    size_t i;
+    json_t *excerpt;
+    json_array_foreach(excerpts, i, excerpt) {
+        const char *test = json_string_value(json_object_get(excerpt, "test"));
+        const char *text = json_string_value(json_object_get(excerpt, "output"));
+        if (test && text)
+            buf_appendf(out, "\nFrom the output, about %.512s:\n%.*s%s", test, EXCERPT_MAX_BYTES,
+                        text, str_ends_with(text, "\n") ? "" : "\n");
     }
 }
 
@@ -63,7 +83,8 @@ static void put_message(struct buf *out, const json_t *result)
                    "sandbox, and the tests fail there.\n\n");
     buf_appendf(out, "Command: %s\n", command ? command : "(none)");
     put_result(out, result);
-    put_names(out, json_object_get(result, "newly_broken"));
+    put_names(out, result);
+    put_excerpts(out, json_object_get(result, "excerpts"));
     if (tail && *tail)
         put_tail(out, tail);
     buf_append_str(

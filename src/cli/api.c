@@ -84,7 +84,8 @@ int api_unreachable(const char *socket, int status, struct err *err)
     case -ENOENT:
     case -ECONNREFUSED:
         return err_set(err, ERR_NO_SERVER,
-                       "no codexd answers at '%s': start one as root with 'codexd --config FILE'",
+                       "no codexd answers at '%s': start one as root with 'codexd --config FILE' "
+                       "('codex task' starts a private one)",
                        socket);
     case -EACCES:
         return err_set(err, ERR_REFUSED,

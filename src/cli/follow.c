@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -231,6 +232,22 @@ static int tell_outcome(struct follow *follow)
     return status;
 }
 
+/* Whoever read what we print is gone: end now, as the next write would make us, and not when the
+ * task says something more. */
+static void on_reader_gone(void *arg, uint32_t events)
+{
+    if (!(events & EPOLLERR))
+        return;
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
+static void watch_reader(struct follow *follow)
+{
+    struct err ignored; /* a file has nobody at its other end, and cannot be watched */
+    loop_add_fd(follow->api->loop, STDOUT_FILENO, 0, on_reader_gone, follow, &ignored);
+}
+
 int follow_task(struct api *api, const char *id, const struct follow_options *options,
                 struct err *err)
 {
@@ -250,6 +267,7 @@ int follow_task(struct api *api, const char *id, const struct follow_options *op
     buf_init(&follow.lines, RENDER_EVENT_MAX * 2);
     buf_init(&follow.block, BLOCK_MAX);
     int status = watch_signals(&follow, err);
+    watch_reader(&follow);
     if (status == 0) {
         fflush(stdout);
         struct stream *stream = stream_start(api, id, &handlers, &follow);

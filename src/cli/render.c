@@ -11,6 +11,8 @@
 #include "cli/render_lines.h"
 #include "cli/words.h"
 
+enum { CHANGE_NAMES = 3 }; /* of tests in a line */
+
 typedef void event_fn(struct render *render, const json_t *event, struct buf *out);
 
 void render_init(struct render *render)
@@ -71,6 +73,12 @@ static void test_completed(struct render *render, const json_t *event, const jso
     if (render->brief && style == STYLE_RED)
         output_add(render, field_text_or(result, "output_tail", ""), RENDER_BRIEF_LINES, out);
     line_add(render, event, 2, style, line.data, out);
+    const char *kind;
+    for (size_t i = 0; (kind = test_change_kind(i)); i++) {
+        buf_clear(&line);
+        if (append_test_change(&line, result, kind, CHANGE_NAMES))
+            line_add(render, event, 2, test_change_style(kind), line.data, out);
+    }
 }
 
 static void commit_completed(struct render *render, const json_t *event, const json_t *result,

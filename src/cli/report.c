@@ -9,7 +9,7 @@
 #include "cli/text.h"
 #include "cli/words.h"
 
-enum { LABEL_WIDTH = 16, PROMPT_WIDTH_MIN = 20 };
+enum { LABEL_WIDTH = 16, PROMPT_WIDTH_MIN = 20, TESTS_SHOWN = 10 };
 
 struct report {
     struct buf *out;
@@ -137,13 +137,27 @@ static void test_line(const struct report *report, const char *name, const char 
     buf_append_char(report->out, '\n');
 }
 
-/* Single tests by name, when the server could read results per test. */
-static void test_names(const struct report *report, const char *name, const char *path)
+/* Single tests by name, a line each, when the server could read results per test. */
+static void test_names(const struct report *report, const char *kind)
 {
-    const json_t *names = field_at(report->task, path), *test;
+    const json_t *evidence = field_at(report->task, "evidence");
+    const json_t *names = json_object_get(evidence, kind), *test;
+    int64_t total =
+        field_int(json_object_get(evidence, "counts"), kind, (int64_t)json_array_size(names));
+    char name[32] = "";
+    for (size_t c = 0; kind[c] && c < sizeof name - 1; c++)
+        name[c] = kind[c] == '_' ? ' ' : kind[c];
     size_t i;
-    json_array_foreach(names, i, test)
+    json_array_foreach(names, i, test) {
+        if (i == TESTS_SHOWN)
+            break;
         line(report, i ? "" : name, json_string_value(test));
+    }
+    if (total > (int64_t)i) {
+        AUTO_FREE char *more =
+            str_format(i ? "and %lld more" : "%lld", (long long)(total - (int64_t)i));
+        line(report, i ? "" : name, more);
+    }
 }
 
 static void evidence(const struct report *report)
@@ -152,11 +166,9 @@ static void evidence(const struct report *report)
     test_line(report, "verification", "evidence.verification");
     if (!strcmp(field_text_or(report->task, "verdict", ""), "no_tests"))
         line(report, "hint", "name the tests' command with --test, or add tests");
-    test_names(report, "newly broken", "evidence.newly_broken");
-    test_names(report, "newly fixed", "evidence.newly_fixed");
-    test_names(report, "tests added", "evidence.tests_added");
-    test_names(report, "tests removed", "evidence.tests_removed");
-    test_names(report, "newly skipped", "evidence.newly_skipped");
+    const char *kind;
+    for (size_t i = 0; (kind = test_change_kind(i)); i++)
+        test_names(report, kind);
 }
 
 static void outcome(const struct report *report)

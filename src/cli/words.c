@@ -59,8 +59,52 @@ enum style verdict_style(const char *verdict)
 static void append_counts(struct buf *out, const json_t *result)
 {
     int64_t passed = field_int(result, "passed", -1), failed = field_int(result, "failed", -1);
-    if (passed >= 0 && failed >= 0)
-        buf_appendf(out, ", %lld passed, %lld failed", (long long)passed, (long long)failed);
+    int64_t skipped = field_int(result, "skipped", 0);
+    if (passed < 0 || failed < 0)
+        return;
+    buf_appendf(out, ", %lld passed, %lld failed", (long long)passed, (long long)failed);
+    if (skipped > 0)
+        buf_appendf(out, ", %lld skipped", (long long)skipped);
+}
+
+bool append_test_change(struct buf *out, const json_t *evidence, const char *kind, size_t max)
+{
+    const json_t *names = json_object_get(evidence, kind), *name;
+    size_t i, shown = 0;
+    int64_t total =
+        field_int(json_object_get(evidence, "counts"), kind, (int64_t)json_array_size(names));
+    if (total <= 0)
+        return false;
+    for (const char *p = kind; *p; p++)
+        buf_append_char(out, *p == '_' ? ' ' : *p);
+    buf_append_str(out, ":");
+    json_array_foreach(names, i, name) {
+        if (i == max)
+            break;
+        buf_append_str(out, i ? ", " : " ");
+        append_line(out, json_string_value(name) ? json_string_value(name) : "?", SIZE_MAX);
+        shown++;
+    }
+    if ((int64_t)shown < total)
+        buf_appendf(out, "%s%lld more", shown ? " and " : " ", (long long)total - (long long)shown);
+    return true;
+}
+
+static const char *const change_kinds[] = {"newly_broken",  "flaky",       "tests_removed",
+                                           "newly_skipped", "newly_fixed", "still_broken",
+                                           "tests_added"};
+
+const char *test_change_kind(size_t n)
+{
+    return n < sizeof change_kinds / sizeof change_kinds[0] ? change_kinds[n] : NULL;
+}
+
+enum style test_change_style(const char *kind)
+{
+    return !strcmp(kind, "newly_broken")  ? STYLE_RED
+           : !strcmp(kind, "newly_fixed") ? STYLE_GREEN
+           : !strcmp(kind, "tests_added") ? STYLE_PLAIN
+                                          : STYLE_YELLOW;
 }
 
 void append_test_result(struct buf *out, const json_t *result)

@@ -22,6 +22,15 @@ enum style verdict_style(const char *verdict);
 void append_test_result(struct buf *out, const json_t *result);
 enum style test_result_style(const json_t *result);
 
+/* "newly broken: a, b and 3 more" of the KIND of change in EVIDENCE, or a verification's result, with
+ * at most MAX names; false, and nothing is appended, when there is none. One line, safe for a
+ * terminal. */
+bool append_test_change(struct buf *out, const json_t *evidence, const char *kind, size_t max);
+
+/* The kinds, the one that matters most first: N from 0; NULL behind the last. */
+const char *test_change_kind(size_t n);
+enum style test_change_style(const char *kind);
+
 /* "41.2k in (30.0k cached), 3.1k out" of a usage object. */
 void append_usage(struct buf *out, const json_t *usage);
 

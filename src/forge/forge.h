@@ -51,7 +51,8 @@ void forge_plain_init(struct forge *out, struct forge_plain *plain, forge_contai
  * The caller frees. */
 char *pull_request_title(const struct task *task, enum verdict verdict);
 
-/* The agent's words, then the evidence: both test runs, the verdict in a sentence, tokens.
+/* The agent's words, then the evidence: both test runs, what changed test by test, the verdict in a
+ * sentence, tokens.
  * Markdown, bounded. The caller frees. */
 char *pull_request_body(const struct task *task, enum verdict verdict);
 

@@ -11,7 +11,8 @@ enum {
     TITLE_MAX = 100,
     BODY_MAX = 128 * 1024,
     WORDS_MAX = 64 * 1024, /* of the agent's own text */
-    CELL_MAX = 200,        /* of a command in the table */
+    CELL_MAX = 200,        /* of a command, or a test's name, in a table */
+    NAMES_MAX = 20,        /* of tests in a row */
 };
 
 char *pull_request_title(const struct task *task, enum verdict verdict)
@@ -38,12 +39,12 @@ char *pull_request_title(const struct task *task, enum verdict verdict)
     return buf_steal(&title, NULL);
 }
 
-/* A command as code in a table's cell: one line, without what would end the cell or the code. */
-static void code(struct buf *out, const char *text)
+/* A command or a name as code in a table's cell: one line, without what would end the cell or the code. */
+static void code(struct buf *out, const char *text, size_t len)
 {
     AUTO_BUF struct buf cut;
     buf_init(&cut, CELL_MAX);
-    str_append_utf8(&cut, text, strlen(text));
+    str_append_utf8(&cut, text, len);
     for (char *p = cut.data; *p; p++)
         if (strchr("`|\r\n\t", *p))
             *p = *p == '`' ? '\'' : *p == '|' ? '/' : ' ';
@@ -56,7 +57,10 @@ static const char *test_outcome(const struct test_result *result)
     case TEST_PASSED:
         return "passed";
     case TEST_FAILED:
+    case TEST_NEWLY_FAILED:
         return "failed";
+    case TEST_FAILED_AS_BEFORE:
+        return "failed as before";
     case TEST_TIMED_OUT:
         return "timed out";
     case TEST_NOT_FOUND:
@@ -66,29 +70,100 @@ static const char *test_outcome(const struct test_result *result)
     }
 }
 
+/* Nothing where it is not known. */
+static void count_cell(struct buf *out, int64_t count)
+{
+    if (count >= 0)
+        buf_appendf(out, " %lld |", (long long)count);
+    else
+        buf_append_str(out, " |");
+}
+
 static void table_row(struct buf *out, const char *name, const struct test_result *result)
 {
     buf_appendf(out, "| %s | ", name);
     if (!result->known) {
-        buf_append_str(out, "| did not run | |\n");
+        buf_append_str(out, "| did not run | | | | |\n");
         return;
     }
     if (result->command)
-        code(out, result->command);
+        code(out, result->command, strlen(result->command));
     buf_appendf(out, " | %s", test_outcome(result));
     if (result->exit_code > 0)
         buf_appendf(out, " (exit status %lld)", (long long)result->exit_code);
-    buf_appendf(out, " | %lld.%lld s |\n", (long long)result->duration_ms / 1000,
+    buf_append_str(out, " |");
+    count_cell(out, result->passed);
+    count_cell(out, result->failed);
+    count_cell(out, result->skipped);
+    buf_appendf(out, " %lld.%lld s |\n", (long long)result->duration_ms / 1000,
                 (long long)result->duration_ms / 100 % 10);
 }
 
-static const char *verdict_sentence(enum verdict verdict)
+/* "| newly fixed | 2 | `a`, `b` |" */
+static void change_row(struct buf *out, const char *label, const struct test_change_names *names)
+{
+    const char *at = NULL, *name;
+    size_t len, shown = 0;
+    buf_appendf(out, "| %s | %zu | ", label, names->total);
+    for (; shown < NAMES_MAX && test_change_names_next(names, &at, &name, &len); shown++) {
+        if (shown)
+            buf_append_str(out, ", ");
+        code(out, name, len);
+    }
+    if (shown < names->total)
+        buf_appendf(out, " and %zu more", names->total - shown);
+    buf_append_str(out, " |\n");
+}
+
+/* What has changed, test by test. */
+static void append_changes(struct buf *out, const struct task *task)
+{
+    static const char *const labels[TEST_CHANGE_COUNT] = {
+        [TEST_NEWLY_BROKEN] = "newly broken",
+        [TEST_NEWLY_FIXED] = "newly fixed",
+        [TEST_STILL_BROKEN] = "still broken",
+        [TEST_FLAKY] = "flaky (passed when run again)",
+        [TEST_ADDED] = "added",
+        [TEST_REMOVED] = "removed",
+        [TEST_NEWLY_SKIPPED] = "newly skipped",
+    };
+    const struct test_changes *changes = &task->changes;
+    bool any = false;
+    if (!changes->compared) {
+        if (task->baseline.known && task->verification.known)
+            buf_append_str(out, "\nThe results of single tests could not be compared.\n");
+        return;
+    }
+    for (enum test_change i = 0; i < TEST_CHANGE_COUNT; i++) {
+        if (!changes->of[i].total)
+            continue;
+        if (!any)
+            buf_append_str(out, "\n| tests | | |\n|---|---|---|\n");
+        any = true;
+        change_row(out, labels[i], &changes->of[i]);
+    }
+    if (!any)
+        buf_append_str(out, "\nTest by test, nothing has changed.\n");
+}
+
+/* Why tests that pass are not enough. */
+static void append_reservation(struct buf *out, const struct test_changes *changes)
+{
+    if (changes->of[TEST_REMOVED].total || changes->of[TEST_NEWLY_SKIPPED].total)
+        buf_append_str(out, "A draft, because tests that ran before are gone or skipped now: see "
+                            "whether that is meant.\n\n");
+}
+
+static const char *verdict_sentence(const struct task *task, enum verdict verdict)
 {
     switch (verdict) {
     case VERDICT_PASSED:
+        if (task->verification.status == TEST_FAILED_AS_BEFORE)
+            return "**passed**: on this commit, in a sandbox of their own, only tests fail that "
+                   "failed before.";
         return "**passed**: the tests pass on this commit, in a sandbox of their own.";
     case VERDICT_FAILED:
-        return "**failed**: the tests fail on this commit and did not fail before.";
+        return "**failed**: tests fail on this commit that did not fail before.";
     case VERDICT_UNPROVEN:
         return "**unproven**: the tests fail on this commit, as they did before; whether the same "
                "ones fail is not known.";
@@ -109,10 +184,13 @@ char *pull_request_body(const struct task *task, enum verdict verdict)
         str_append_utf8(&words, task->body, strlen(task->body));
         buf_appendf(&out, "%s\n\n", words.data);
     }
-    buf_append_str(&out, "### Evidence\n\n| | command | outcome | time |\n|---|---|---|---|\n");
+    buf_append_str(&out, "### Evidence\n\n| | command | outcome | passed | failed | skipped | time "
+                         "|\n|---|---|---|---|---|---|---|\n");
     table_row(&out, "before (baseline)", &task->baseline);
     table_row(&out, "after (verification)", &task->verification);
-    buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(verdict));
+    append_changes(&out, task);
+    buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(task, verdict));
+    append_reservation(&out, &task->changes);
     const struct token_usage *usage = &task->usage;
     buf_appendf(&out,
                 "Made by Codex (%s) with %s, effort %s: %lld tokens in (%lld of them cached), %lld "

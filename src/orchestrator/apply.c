@@ -7,9 +7,9 @@
 #include "base/log.h"
 #include "base/object_id.h"
 #include "base/str.h"
+#include "orchestrator/evidence.h"
 #include "orchestrator/internal.h"
 #include "orchestrator/run_event.h"
-#include "task/exit.h"
 
 enum { ACTIVITY_MAX = 400, ADVICE_MAX = 2048 };
 
@@ -74,39 +74,6 @@ static int phase_started(struct job *job, const struct run_event *event, struct 
     return 0; /* nothing was written; the event itself is kept */
 }
 
-/* The result of a baseline is known from now on for every task that starts at this commit. A
- * timeout or a broken step says more about this run than about the commit. */
-static int keep_baseline(struct job *job, const struct test_result *result, struct err *err)
-{
-    if (result->status != TEST_PASSED && result->status != TEST_FAILED &&
-        result->status != TEST_NOT_FOUND)
-        return 0;
-    struct task task;
-    int status = store_task_load(job->o->store, job->number, &task, err);
-    if (status < 0)
-        return status;
-    char environment[BASELINE_ENVIRONMENT_SIZE];
-    launch_environment(job, &task, environment);
-    struct store_baseline_key key = {task.repo, task.base_commit, task.test_command, environment};
-    status = store_baseline_set(job->o->store, &key, result, err);
-    task_release(&task);
-    return status;
-}
-
-static int tests_ran(struct job *job, const struct run_event *event, struct err *err)
-{
-    bool baseline = event->phase == PHASE_BASELINE;
-    struct test_result result;
-    run_event_test_result(event, &result);
-    int status =
-        store_test_set(job->o->store, job->number,
-                       baseline ? STORE_TEST_BASELINE : STORE_TEST_VERIFICATION, &result, err);
-    if (status == 0 && baseline)
-        status = keep_baseline(job, &result, err);
-    test_result_release(&result);
-    return status;
-}
-
 /* The agent's commit and what it is to be called. */
 static int work_done(struct job *job, const struct run_event *event, struct err *err)
 {
@@ -148,7 +115,7 @@ static int phase_completed(struct batch *batch, const struct run_event *event, s
         return prepared(batch->job, event, err);
     case PHASE_BASELINE:
     case PHASE_VERIFYING:
-        return tests_ran(batch->job, event, err);
+        return evidence_take(batch->job, event, err);
     case PHASE_WORKING:
         return work_done(batch->job, event, err);
     default:

@@ -318,7 +318,7 @@ static void open_pull_request(struct job *job, const struct task *task)
         .request = {.exists = true,
                     .forge = str_dup(job->o->forge.name),
                     .state = str_dup("open"),
-                    .draft = verdict_is_draft(task->verdict),
+                    .draft = verdict_is_draft(task->verdict, &task->changes),
                     .title = pull_request_title(task, task->verdict),
                     .body = pull_request_body(task, task->verdict)},
     };

@@ -34,6 +34,16 @@ char *files_events(const struct orchestrator *o, const char *task_id, uint32_t r
     return str_format("%s/server/tasks/%s/events-%u.jsonl", o->state_dir, task_id, run);
 }
 
+char *files_tests_before(const struct orchestrator *o, const char *task_id, uint32_t run)
+{
+    return str_format("%s/server/tasks/%s/tests-%u.before", o->state_dir, task_id, run);
+}
+
+char *files_tests_after(const struct orchestrator *o, const char *task_id, uint32_t run)
+{
+    return str_format("%s/server/tasks/%s/tests-%u.after", o->state_dir, task_id, run);
+}
+
 int files_make_dir(const struct orchestrator *o, const char *task_id, struct err *err)
 {
     AUTO_FREE char *path = str_format("%s/server/tasks/%s", o->state_dir, task_id);
@@ -155,7 +165,7 @@ static bool is_spent(const char *name)
 {
     return !strcmp(name, "base.bundle") || !strcmp(name, "push.bundle") ||
            str_ends_with(name, ".tmp") || str_starts_with(name, "work-") ||
-           str_starts_with(name, "events-");
+           str_starts_with(name, "events-") || str_starts_with(name, "tests-");
 }
 
 void files_release(const struct orchestrator *o, const struct task *task)

@@ -3,7 +3,8 @@
  *
  *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
  *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
- *                             events-<run>.jsonl; work.bundle is what is kept of work not delivered
+ *                             events-<run>.jsonl tests-<run>.before tests-<run>.after;
+ *                             work.bundle is what is kept of work not delivered
  */
 #ifndef CODEX_ORCHESTRATOR_FILES_H
 #define CODEX_ORCHESTRATOR_FILES_H
@@ -14,6 +15,9 @@
 
 /* Paths, which the caller frees. */
 char *files_work_bundle(const struct orchestrator *o, const char *task_id, uint32_t run);
+/* The lists of single tests, of the baseline and of the last verification. */
+char *files_tests_before(const struct orchestrator *o, const char *task_id, uint32_t run);
+char *files_tests_after(const struct orchestrator *o, const char *task_id, uint32_t run);
 char *files_events(const struct orchestrator *o, const char *task_id, uint32_t run);
 
 int files_make_dir(const struct orchestrator *o, const char *task_id, struct err *err);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -39,11 +40,11 @@ static int open_configs(struct job *job, const struct task *task, struct run_fds
                        secret->missing);
     char sandbox_key[SANDBOX_KEY_SIZE];
     run_config_sandbox_key(sandbox_key);
-    fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, sandbox_key, err);
+    fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, provider, sandbox_key, err);
     if (fds->fd[SPAWN_FD_TASK] < 0)
         return err->code;
-    fds->fd[SPAWN_FD_GATEWAY] = 
-        run_config_gateway(task, config, provider, secret->key, sandbox_key, err);
+    fds->fd[SPAWN_FD_GATEWAY] =
+        run_config_gateway(task, config, provider, secret, sandbox_key, err);
     if (fds->fd[SPAWN_FD_GATEWAY] < 0)
         return err->code;
     if (provider->wire_api == WIRE_REPLAY)
@@ -67,6 +68,8 @@ static int open_files(struct job *job, const struct task *task, struct run_fds *
     AUTO_FREE char *work = files_work_bundle(o, task->id, task->run);
     AUTO_FREE char *archive = orchestrator_task_file(o, task->id, "archive.tar.zst");
     AUTO_FREE char *events = files_events(o, task->id, task->run);
+    AUTO_FREE char *before = files_tests_before(o, task->id, task->run);
+    AUTO_FREE char *after = files_tests_after(o, task->id, task->run);
     fds->fd[SPAWN_FD_BASE_BUNDLE] = open(base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fds->fd[SPAWN_FD_BASE_BUNDLE] < 0)
         return err_errno(err, "cannot open '%s'", base);
@@ -75,6 +78,10 @@ static int open_files(struct job *job, const struct task *task, struct run_fds *
         status = create(fds, SPAWN_FD_ARCHIVE, archive, O_WRONLY, err);
     if (status == 0)
         status = create(fds, SPAWN_FD_EVENTS, events, O_RDWR | O_APPEND, err);
+    if (status == 0)
+        status = create(fds, SPAWN_FD_TESTS_BEFORE, before, O_RDWR, err);
+    if (status == 0)
+        status = create(fds, SPAWN_FD_TESTS_AFTER, after, O_RDWR, err);
     return status;
 }
 
@@ -128,6 +135,12 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
     }
 }
 
+/* Negative: not known. */
+static void append_number(struct buf *out, const char *name, int64_t value)
+{
+    buf_appendf(out, value < 0 ? ",\"%s\":null" : ",\"%s\":%lld", name, (long long)value);
+}
+
 /* A baseline that was known before the run is evidence like one that it found itself. */
 static int record_known_baseline(struct job *job, const struct test_result *baseline,
                                  struct err *err)
@@ -145,10 +158,11 @@ static int record_known_baseline(struct job *job, const struct test_result *base
     json_text_cstring(&members, baseline->command);
     buf_append_str(&members, ",\"found\":");
     json_text_cstring(&members, baseline->found);
-    if (baseline->exit_code >= 0)
-        buf_appendf(&members, ",\"exit_code\":%lld}", (long long)baseline->exit_code);
-    else
-        buf_append_str(&members, ",\"exit_code\":null}");
+    append_number(&members, "exit_code", baseline->exit_code);
+    append_number(&members, "passed", baseline->passed);
+    append_number(&members, "failed", baseline->failed);
+    append_number(&members, "skipped", baseline->skipped);
+    buf_append_char(&members, '}');
     struct store_event event = {.number = job->number,
                                 .run = job->run,
                                 .type = "phase.completed",
@@ -178,7 +192,11 @@ static int hand_over(struct job *job, const struct task *task, int64_t left_ms,
     int status = known_baseline(job, task, &baseline, err);
     if (status < 0)
         return status;
-    status = record_handover(job, task, &baseline, err);
+    if (baseline.tests)
+        status = io_write_all(fds->fd[SPAWN_FD_TESTS_BEFORE], baseline.tests,
+                              strlen(baseline.tests), err);
+    if (status == 0)
+        status = record_handover(job, task, &baseline, err);
     struct spawn_run run;
     fill_run(job, task, left_ms, &baseline, &run);
     test_result_release(&baseline);

@@ -175,5 +175,8 @@ void run_event_test_result(const struct run_event *event, struct test_result *ou
         .exit_code = number(event->result, "exit_code", 0, 255, -1),
         .duration_ms = number(event->result, "duration_ms", 0, INT64_MAX, event->duration_ms),
         .output_tail = str_dup(text(event->result, "output_tail")),
+        .passed = -1,
+        .failed = -1,
+        .skipped = -1,
     };
 }

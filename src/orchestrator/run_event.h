@@ -48,7 +48,8 @@ struct run_event {
 int run_event_parse(const char *line, size_t len, struct run_event *out, struct err *err);
 void run_event_release(struct run_event *event);
 
-/* The result of `codex-agent test`, from phase.completed; the caller releases it. */
+/* The result of `codex-agent test`, from phase.completed, but for counts of tests; the caller
+ * releases it. */
 void run_event_test_result(const struct run_event *event, struct test_result *out);
 
 /* A member of phase.completed's result as text; NULL when it is none. */

@@ -17,6 +17,7 @@
 #include "runner/environment.h"
 #include "runner/phase_steps.h"
 #include "task/exit.h"
+#include "task/test_list.h"
 
 /* What the platform's own steps may take; git and tar on a large repository and a slow disk. */
 static const int64_t commit_ms = 15 * 60 * 1000, archive_ms = 60 * 60 * 1000;
@@ -68,12 +69,16 @@ static int ensure_work(struct run *run)
     return open_model_door(run);
 }
 
-/* Run the tests in SANDBOX; what they say is kept for the agent. Returns their status, or
- * negative. */
-static int test(struct run *run, struct sandbox *sandbox)
+/* Run the tests in SANDBOX; what they say is kept for the agent. The list of tests that is in the
+ * file BEFORE (-1: none) is for them to compare with, theirs goes to the file AFTER; a list that did
+ * not come whole is an empty file, and known to nobody. Returns their status, or negative. */
+static int test(struct run *run, struct sandbox *sandbox, int before, int after)
 {
-    const struct step step =
+    struct step step =
         step_named("test", SANDBOX_AS_AGENT, run->request.limits.test_timeout_ms + test_grace_ms);
+    step.read_fd = before;
+    step.copy_to = after;
+    step.copy_max = TEST_LIST_BYTES_MAX;
     struct step_outcome outcome;
     int status = step_run(run, sandbox, &step, &outcome);
     buf_clear(&run->test_result);
@@ -109,7 +114,9 @@ static int test_in_new_sandbox(struct run *run, const char *role, bool work)
     if (status == 0)
         status = run_go_on(run);
     if (status == 0)
-        status = test(run, sandbox);
+        status = work ? test(run, sandbox, run->fds[SPAWN_FD_TESTS_BEFORE],
+                             run->fds[SPAWN_FD_TESTS_AFTER])
+                      : test(run, sandbox, -1, run->fds[SPAWN_FD_TESTS_BEFORE]);
     phase_close_sandbox(run, sandbox);
     return status;
 }
@@ -268,19 +275,24 @@ static int verifying(struct run *run)
 {
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_VERIFYING);
+    /* Of an earlier round; should this one not come to its tests, it has none. */
+    if (ftruncate(run->fds[SPAWN_FD_TESTS_AFTER], 0) < 0)
+        log_warn(run->request.name.task, "a list of tests cannot be emptied");
     int status = test_in_new_sandbox(run, "verify", true);
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
     return status < 0 ? status : run_go_on(run) < 0 ? -1 : status;
 }
 
-/* Whether tests that fail with STATUS now are the agent's to mend: they passed before it came, or
- * there were none. */
+/* Whether tests that fail with STATUS now are the agent's to mend: some that did not fail in the
+ * baseline, by name; or, where names are not known, all passed before it came, or there were
+ * none. */
 static bool is_for_the_agent(const struct run *run, int status)
 {
-    bool failed = status == TEST_FAILED || status == TEST_TIMED_OUT;
-    return failed &&
-           (run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NOT_FOUND) &&
-           run->round <= run->request.verify_rounds;
+    bool good_before =
+        run->baseline_status == TEST_PASSED || run->baseline_status == TEST_NOT_FOUND;
+    bool failed = status == TEST_NEWLY_FAILED ||
+                  (good_before && (status == TEST_FAILED || status == TEST_TIMED_OUT));
+    return failed && run->round <= run->request.verify_rounds;
 }
 
 /* The workspace as one file, then nothing is left of it but that. */

@@ -111,6 +111,8 @@ int spawn_check_run_fds(const int *fds, size_t count, struct err *err)
         [SPAWN_FD_WORK_BUNDLE] = {.read = true, .write = true},
         [SPAWN_FD_ARCHIVE] = {.write = true},
         [SPAWN_FD_EVENTS] = {.read = true, .write = true, .append = true},
+        [SPAWN_FD_TESTS_BEFORE] = {.read = true, .write = true},
+        [SPAWN_FD_TESTS_AFTER] = {.read = true, .write = true},
         [SPAWN_FD_REPLAY] = {.read = true, .sealed = true},
     };
     for (size_t i = 0; i < count; i++) {

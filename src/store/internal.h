@@ -22,7 +22,8 @@ struct sql *store_reading(struct store *store);
 
 void store_touched(struct store *store, const char *task_id);
 
-/* status, command, found, exit_code, duration_ms, output_tail from column FIRST on. */
+/* status, command, found, exit_code, duration_ms, output_tail, passed, failed, skipped from column
+ * FIRST on. */
 void store_read_test(sqlite3_stmt *row, int first, struct test_result *out);
 
 /* The test results and the pull request of a task that was just read. */

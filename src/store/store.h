@@ -179,13 +179,20 @@ int store_task_set_crashes(struct store *store, int64_t number, int64_t crashes,
 
 enum store_test { STORE_TEST_BASELINE, STORE_TEST_VERIFICATION };
 
+/* Without the list of tests. */
 int store_test_set(struct store *store, int64_t number, enum store_test which,
                    const struct test_result *result, struct err *err);
+
+/* In place of those that there were. */
+int store_test_changes_set(struct store *store, int64_t number, const struct test_changes *changes,
+                           struct err *err);
 
 struct store_baseline_key {
     const char *repo, *base_commit, *test_command /* NULL: the one that is found */, *environment;
 };
-/* result->known is false when nothing is known. */
+enum { STORE_BASELINES_MAX = 128 }; /* the youngest are kept */
+
+/* With the list of tests. result->known is false when nothing is known. */
 int store_baseline_get(struct store *store, const struct store_baseline_key *key,
                        struct test_result *result, struct err *err);
 int store_baseline_set(struct store *store, const struct store_baseline_key *key,

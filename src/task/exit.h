@@ -30,10 +30,12 @@ enum step_exit {
 /* `codex-agent test`. */
 enum test_exit {
     TEST_PASSED = 0,
-    TEST_FAILED = 1,
+    TEST_FAILED = 1, /* and how that compares with the baseline is not known */
     TEST_BROKEN = 2, /* called wrongly, or the step itself could not be done */
     TEST_NOT_FOUND = 3,
     TEST_TIMED_OUT = 4,
+    TEST_FAILED_AS_BEFORE = 5, /* only tests fail that failed in the baseline */
+    TEST_NEWLY_FAILED = 6,     /* a test fails that did not fail in the baseline */
 };
 
 /* `codex-agent setup`. */

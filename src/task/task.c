@@ -33,6 +33,7 @@ void task_release(struct task *task)
         free(strings[i]);
     test_result_release(&task->baseline);
     test_result_release(&task->verification);
+    test_changes_release(&task->changes);
     fault_release(&task->fault);
     pull_request_release(&task->pull_request);
     *task = (struct task){0};

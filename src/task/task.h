@@ -65,6 +65,7 @@ struct task {
     uint32_t work_run;                   /* in the work bundle of this run */
     char *branch;                        /* delivered */
     struct test_result baseline, verification;
+    struct test_changes changes; /* between the two */
     enum verdict verdict;
     struct fault fault;
     struct pull_request pull_request;

@@ -48,6 +48,14 @@ static void when(struct writer *w, const char *name, int64_t real_ms)
     text(w, name, real_ms ? stamp : NULL);
 }
 
+static void count(struct writer *w, const char *name, int64_t value)
+{
+    if (value >= 0)
+        number(w, name, value);
+    else
+        raw(w, name, "null");
+}
+
 static void test_result(struct writer *w, const char *name, const struct test_result *result)
 {
     if (!test_result_says(result)) {
@@ -61,22 +69,39 @@ static void test_result(struct writer *w, const char *name, const struct test_re
     else
         raw(w, "exit_code", "null");
     raw(w, "timed_out", result->status == TEST_TIMED_OUT ? "true" : "false");
-    raw(w, "passed", "null");
-    raw(w, "failed", "null");
+    count(w, "passed", result->passed);
+    count(w, "failed", result->failed);
+    count(w, "skipped", result->skipped);
     put(w, buf_append_char(w->out, '}'));
 }
 
-/* Counts and names of single tests are not read yet: null, and empty lists. */
+/* A name becomes at most twice as long: it has no control characters. */
+static void names(struct writer *w, const char *name, const struct test_change_names *names)
+{
+    const char *at = NULL, *one;
+    size_t len;
+    raw(w, name, "[");
+    while (test_change_names_next(names, &at, &one, &len)) {
+        if (w->out->data[w->out->len - 1] != '[')
+            put(w, buf_append_char(w->out, ','));
+        put(w, json_text_string(w->out, one, len));
+    }
+    put(w, buf_append_char(w->out, ']'));
+}
+
 static void evidence(struct writer *w, const struct task *task)
 {
-    static const char *const lists[] = {"newly_broken", "newly_fixed", "tests_added",
-                                        "tests_removed", "newly_skipped"};
+    const struct test_changes *changes = &task->changes;
     raw(w, "evidence", "{");
     test_result(w, "baseline", &task->baseline);
     test_result(w, "verification", &task->verification);
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        raw(w, lists[i], "[]");
-    put(w, buf_append_char(w->out, '}'));
+    raw(w, "compared", changes->compared ? "true" : "false");
+    for (enum test_change i = 0; i < TEST_CHANGE_COUNT; i++)
+        names(w, test_change_name(i), &changes->of[i]);
+    raw(w, "counts", "{");
+    for (enum test_change i = 0; i < TEST_CHANGE_COUNT; i++)
+        count(w, test_change_name(i), changes->compared ? (int64_t)changes->of[i].total : -1);
+    put(w, buf_append_str(w->out, "}}"));
 }
 
 static const char *workspace_state(const struct task *task)

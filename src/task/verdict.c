@@ -15,6 +15,7 @@ void test_result_release(struct test_result *result)
     free(result->command);
     free(result->found);
     free(result->output_tail);
+    free(result->tests);
     *result = (struct test_result){0};
 }
 
@@ -33,8 +34,12 @@ enum verdict verdict_parse(const char *name)
 
 bool test_result_says(const struct test_result *result)
 {
-    return result->known && (result->status == TEST_PASSED || result->status == TEST_FAILED ||
-                             result->status == TEST_NOT_FOUND || result->status == TEST_TIMED_OUT);
+    static const int evidence[] = {TEST_PASSED,    TEST_FAILED,           TEST_NOT_FOUND,
+                                   TEST_TIMED_OUT, TEST_FAILED_AS_BEFORE, TEST_NEWLY_FAILED};
+    for (size_t i = 0; i < sizeof evidence / sizeof evidence[0]; i++)
+        if (result->known && result->status == evidence[i])
+            return true;
+    return false;
 }
 
 enum verdict verdict_of(const struct test_result *baseline, const struct test_result *verification)
@@ -45,7 +50,10 @@ enum verdict verdict_of(const struct test_result *baseline, const struct test_re
         baseline->known && (baseline->status == TEST_FAILED || baseline->status == TEST_TIMED_OUT);
     switch (verification->status) {
     case TEST_PASSED:
+    case TEST_FAILED_AS_BEFORE:
         return VERDICT_PASSED;
+    case TEST_NEWLY_FAILED:
+        return VERDICT_FAILED;
     case TEST_NOT_FOUND:
         return VERDICT_NO_TESTS;
     case TEST_FAILED:
@@ -56,7 +64,18 @@ enum verdict verdict_of(const struct test_result *baseline, const struct test_re
     }
 }
 
-bool verdict_is_draft(enum verdict verdict)
+bool verdict_is_draft(enum verdict verdict, const struct test_changes *changes)
 {
-    return verdict != VERDICT_PASSED;
+    return verdict != VERDICT_PASSED || changes->of[TEST_REMOVED].total > 0 ||
+           changes->of[TEST_NEWLY_SKIPPED].total > 0;
+}
+
+int verdict_test_status(int status, const struct test_changes *changes,
+                        const struct test_list *after)
+{
+    if (status != TEST_FAILED && status != TEST_FAILED_AS_BEFORE && status != TEST_NEWLY_FAILED)
+        return status;
+    if (test_changes_explain_failure(changes, after))
+        return TEST_FAILED_AS_BEFORE;
+    return changes->of[TEST_NEWLY_BROKEN].total ? TEST_NEWLY_FAILED : TEST_FAILED;
 }

@@ -10,11 +10,12 @@
 
 const char test_plan_looked_for[] =
     "a test script in package.json, pytest or unittest files, a target test or check in a "
-    "Makefile, Cargo.toml, go.mod with *_test.go, tests in CMakeLists.txt or meson.build";
+    "Makefile, Cargo.toml, go.mod with *_test.go, pom.xml or build.gradle with test classes, tests in "
+    "CMakeLists.txt or meson.build";
 
 /* The order is a promise: see find.h. */
 static void (*const finders[])(const struct find_input *input, struct test_plan *plan) = {
-    find_node, find_python, find_make, find_cargo, find_go, find_cmake, find_meson,
+    find_node, find_python, find_make, find_cargo, find_go, find_java, find_cmake, find_meson,
 };
 
 int test_plan_find(const char *dir, const struct test_probe *probe, struct test_plan *plan,

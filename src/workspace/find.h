@@ -7,10 +7,12 @@
  *                       npm, yarn or pnpm `test`, by the lock file that is there
  *     pytest            pytest.ini, a pytest section in pyproject.toml, setup.cfg or tox.ini,
  *                       a conftest.py, or test files that use pytest: python3 -m pytest
- *     unittest          test files that use unittest: python3 -m unittest discover
+ *     unittest          test files that use unittest: python3 -m unittest discover -v
  *     Makefile          with a target `test`: make test; else with `check`: make check
- *     Cargo.toml        cargo test
+ *     Cargo.toml        cargo test --no-fail-fast
  *     go.mod            and a *_test.go: go test ./...
+ *     pom.xml           and test classes: mvn test, by the repository's own mvnw if it has one
+ *     build.gradle      (or .kts) and test classes: gradle test, or ./gradlew
  *     CMakeLists.txt    that enables testing: configure, build, ctest
  *     meson.build       that has a test: meson setup, meson test
  *

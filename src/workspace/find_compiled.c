@@ -28,7 +28,7 @@ void find_cargo(const struct find_input *input, struct test_plan *plan)
         return;
     plan->found = "Cargo.toml";
     plan->none_ran = cargo_none_ran;
-    test_plan_add(plan, "cargo", "test", NULL);
+    test_plan_add(plan, "cargo", "test", "--no-fail-fast", NULL);
 }
 
 void find_go(const struct find_input *input, struct test_plan *plan)

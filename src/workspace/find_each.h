@@ -19,6 +19,7 @@ void find_make(const struct find_input *input, struct test_plan *plan);
 void find_cargo(const struct find_input *input, struct test_plan *plan);
 void find_go(const struct find_input *input, struct test_plan *plan);
 void find_cmake(const struct find_input *input, struct test_plan *plan);
+void find_java(const struct find_input *input, struct test_plan *plan);
 void find_meson(const struct find_input *input, struct test_plan *plan);
 
 #endif

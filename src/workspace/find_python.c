@@ -65,13 +65,13 @@ static void use_unittest(const struct scan *scan, struct test_plan *plan)
     plan->none_ran = unittest_none_ran;
     bool top = !strcmp(scan->python_start, ".");
     if (scan->python_prefix && top)
-        test_plan_add(plan, "python3", "-m", "unittest", "discover", NULL);
+        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-v", NULL);
     else if (scan->python_prefix)
-        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-s", scan->python_start,
+        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-v", "-s", scan->python_start,
                       NULL);
     else
-        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-s", scan->python_start, "-p",
-                      "*_test.py", NULL);
+        test_plan_add(plan, "python3", "-m", "unittest", "discover", "-v", "-s", scan->python_start,
+                      "-p", "*_test.py", NULL);
 }
 
 void find_python(const struct find_input *input, struct test_plan *plan)

@@ -103,6 +103,16 @@ static void note_start(struct scan *scan, const struct place *place)
         strcpy(scan->python_start, place->path);
 }
 
+static bool is_java_test(const char *name)
+{
+    static const char *const ends[] = {"Test.java", "Tests.java", "TestCase.java", "Test.kt",
+                                       "Tests.kt"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (str_ends_with(name, ends[i]))
+            return true;
+    return str_starts_with(name, "Test") && str_ends_with(name, ".java");
+}
+
 static void look_at_file(struct scan *scan, const struct place *place, const char *name)
 {
     bool prefix = str_starts_with(name, "test_") && str_ends_with(name, ".py");
@@ -112,6 +122,8 @@ static void look_at_file(struct scan *scan, const struct place *place, const cha
         scan->conftest = true;
     if (str_ends_with(name, "_test.go"))
         scan->go_tests = true;
+    if (is_java_test(name))
+        scan->java_tests = true;
     if (!python && !meson)
         return;
     AUTO_BUF struct buf text;

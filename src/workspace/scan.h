@@ -27,6 +27,7 @@ struct scan {
     char python_start[SCAN_START_MAX]; /* where unittest's discovery begins, relative; "." is the
                                           top */
     bool go_tests;
+    bool java_tests; /* by the names that Surefire and Gradle's users go by; also Kotlin's */
     bool meson_tests;
     /* private */
     int entries, files_read;

@@ -19,8 +19,8 @@
 enum step_fd {
     STEP_FD_TASK = 0,
     STEP_FD_RESULT = 3,
-    STEP_FD_BASE = 4, /* base bundle */
-    STEP_FD_DATA = 5, /* work bundle (in or out), archive (out) */
+    STEP_FD_BASE = 4, /* base bundle; test: the baseline's list of tests */
+    STEP_FD_DATA = 5, /* work bundle (in or out), archive (out), list of tests (out) */
     STEP_FD_LAST = 6,
 };
 

@@ -101,6 +101,8 @@ static void take(struct session *session, int64_t deadline_ms)
         return;
     }
     keep_tail(session->what->tail, chunk, (size_t)n);
+    if (session->what->output)
+        session->what->output(session->what->output_arg, chunk, (size_t)n);
     pass_on(session, chunk, (size_t)n, deadline_ms);
 }
 

@@ -15,8 +15,10 @@ struct supervised {
     const char *const *argv;
     const char *const *envp;
     const char *dir;
-    int out_fd;          /* gets standard output and standard error, in the order of the writes */
-    struct buf *tail;    /* the end of it, as much as fits */
+    int out_fd;       /* gets standard output and standard error, in the order of the writes */
+    struct buf *tail; /* the end of it, as much as fits */
+    void (*output)(void *arg, const char *bytes, size_t len); /* all of it; NULL: nobody asks */
+    void *output_arg;
     int64_t deadline_ms; /* of clock_mono_ms() */
     bool as_root;        /* keep who we are and may: the sandbox's root, while dependencies are
                             installed */

@@ -190,6 +190,17 @@ def test_a_failed_verification_begins_the_next_round():
     assert result.events[-1]["usage"]["input_tokens"] == 200, "that of the round"
 
 
+def test_feedback_names_what_broke_and_quotes_the_output():
+    feedback = {**FEEDBACK, "newly_broken": ["a.py::test_x", "b"], "counts": {"newly_broken": 70}, "ran_twice": True,
+                "excerpts": [{"test": "a.py::test_x", "output": "E  the reason"}, {"test": 1}, None]}
+    with ModelServer([[message("done")], [message("really done")]]) as server, Agent(server.base_url) as agent:
+        assert agent.run().status == status.DONE
+        assert agent.run(feedback=feedback).status == status.DONE
+    text = server.requests[1].user_texts[-1]
+    for part in ("- a.py::test_x\n- b\n… and 68 more\n", "were run twice", "about a.py::test_x:\nE  the reason\n"):
+        assert part in text
+
+
 def test_a_round_that_was_killed_goes_on_without_a_second_message():
     script = [[message("done")], [shell("echo two")], [message("really done")]]
     with ModelServer(script) as server, Agent(server.base_url) as agent:

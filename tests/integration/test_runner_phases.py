@@ -132,6 +132,68 @@ def test_rounds_are_bounded_and_need_a_baseline_to_compare(spawner, rounds, base
     assert (ended["outcome"], ended["changed"]) == (DONE, 1)
 
 
+@pytest.mark.parametrize("baseline, status, expected", [
+    (0, 1, 2), (1, 1, 1), (1, 6, 2), (0, 6, 2), (4, 6, 2), (0, 5, 1), (1, 5, 1), (3, 6, 2)])
+def test_a_newly_broken_test_costs_a_round_also_after_a_baseline_that_failed(spawner, baseline, status, expected):
+    task = Task(spawner, GOOD + f"step_test() {{ return {status}; }}")
+    task.complete(rounds=1, baseline=baseline)
+    assert [round_ for phase, round_, _ in task.phases() if phase == VERIFYING] == list(range(1, expected + 1))
+
+
+LISTS = GOOD + r"""
+step_test() {
+    echo "in sandbox with $(wc -c </dev/fd/4) bytes before"
+    if [ -e /workspace/demo/from-bundle ]; then
+        cat /dev/fd/4 >&5
+        echo after >&5
+    else
+        echo before >&5
+    fi
+}
+"""
+
+
+def test_lists_of_tests_pass_through_as_they_are(spawner):
+    task = Task(spawner, LISTS)
+    task.complete()
+    assert task.file("tests.before") == b"before\n" and task.file("tests.after") == b"before\nafter\n"
+    assert "with 7 bytes before" in task.output(VERIFYING)
+
+
+def test_a_known_list_is_given_to_the_verification(spawner):
+    task = Task(spawner, LISTS)
+    (task.directory / "tests.before").write_bytes(b"known\n")
+    task.complete(baseline=1)
+    assert task.file("tests.before") == b"known\n" and task.file("tests.after") == b"known\nafter\n"
+
+
+SETUP_FAILS_LATER = FAILS_TWICE + r"""
+step_setup() {
+    [ -e /workspace/demo/from-bundle ] && [ $(grep -c round /workspace/demo/from-bundle) -ge 2 ] && return 1
+    return 3
+}
+step_test() {
+    echo list >&5
+    [ -e /workspace/demo/from-bundle ] && return 6
+    return 0
+}
+"""
+
+
+def test_a_list_of_an_earlier_round_is_not_taken_for_the_last_ones(spawner):
+    """The second round's dependencies cannot be installed, so its tests do not run."""
+    task = Task(spawner, SETUP_FAILS_LATER)
+    task.complete(rounds=1)
+    assert [status for phase, _, status in task.phases() if phase == VERIFYING] == [6, 1]
+    assert (task.file("tests.before"), task.file("tests.after")) == (b"list\n", b"")
+
+
+def test_a_list_without_end_is_dropped(spawner):
+    task = Task(spawner, GOOD + "step_test() { yes 'passed x' >&5; return 0; }")
+    ended = task.complete()
+    assert (ended["outcome"], task.file("tests.before"), task.file("tests.after")) == (DONE, b"", b"")
+
+
 @pytest.mark.parametrize("status, fault", [
     (10, "model"), (11, "limit"), (12, "agent"), (13, "platform"), (14, "model"), (15, "user"), (16, "model"),
     (18, "platform"), (1, "agent"), (139, "agent"),
@@ -261,7 +323,7 @@ def test_each_step_has_just_its_rights_and_descriptors(spawner):
 
     # `ls` adds a descriptor of its own, the first that is free; stat none.
     assert lines["checkout"] == expected("checkout", 1000, none, "0 1 2 3 4 5 fourth regular file of 4")
-    assert lines["test"] == expected("test", 0, agent, "0 1 2 3 4 fourth")
+    assert lines["test"] == expected("test", 0, agent, "0 1 2 3 4 5 6 fourth regular empty file of 0")
     assert lines["run"] == expected("run", 0, agent, "0 1 2 3 4 fourth")
     assert lines["commit"] == expected("commit", 0, agent, "0 1 2 3 4 5 6 fourth regular file of 4")
     assert lines["archive"] == expected("archive", 0, archiver, "0 1 2 3 4 5 6 fourth regular empty file of 0")

@@ -296,7 +296,7 @@ def run_with(spawner, number, fd):
         os.close(each)
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(9))
 def test_a_path_is_no_open_file(spawner, number):
     # Who may only name a file can open it so; root, who opens it anew for a step, must not do it for him.
     secret = spawner.home / "secret"
@@ -311,12 +311,12 @@ def wrong_files(directory):
     """Descriptors that are not what their place in a run is for: (number, descriptor)."""
     def file(flags):
         return os.open(directory / "file", flags | os.O_CREAT, 0o644)
-    yield from ((number, os.pipe()[0]) for number in range(7))
-    yield from ((number, os.open(directory, os.O_RDONLY)) for number in range(7))
-    yield from ((number, os.open("/dev/zero", os.O_RDWR)) for number in range(7))
-    yield from ((number, file(os.O_RDWR)) for number in (0, 1, 5, 6))  # may change later; is not appended to
-    yield from ((number, file(os.O_WRONLY)) for number in (2, 3, 5))
-    yield from ((number, file(os.O_RDONLY)) for number in (3, 4, 5))
+    yield from ((number, os.pipe()[0]) for number in range(9))
+    yield from ((number, os.open(directory, os.O_RDONLY)) for number in range(9))
+    yield from ((number, os.open("/dev/zero", os.O_RDWR)) for number in range(9))
+    yield from ((number, file(os.O_RDWR)) for number in (0, 1, 5, 8))  # may change later; is not appended to
+    yield from ((number, file(os.O_WRONLY)) for number in (2, 3, 5, 6, 7))
+    yield from ((number, file(os.O_RDONLY)) for number in (3, 4, 5, 6, 7))
 
 
 def test_descriptors_of_the_wrong_kind_close_the_connection(spawner):

@@ -37,7 +37,8 @@ def test_a_command_that_passes(workspace):
     duration = result.pop("duration_ms")
     assert 0 <= duration < 60000
     assert result == {"command": "echo out; echo err >&2; pwd", "found": "test_command", "exit_code": 0, "signal": None,
-                      "timed_out": False, "output_tail": output}
+                      "timed_out": False, "passed": None, "failed": None, "skipped": None, "compared": False,
+                      "ran_twice": False, "output_tail": output}
 
 
 @pytest.mark.parametrize("command, status, exit_code, number", [
@@ -188,23 +189,23 @@ def found(workspace, files, task=None):
 @pytest.mark.parametrize("condition, status", [("True", 0), ("False", 1)])
 def test_unittest(workspace, condition, status):
     assert found(workspace, {"test_x.py": UNITTEST.format(condition)})[:3] == (
-        status, "unittest", "python3 -m unittest discover")
+        status, "unittest", "python3 -m unittest discover -v")
 
 
 def test_unittest_in_a_package(workspace):
     status, kind, command, result = found(workspace, CALCULATOR)
-    assert (status, kind, command) == (0, "unittest", "python3 -m unittest discover")
+    assert (status, kind, command) == (0, "unittest", "python3 -m unittest discover -v")
     assert "Ran 1 test" in result["output_tail"]
 
 
 def test_unittest_in_a_directory_that_is_no_package(workspace):
     status, _, command, result = found(workspace, {"tests/test_x.py": UNITTEST.format("True"), "tests/deep/test_y.py": "x = 1\n"})
-    assert (status, command) == (0, "python3 -m unittest discover -s tests") and "Ran 1 test" in result["output_tail"]
+    assert (status, command) == (0, "python3 -m unittest discover -v -s tests") and "Ran 1 test" in result["output_tail"]
 
 
 def test_unittest_with_names_the_other_way_round(workspace):
     status, _, command, result = found(workspace, {"x_test.py": UNITTEST.format("True")})
-    assert (status, command) == (0, "python3 -m unittest discover -s . -p '*_test.py'")
+    assert (status, command) == (0, "python3 -m unittest discover -v -s . -p '*_test.py'")
     assert "Ran 1 test" in result["output_tail"]
 
 
@@ -212,7 +213,7 @@ def test_unittest_with_packages_below_src(workspace):
     status, _, command, _ = found(workspace, {
         "src/thing/__init__.py": "X = 1\n",
         "tests/test_x.py": "import unittest\nimport thing\n" + UNITTEST.format("thing.X")})
-    assert (status, command) == (0, "PYTHONPATH=src python3 -m unittest discover -s tests")
+    assert (status, command) == (0, "PYTHONPATH=src python3 -m unittest discover -v -s tests")
 
 
 def test_unittest_without_a_test(workspace):
@@ -286,7 +287,7 @@ def test_cargo(workspace, monkeypatch):
     except OSError:
         usable = False
     status, kind, command, result = found(workspace, files)
-    assert (kind, command) == ("Cargo.toml", "cargo test")
+    assert (kind, command) == ("Cargo.toml", "cargo test --no-fail-fast")
     if usable:
         assert status == 0 and "1 passed" in result["output_tail"]
     else:

@@ -3,11 +3,13 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "cli/fields.h"
 #include "cli/live.h"
 #include "cli/render.h"
 #include "cli/report.h"
 #include "cli/text.h"
+#include "cli/words.h"
 
 /* Events as codexd sends them, in the shapes of docs/protocols.md and docs/api.md. */
 static const char *const recorded[] = {
@@ -405,6 +407,32 @@ static const char task_text[] =
     "1,"
     "'created_at':'2025-11-23T17:59:00.000Z','ended_at':'2025-11-23T18:01:31.000Z'}";
 
+/* Names come from a sandbox: they neither fill the screen nor steer the terminal. */
+static void tests_are_named_within_bounds(void **state)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < 30; i++)
+        json_array_append_new(names, json_string(i ? "t" : "\x1b[2Jbad\xc2\x9b"));
+    json_t *result =
+        json_pack("{s:o,s:{s:i}}", "newly_broken", names, "counts", "newly_broken", 75);
+    AUTO_BUF struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_true(append_test_change(&out, result, "newly_broken", 3));
+    assert_null(strchr(out.data, '\x1b'));
+    assert_non_null(strstr(out.data, "newly broken: "));
+    assert_true(str_ends_with(out.data, ", t, t and 72 more"));
+    buf_clear(&out);
+    assert_false(append_test_change(&out, result, "flaky", 3));
+    assert_int_equal(out.len, 0);
+    json_t *task = event(task_text, 1);
+    json_object_set_new(task, "evidence", result);
+    report_append(&out, task, 0, SIZE_MAX, false);
+    assert_non_null(strstr(out.data, "  newly broken  "));
+    assert_non_null(strstr(out.data, "\n                t\n                and 65 more\n"));
+    assert_null(strchr(out.data, '\x1b'));
+    json_decref(task);
+}
+
 static void the_report_has_the_evidence(void **state)
 {
     json_t *task = event(task_text, 1);
@@ -503,6 +531,7 @@ int main(void)
         cmocka_unit_test(the_block_shows_what_runs_now),
         cmocka_unit_test(the_block_shows_the_last_lines_of_output),
         cmocka_unit_test(many_commands_at_once_are_bounded),
+        cmocka_unit_test(tests_are_named_within_bounds),
         cmocka_unit_test(the_report_has_the_evidence),
         cmocka_unit_test(the_report_says_why_and_what_it_waits_for),
     };

@@ -72,15 +72,18 @@ static void the_body_carries_the_evidence(void **state)
                      .status = TEST_FAILED,
                      .command = (char *)"make `x` | y\nz",
                      .exit_code = 2,
-                     .duration_ms = 12340},
+                     .duration_ms = 12340,
+                     .passed = 3,
+                     .failed = 1},
         .usage = {1000, 400, 50, 7},
     };
     AUTO_FREE char *body = pull_request_body(&task, VERDICT_UNPROVEN);
     assert_non_null(strstr(body, "It was missing.\n\n### Evidence"));
     assert_non_null(strstr(body,
-                           "| before (baseline) | `make 'x' / y z` | failed (exit status 2) | "
-                           "12.3 s |\n"));
-    assert_non_null(strstr(body, "| after (verification) | | did not run | |\n"));
+                           "| before (baseline) | `make 'x' / y z` | failed (exit status 2) | 3 | "
+                           "1 | 0 | 12.3 s |\n"));
+    assert_non_null(strstr(body, "| after (verification) | | did not run | | | | |\n"));
+    assert_null(strstr(body, "compared"));
     assert_non_null(strstr(body, "Verdict: **unproven**"));
     assert_non_null(
         strstr(body, "1000 tokens in (400 of them cached), 50 out (7 of them reasoning)"));
@@ -93,6 +96,34 @@ static void the_body_carries_the_evidence(void **state)
     AUTO_FREE char *bounded = pull_request_body(&task, VERDICT_NONE);
     assert_true(strlen(bounded) < 70000);
     assert_non_null(strstr(bounded, "Verdict: **none**"));
+}
+
+static void the_body_names_tests(void **state)
+{
+    struct task task = {
+        .id = "task-abc123",
+        .model = (char *)"o3",
+        .effort = (char *)"high",
+        .baseline = {.known = true, .status = TEST_FAILED, .exit_code = 1, .passed = -1},
+        .verification = {.known = true, .status = TEST_FAILED_AS_BEFORE, .exit_code = 1},
+    };
+    AUTO_FREE char *unread = pull_request_body(&task, VERDICT_UNPROVEN);
+    assert_non_null(strstr(unread, "The results of single tests could not be compared."));
+    task.changes.compared = true;
+    AUTO_FREE char *same = pull_request_body(&task, VERDICT_PASSED);
+    assert_non_null(strstr(same, "Test by test, nothing has changed."));
+    assert_non_null(strstr(same, "only tests fail that failed before"));
+    assert_null(strstr(same, "A draft"));
+    struct test_change_names *removed = &task.changes.of[TEST_REMOVED];
+    test_change_names_add(removed, "a.py::x[`|\\]");
+    for (int i = 0; i < 30; i++)
+        test_change_names_add(removed, "test");
+    AUTO_FREE char *body = pull_request_body(&task, VERDICT_PASSED);
+    assert_non_null(strstr(body, "| removed | 31 | `a.py::x['/\\]`, `test`, "));
+    assert_non_null(strstr(body, "`test` and 11 more |\n"));
+    assert_null(strstr(body, "newly broken"));
+    assert_non_null(strstr(body, "A draft, because tests that ran before are gone"));
+    test_changes_release(&task.changes);
 }
 
 static void directories_have_harmless_names(void **state)
@@ -120,6 +151,7 @@ int main(void)
         cmocka_unit_test(branches_are_slugs),
         cmocka_unit_test(titles_are_one_line),
         cmocka_unit_test(the_body_carries_the_evidence),
+        cmocka_unit_test(the_body_names_tests),
         cmocka_unit_test(directories_have_harmless_names),
     };
     return cmocka_run_group_tests_name("delivery_text", tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void nothing_is_found_in_nothing(void **state)
 
 static void node_projects_use_the_manager_of_their_lock_file(void **state)
 {
-    put("package.json", "{\"scripts\":{\"test\":\"jest\"}}");
+    put("package.json", "{\"scripts\":{\"test\":\"node --test\"}}");
     expect("package.json", "npm test");
     put("yarn.lock", "");
     expect("package.json", "yarn test");
@@ -120,7 +120,7 @@ static void unittest_needs_no_pytest(void **state)
     pytest_is_there = true;
     put("tests/__init__.py", "");
     put("tests/test_a.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover");
+    expect("unittest", "python3 -m unittest discover -v");
     assert_int_equal(pytest_asked, 0);
 }
 
@@ -141,11 +141,11 @@ static void a_configured_pytest_is_used_if_it_is_there_or_needed(void **state)
         pytest_is_there = true;
         expect("pytest", "python3 -m pytest");
         pytest_is_there = false;
-        expect("unittest", "python3 -m unittest discover -s tests");
+        expect("unittest", "python3 -m unittest discover -v -s tests");
         AUTO_FREE char *path = str_format("%s/%s", dir, configurations[i].file);
         unlink(path);
     }
-    expect("unittest", "python3 -m unittest discover -s tests");
+    expect("unittest", "python3 -m unittest discover -v -s tests");
     /* Tests that only pytest can run are run by it, there or not. */
     put("tests/test_b.py", pytest_file);
     expect("pytest", "python3 -m pytest");
@@ -165,20 +165,20 @@ static void what_pytest_alone_understands_is_pytest(void **state)
     }
     put("pyproject.toml", "# [tool.pytest.ini_options]\n");
     put("test_a.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover");
+    expect("unittest", "python3 -m unittest discover -v");
 }
 
 static void discovery_begins_in_the_outermost_place(void **state)
 {
     put("checks/deep/test_b.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover -s checks/deep");
+    expect("unittest", "python3 -m unittest discover -v -s checks/deep");
     put("checks/test_a.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover -s checks");
+    expect("unittest", "python3 -m unittest discover -v -s checks");
     put("tests/test_a.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover -s checks");
+    expect("unittest", "python3 -m unittest discover -v -s checks");
     put("lib/__init__.py", "");
     put("lib/test_c.py", unittest_file);
-    expect("unittest", "python3 -m unittest discover");
+    expect("unittest", "python3 -m unittest discover -v");
 }
 
 static void what_others_wrote_is_not_looked_at(void **state)
@@ -222,7 +222,7 @@ static void compiled_projects(void **state)
            "cmake -S . -B build-codex && cmake --build build-codex --parallel 4 && "
            "ctest --test-dir build-codex --output-on-failure");
     put("Cargo.toml", "[package]\n");
-    expect("Cargo.toml", "cargo test");
+    expect("Cargo.toml", "cargo test --no-fail-fast");
     put("Makefile", "test:\n");
     expect("Makefile", "make test");
 }
@@ -233,6 +233,50 @@ static void meson_needs_a_test(void **state)
     expect(NULL, NULL);
     put("tests/meson.build", "foreach t : x\n  test(t, t)\nendforeach\n");
     expect("meson.build", "meson setup build-codex && meson test -C build-codex --print-errorlogs");
+}
+
+static void expect_script(const char *script, const char *command)
+{
+    AUTO_FREE char *text = str_format("{\"scripts\":{\"test\":\"%s\"}}", script);
+    put("package.json", text);
+    expect("package.json", command);
+}
+
+static void runners_of_scripts_are_asked_for_names(void **state)
+{
+    expect_script("jest", "npm test -- --verbose");
+    expect_script("NODE_ENV=test npx jest --ci", "npm test -- --verbose");
+    expect_script("react-scripts test", "npm test -- --verbose");
+    expect_script("vitest run", "npm test -- --reporter=verbose");
+    /* nothing is added where it could go to another program */
+    expect_script("jest && eslint .", "npm test");
+    expect_script("jest | tee log", "npm test");
+    expect_script("eslint . jest", "npm test");
+    expect_script("jestify", "npm test");
+    expect_script("mocha", "npm test");
+    put("pnpm-lock.yaml", "");
+    expect_script("jest", "pnpm test --verbose");
+    put("yarn.lock", "");
+    put("package-lock.json", "");
+    expect_script("jest", "npm test -- --verbose");
+}
+
+static void java_needs_test_classes(void **state)
+{
+    put("pom.xml", "<project/>");
+    expect(NULL, NULL);
+    put("src/test/java/x/CalculatorTest.java", "class CalculatorTest {}\n");
+    expect("pom.xml", "mvn -B -fae test");
+    put("mvnw", "#!/bin/sh\n"); /* not executable */
+    expect("pom.xml", "mvn -B -fae test");
+    AUTO_FREE char *wrapper = str_format("%s/mvnw", dir);
+    assert_int_equal(chmod(wrapper, 0755), 0);
+    expect("pom.xml", "./mvnw -B -fae test");
+    AUTO_FREE char *pom = str_format("%s/pom.xml", dir);
+    assert_int_equal(unlink(pom), 0);
+    expect(NULL, NULL);
+    put("build.gradle.kts", "");
+    expect("build.gradle", "gradle --continue test");
 }
 
 static void packages_below_src_are_put_on_the_path(void **state)
@@ -309,6 +353,8 @@ int main(void)
         TEST(make_targets_are_read_as_make_reads_them),
         TEST(compiled_projects),
         TEST(meson_needs_a_test),
+        TEST(runners_of_scripts_are_asked_for_names),
+        TEST(java_needs_test_classes),
         TEST(packages_below_src_are_put_on_the_path),
         TEST(runs_without_a_test_are_recognised),
         TEST(commands_are_shown_as_one_would_type_them),

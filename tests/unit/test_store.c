@@ -1,5 +1,6 @@
 #include "store_fixture.h"
 
+#include "base/cleanup.h"
 #include "task/exit.h"
 
 #include <errno.h>
@@ -275,6 +276,105 @@ static void evidence_outbox_and_pull_request(void **state)
     assert_false(result.known);
 }
 
+static void results_of_tests_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    ok(store_begin(f->store, STORE_NOW, &why));
+    int64_t n = add_task(f->store, 0, NULL);
+    struct test_result result = {
+        .known = true, .passed = 5, .failed = -1, .skipped = 0, .tests = (char *)"list"};
+    ok(store_test_set(f->store, n, STORE_TEST_VERIFICATION, &result, &why));
+    struct test_changes changes = {.compared = true};
+    test_change_names_add(&changes.of[TEST_FLAKY], "a");
+    test_change_names_add(&changes.of[TEST_FLAKY], "b c");
+    ok(store_test_changes_set(f->store, n, &changes, &why));
+    ok(store_commit(f->store, &why));
+    struct task task;
+    ok(store_task_load(f->store, n, &task, &why));
+    assert_int_equal(task.verification.passed, 5);
+    assert_int_equal(task.verification.failed, -1);
+    assert_null(task.verification.tests);
+    assert_true(task.changes.compared);
+    assert_int_equal(task.changes.of[TEST_FLAKY].total, 2);
+    assert_int_equal(task.changes.of[TEST_FLAKY].shown, 2);
+    assert_string_equal(task.changes.of[TEST_FLAKY].names, "a\nb c\n");
+    assert_int_equal(task.changes.of[TEST_REMOVED].total, 0);
+    task_release(&task);
+    test_changes_release(&changes);
+    /* the next verification could not be compared */
+    ok(store_begin(f->store, STORE_NOW, &why));
+    ok(store_test_changes_set(f->store, n, &changes, &why));
+    ok(store_commit(f->store, &why));
+    ok(store_task_load(f->store, n, &task, &why));
+    assert_false(task.changes.compared);
+    task_release(&task);
+}
+
+static void only_the_youngest_baselines_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct test_result result = {.known = true, .tests = (char *)"list"};
+    char commit[32];
+    struct store_baseline_key key = {"/repo", commit, NULL, "host"};
+    for (int i = 0; i < STORE_BASELINES_MAX + 10; i++) {
+        snprintf(commit, sizeof commit, "%d", i);
+        ok(store_begin(f->store, STORE_LATER, &why));
+        ok(store_baseline_set(f->store, &key, &result, &why));
+        ok(store_commit(f->store, &why));
+        usleep(1100); /* each is younger by what the clock tells */
+    }
+    struct test_result read;
+    ok(store_baseline_get(f->store, &key, &read, &why));
+    assert_true(read.known);
+    assert_string_equal(read.tests, "list");
+    test_result_release(&read);
+    snprintf(commit, sizeof commit, "%d", 3);
+    ok(store_baseline_get(f->store, &key, &read, &why));
+    assert_false(read.known);
+    snprintf(commit, sizeof commit, "%d", 10);
+    ok(store_baseline_get(f->store, &key, &read, &why));
+    assert_true(read.known);
+    test_result_release(&read);
+}
+
+/* What an earlier codexd has written is still there, but for baselines without their tests. */
+static void the_first_schema_is_brought_up_to_date(void **state)
+{
+    struct fixture *f = *state;
+    store_close(f->store);
+    assert_int_equal(unlink(f->path), 0);
+    AUTO_BUF struct buf schema;
+    buf_init(&schema, 1 << 20);
+    AUTO_FD int fd = open(SCHEMA_DIR "/001.sql", O_RDONLY | O_CLOEXEC);
+    ok(io_read_all(fd, &schema, &why));
+    buf_append_str(
+        &schema,
+        "PRAGMA user_version = 1;"
+        "INSERT INTO task (number, id, uid, state, prompt, repo, base, base_commit, model, "
+        "provider, effort, timeout_ms, created_ms, updated_ms) VALUES (1, 'task-old001', 1000, "
+        "'completed', 'p', '/repo', 'main', '0123', 'm', 'p', 'high', 1, 1, 1);"
+        "INSERT INTO test_result (task, kind, status, command, exit_code, duration_ms) VALUES (1, "
+        "'verification', 0, 'make', 0, 5);"
+        "INSERT INTO baseline (repo, base_commit, test_command, environment, status, exit_code, "
+        "duration_ms, created_ms) VALUES ('/repo', '0123', '', 'host', 0, 0, 5, 1);");
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, schema.data, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    f->store = store_open(f->path, &why);
+    assert_non_null(f->store);
+    struct task task;
+    ok(store_task_get(f->store, "task-old001", &task, &why));
+    assert_string_equal(task.verification.command, "make");
+    assert_int_equal(task.verification.passed, -1);
+    assert_false(task.changes.compared);
+    task_release(&task);
+    struct test_result result;
+    struct store_baseline_key key = {"/repo", "0123", NULL, "host"};
+    ok(store_baseline_get(f->store, &key, &result, &why));
+    assert_false(result.known);
+}
+
 static void a_foreign_or_newer_file_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +454,9 @@ int main(void)
         with_store(the_verdict_stays_with_the_task),
         with_store(nothing_of_a_rolled_back_transaction_stays),
         with_store(evidence_outbox_and_pull_request),
+        with_store(results_of_tests_are_kept),
+        with_store(only_the_youngest_baselines_are_kept),
+        with_store(the_first_schema_is_brought_up_to_date),
         with_store(a_foreign_or_newer_file_is_refused),
         with_store(a_full_disk_is_told_and_survived),
     };

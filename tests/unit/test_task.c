@@ -124,10 +124,26 @@ static void the_verdict_table(void **state)
             struct test_result verification = {.known = statuses[v] >= 0, .status = statuses[v]};
             assert_int_equal(verdict_of(&baseline, &verification), table[b][v]);
         }
-    assert_false(verdict_is_draft(VERDICT_PASSED));
+    for (int b = 0; b < 6;
+         b++) { /* where tests could be compared, the baseline's status says less */
+        struct test_result baseline = {.known = statuses[b] >= 0, .status = statuses[b]};
+        struct test_result as_before = {.known = true, .status = TEST_FAILED_AS_BEFORE};
+        struct test_result newly = {.known = true, .status = TEST_NEWLY_FAILED};
+        assert_int_equal(verdict_of(&baseline, &as_before), VERDICT_PASSED);
+        assert_int_equal(verdict_of(&baseline, &newly), VERDICT_FAILED);
+    }
+    struct test_changes changes = {.compared = true};
+    assert_false(verdict_is_draft(VERDICT_PASSED, &changes));
     for (unsigned v = VERDICT_FAILED; v < VERDICT_COUNT; v++) {
-        assert_true(verdict_is_draft(v));
+        assert_true(verdict_is_draft(v, &changes));
         assert_int_equal(verdict_parse(verdict_name(v)), v);
+    }
+    static const bool drafts[TEST_CHANGE_COUNT] = {
+        [TEST_REMOVED] = true, [TEST_NEWLY_SKIPPED] = true};
+    for (enum test_change i = 0; i < TEST_CHANGE_COUNT; i++) {
+        changes.of[i].total = 1;
+        assert_int_equal(verdict_is_draft(VERDICT_PASSED, &changes), drafts[i]);
+        changes.of[i].total = 0;
     }
     assert_null(verdict_name(VERDICT_UNSET));
     assert_int_equal(verdict_parse("good"), VERDICT_UNSET);
@@ -165,6 +181,8 @@ static void a_new_task_as_json(void **state)
     json_t *evidence = json_object_get(json, "evidence");
     assert_true(json_is_null(json_object_get(evidence, "baseline")));
     assert_int_equal(json_array_size(json_object_get(evidence, "newly_broken")), 0);
+    assert_true(json_is_false(json_object_get(evidence, "compared")));
+    assert_true(json_is_null(json_object_get(json_object_get(evidence, "counts"), "newly_broken")));
     assert_int_equal(json_array_size(json_object_get(json, "attempts")), 1);
     json_decref(json);
     task_release(&task);
@@ -177,20 +195,42 @@ static void an_ended_task_as_json(void **state)
         .state = TASK_COMPLETED,
         .verdict = VERDICT_FAILED,
         .fault = {FAULT_LIMIT, str_dup("working"), str_dup("out of time")},
-        .baseline = {.known = true, .command = str_dup("make check"), .exit_code = 0},
-        .verification = {.known = true, .status = TEST_TIMED_OUT, .exit_code = -1},
+        .baseline = {.known = true,
+                     .command = str_dup("make check"),
+                     .exit_code = 0,
+                     .passed = -1,
+                     .failed = -1,
+                     .skipped = -1},
+        .verification = {.known = true,
+                         .status = TEST_TIMED_OUT,
+                         .exit_code = -1,
+                         .passed = 3,
+                         .failed = 0,
+                         .skipped = 1},
+        .changes = {.compared = true},
         .pull_request = {.exists = true, .forge = str_dup("plain"), .number = 3, .draft = true},
         .archive_path = str_dup("/a"),
         .archive_sha256 = str_dup("00"),
         .archive_size = 5,
     };
+    test_change_names_add(&task.changes.of[TEST_NEWLY_BROKEN], "a \"b\"");
+    test_change_names_add(&task.changes.of[TEST_NEWLY_BROKEN], "c");
     json_t *json = to_json(&task);
     json_t *evidence = json_object_get(json, "evidence");
+    json_t *broken = json_object_get(evidence, "newly_broken");
+    assert_int_equal(json_array_size(broken), 2);
+    assert_string_equal(json_string_value(json_array_get(broken, 0)), "a \"b\"");
+    json_t *counts = json_object_get(evidence, "counts");
+    assert_int_equal(json_integer_value(json_object_get(counts, "newly_broken")), 2);
+    assert_int_equal(json_integer_value(json_object_get(counts, "tests_removed")), 0);
+    assert_true(json_is_true(json_object_get(evidence, "compared")));
     json_t *baseline = json_object_get(evidence, "baseline");
     assert_int_equal(json_integer_value(json_object_get(baseline, "exit_code")), 0);
     assert_true(json_is_null(json_object_get(baseline, "passed")));
     json_t *verification = json_object_get(evidence, "verification");
     assert_true(json_is_null(json_object_get(verification, "exit_code")));
+    assert_int_equal(json_integer_value(json_object_get(verification, "passed")), 3);
+    assert_int_equal(json_integer_value(json_object_get(verification, "skipped")), 1);
     assert_true(json_is_null(json_object_get(verification, "command")));
     assert_true(json_is_true(json_object_get(verification, "timed_out")));
     assert_true(json_is_false(json_object_get(baseline, "timed_out")));

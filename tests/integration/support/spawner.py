@@ -142,7 +142,7 @@ class Task:
         self.directory.mkdir(exist_ok=True)
         self.script = script
         self.layer = hashlib.sha256(script.encode()).hexdigest()
-        for name in ("base.bundle", "work.bundle", "archive"):
+        for name in ("base.bundle", "work.bundle", "archive", "tests.before", "tests.after"):
             (self.directory / name).touch(mode=0o644)
         (self.directory / "base.bundle").write_text("base")
         self.run = 0
@@ -171,7 +171,8 @@ class Task:
             return os.open(self.directory / name, flags | os.O_CLOEXEC, 0o644)
         fds = [memfd((NOTHING_TO_SET_UP + self.script).encode()), memfd(b'{"key":"real"}'), file("base.bundle", os.O_RDONLY),
                file("work.bundle", os.O_RDWR), file("archive", os.O_WRONLY),
-               file("events", os.O_RDWR | os.O_CREAT | os.O_APPEND)]
+               file("events", os.O_RDWR | os.O_CREAT | os.O_APPEND), file("tests.before", os.O_RDWR),
+               file("tests.after", os.O_RDWR)]
         return fds + ([memfd(b"replay")] if replay else [])
 
     def start(self, **options):
