@@ -42,7 +42,10 @@ SETUP = """python3 probe.py; echo x >new
 git config filter.probe.clean 'cat >/dev/null; python3 /workspace/project/probe.py'
 echo 'new filter=probe' >.git/info/attributes"""
 NAMES = {"CI", "GOFLAGS", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "NO_COLOR", "PAGER", "PATH", "PWD",
-         "PYTEST_ADDOPTS", "SHELL", "SHLVL", "TERM", "USER", "_"}
+         "PYTEST_ADDOPTS", "SHELL", "SHLVL", "TERM", "USER", "_",
+         # The way to the internet: the proxy's address, and no secret.
+         "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "YARN_HTTP_PROXY",
+         "YARN_HTTPS_PROXY", "NODE_USE_ENV_PROXY"}
 
 
 def probes(text):

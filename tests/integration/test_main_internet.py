@@ -54,7 +54,7 @@ def test_dependencies_come_from_the_real_registry(tmp_path):
     if not has_registry():
         pytest.skip("no way to registry.npmjs.org from here")
     repository = Repository(tmp_path / "padded", PACKAGE)
-    script = [[call("exec_command", {"cmd": "npm test && date >>NEWS"})], [message("Done.")]]
+    script = [[call("exec_command", {"cmd": "date >>NEWS"})], [message("Done.")]]
     with codex_on(script, "[internet]\naccess = common\n") as (codex, _):
         task = codex.task("Write news", cwd=repository.path)
         ended = codex.wait(task)

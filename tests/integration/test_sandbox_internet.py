@@ -102,7 +102,7 @@ python3 -m venv /tmp/venv
 /tmp/venv/bin/pip install --no-cache-dir --disable-pip-version-check -i http://index.test:{files.port}/simple \
     --trusted-host index.test codexdemo
 /tmp/venv/bin/python -c 'import codexdemo; print(codexdemo.hello())'
-python3 -c 'import urllib.request; urllib.request.urlopen("https://10.9.8.7/")' 2>&1 | tail -1""")
+python3 -c 'import urllib.request; urllib.request.urlopen("https://10.9.8.7/")' 2>&1 | tail -1""", seconds=300)
         assert "hello from a wheel" in out
         assert "Tunnel connection failed: 403 Forbidden by Codex: private_address" in out
         assert {headers["Host"] for _, _, headers in files.requests} == {f"index.test:{files.port}"}
