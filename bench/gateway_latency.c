@@ -6,9 +6,7 @@
  *
  *     bench-gateway [COUNT (1000)] [KILOBYTES of request (200)] [KILOBYTES of answer (20)]
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -24,43 +22,12 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/io.h"
-#include "base/process.h"
 #include "base/str.h"
-#include "task/gateway_control.h"
+#include "loopback.h"
 
 #define KEY "sandbox-key-of-the-benchmark"
 
 enum { WARM_UP = 20, CONNECTIONS_MAX = 64, PIECE = 4096 };
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "bench-gateway: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static int listen_anywhere(int *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, 64) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) < 0)
-        die("cannot listen");
-    *port = ntohs(address.sin_port);
-    return fd;
-}
-
-static int connect_to(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                  .sin_port = htons((uint16_t)port)};
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        die("cannot connect");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return fd;
-}
 
 /* ---- the provider: one process, kept connections, an answer in pieces */
 
@@ -147,7 +114,7 @@ static pid_t start_provider(size_t kilobytes, int *port)
 
 /* ---- the gateway */
 
-static pid_t start_gateway(int provider_port, int *control, int *port)
+static void start(struct bench_gateway *gateway, int provider_port)
 {
     char *config = str_format(
         "{\"task\":\"task-bench1\",\"wire_api\":\"responses\",\"base_url\":\"http://127.0.0.1:%d/"
@@ -155,36 +122,8 @@ static pid_t start_gateway(int provider_port, int *control, int *port)
         "\"key\":\"real\",\"model\":\"m\",\"sandbox_key\":\"" KEY "\",\"budget_tokens\":null,"
         "\"used_tokens\":0,\"first_byte_timeout_ms\":10000,\"idle_timeout_ms\":10000}",
         provider_port);
-    int ends[2], events = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
-    int config_fd = io_memfd("config", config, strlen(config), NULL);
-    if (events < 0 || config_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        die("cannot prepare the gateway");
-    char *path = str_format("%s/../codex-gateway", process_program_dir());
-    const char *const argv[] = {path, NULL};
-    const struct process_fd fds[] = {{2, 2},
-                                     {ends[1], GATEWAY_FD_CONTROL},
-                                     {events, GATEWAY_FD_EVENTS},
-                                     {config_fd, GATEWAY_FD_CONFIG}};
-    struct process_options options = {.argv = argv, .fds = fds, .fds_count = 4};
-    struct err err;
-    pid_t pid = process_spawn(&options, &err);
-    if (pid < 0) {
-        fprintf(stderr, "bench-gateway: %s\n", err.message);
-        exit(1);
-    }
-    int listener = listen_anywhere(port);
-    struct gateway_control listen_message = {.type = GATEWAY_LISTEN};
-    if (io_send_fds(ends[0], &listen_message, sizeof listen_message, &listener, 1, &err) < 0)
-        die("cannot send the listener");
-    close(listener);
-    close(ends[1]);
-    close(events);
-    close(config_fd);
+    start_gateway(gateway, config, GATEWAY_LISTENER_MODEL);
     free(config);
-    free(path);
-    *control = ends[0];
-    return pid;
 }
 
 /* ---- the client */
@@ -221,18 +160,6 @@ static struct times ask(int port, const struct buf *request)
     return times;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void report(const char *name, double *ms, size_t count)
-{
-    qsort(ms, count, sizeof *ms, compare);
-    printf("%-28s p50 %7.3f   p95 %7.3f ms\n", name, ms[count / 2], ms[count * 95 / 100]);
-}
-
 static void write_request(struct buf *out, size_t kilobytes)
 {
     size_t text = kilobytes * 1024;
@@ -252,11 +179,12 @@ int main(int argc, char **argv)
     size_t count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
     struct buf request;
     write_request(&request, argc > 2 ? strtoul(argv[2], NULL, 10) : 200);
-    int provider_port, port, control;
+    int provider_port;
+    struct bench_gateway gateway;
     pid_t provider = start_provider(argc > 3 ? strtoul(argv[3], NULL, 10) : 20, &provider_port);
     int64_t began_us = clock_mono_us();
-    pid_t gateway = start_gateway(provider_port, &control, &port);
-    ask(port, &request);
+    start(&gateway, provider_port);
+    ask(gateway.port, &request);
     printf("%-28s     %7.3f ms\n", "start to first answer",
            (double)(clock_mono_us() - began_us) / 1000);
 
@@ -267,7 +195,7 @@ int main(int argc, char **argv)
     if (!ms)
         die("no memory");
     for (size_t i = 0; i < count + WARM_UP; i++) {
-        struct times straight = ask(provider_port, &request), through = ask(port, &request);
+        struct times straight = ask(provider_port, &request), through = ask(gateway.port, &request);
         size_t at = i < WARM_UP ? 0 : i - WARM_UP;
         ms[at] = straight.first_ms;
         ms[count + at] = straight.whole_ms;
@@ -277,11 +205,10 @@ int main(int argc, char **argv)
         ms[5 * count + at] = through.whole_ms - straight.whole_ms;
     }
     for (int i = 0; i < 6; i++)
-        report(names[i], ms + (size_t)i * count, count);
+        report_ms(names[i], ms + (size_t)i * count, count);
     free(ms);
     buf_release(&request);
-    close(control);
     kill(provider, SIGKILL);
     waitpid(provider, NULL, 0);
-    return process_wait(gateway) == 0 ? 0 : 1;
+    return stop_gateway(&gateway) == 0 ? 0 : 1;
 }

@@ -212,6 +212,26 @@ static void put_programs(struct buf *out)
     put_element(out, "programs", found.data);
 }
 
+/* What the policy lets through, in the words of `internet` in task.json. */
+static const char *network_of(const struct agent_task *task)
+{
+    static const struct {
+        const char *access, *text;
+    } known[] = {
+        {"public",
+         "HTTP and HTTPS to public addresses, by the proxy in http_proxy and https_proxy; "
+         "names cannot be resolved otherwise"},
+        {"common", "HTTP and HTTPS to the usual package registries and forges, by the proxy in "
+                   "http_proxy and https_proxy; nothing else"},
+        {"list", "HTTP and HTTPS to a few hosts, by the proxy in http_proxy and https_proxy; it "
+                 "refuses all others"},
+    };
+    for (size_t i = 0; task->internet && i < sizeof known / sizeof known[0]; i++)
+        if (!strcmp(task->internet, known[i].access))
+            return known[i].text;
+    return "none: no other machine can be reached, so nothing can be downloaded";
+}
+
 void context_environment(const struct tool_host *host, const struct agent_task *task,
                          struct buf *out)
 {
@@ -225,8 +245,7 @@ void context_environment(const struct tool_host *host, const struct agent_task *
     put_element(out, "current_date", text);
     snprintf(text, sizeof text, "uid %d, without root rights", (int)host->uid);
     put_element(out, "user", text);
-    put_element(out, "network",
-                "none: no other machine can be reached, so nothing can be downloaded");
+    put_element(out, "network", network_of(task));
     if (task->base) {
         snprintf(text, sizeof text, "%s%s%s", task->base, task->base_commit ? " at " : "",
                  task->base_commit ? task->base_commit : "");

@@ -98,6 +98,7 @@ static int read_members(struct agent_task *task, struct err *err)
         {"api_key", &task->api_key, NAME_MAX_BYTES, true},
         {"base", &task->base, NAME_MAX_BYTES, false},
         {"base_commit", &task->base_commit, NAME_MAX_BYTES, false},
+        {"internet", &task->internet, NAME_MAX_BYTES, false},
     };
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         int status = read_string(task->json, &members[i], err);

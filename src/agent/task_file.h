@@ -12,6 +12,7 @@ struct agent_task {
     const char *task, *prompt, *workdir, *model, *base_url, *api_key;
     const char *effort;             /* NULL: a model without reasoning */
     const char *base, *base_commit; /* NULL when not given */
+    const char *internet;           /* off, common, list, public; NULL: off */
     struct retry_limits retry;
 };
 

@@ -1,6 +1,6 @@
 /*
- * What both sides of a sandbox's wall know of its inside: users and places (docs/sandbox.md). The
- * gateway's port is in task/gateway_control.h.
+ * What both sides of a sandbox's wall know of its inside: users, places, and the way out
+ * (docs/sandbox.md). The gateway's ports are in task/gateway_control.h.
  */
 #ifndef CODEX_BASE_SANDBOX_LAYOUT_H
 #define CODEX_BASE_SANDBOX_LAYOUT_H
@@ -17,5 +17,11 @@ enum { SANDBOX_UID = 1000, SANDBOX_GID = 1000 };
 /* The directory is a mount, so that not even container root can put another agent in its place. */
 #define SANDBOX_AGENT_DIR "/run/codex"
 #define SANDBOX_AGENT     SANDBOX_AGENT_DIR "/codex-agent"
+
+/* The gateway's HTTP proxy, and what is asked directly. */
+#define SANDBOX_PROXY_HOST "127.0.0.1"
+#define SANDBOX_PROXY_PORT "64081"
+#define SANDBOX_PROXY      "http://" SANDBOX_PROXY_HOST ":" SANDBOX_PROXY_PORT
+#define SANDBOX_NO_PROXY   "localhost,127.0.0.1,::1"
 
 #endif

@@ -7,9 +7,10 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/proxy_env.h"
 #include "base/str.h"
 
-enum { FIXED_MAX = 16 };
+enum { FIXED_MAX = 32 };
 
 static const char usual_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -29,6 +30,19 @@ static void find_user(uid_t uid, char **name, char **home)
         *home = str_dup(entry->pw_dir);
         return;
     }
+}
+
+/* Those of the proxy's variables that we have, as we have them. Returns how many. */
+static size_t add_proxy(char **env)
+{
+    size_t count = 0;
+    for (const char *const *known = proxy_env; *known; known++) {
+        AUTO_FREE char *name = str_format("%.*s", (int)strcspn(*known, "="), *known);
+        const char *value = getenv(name);
+        if (value)
+            env[count++] = str_format("%s=%s", name, value);
+    }
+    return count;
 }
 
 static bool is_directory(const char *path)
@@ -57,6 +71,7 @@ char **user_env_new(uid_t uid, const char *fallback_home, const char *const *ext
     }
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         env[n++] = str_dup(fixed[i]);
+    n += add_proxy(env + n);
     for (size_t i = 0; i < extras; i++)
         env[n++] = str_dup(extra[i]);
     return env;

@@ -178,6 +178,37 @@ static void limit_hit(struct render *render, const json_t *event, struct buf *ou
     lines_add(render, event, STYLE_RED, "", line, out);
 }
 
+static void network_denied(struct render *render, const json_t *event, struct buf *out)
+{
+    int64_t count = field_int(event, "count", 1);
+    char times[FORMAT_SIZE + sizeof " (… times)"] = "";
+    if (count > 1) {
+        char number[FORMAT_SIZE];
+        format_count(count, number);
+        snprintf(times, sizeof times, " (%s times)", number);
+    }
+    AUTO_FREE char *line =
+        str_format("%s%s", field_text_or(event, "message", "a request to the internet"), times);
+    lines_add(render, event, STYLE_YELLOW, "refused: ", line, out);
+}
+
+/* "npmjs.org 12 kB, …": where it was, and how much came from there. */
+static void network_used(struct render *render, const json_t *event, struct buf *out)
+{
+    AUTO_BUF struct buf line;
+    buf_init(&line, RENDER_EVENT_MAX);
+    size_t i;
+    const json_t *host;
+    if (render->brief)
+        return;
+    json_array_foreach(field_at(event, "hosts"), i, host) {
+        char size[FORMAT_SIZE];
+        format_bytes(field_int(host, "received_bytes", 0), size);
+        buf_appendf(&line, "%s%s %s", i ? ", " : "", field_text_or(host, "host", "others"), size);
+    }
+    lines_add(render, event, STYLE_DIM, "from the internet: ", line.data, out);
+}
+
 static void run_ended(struct render *render, const json_t *event, struct buf *out)
 {
     const char *message = field_text(event, "fault.message");
@@ -225,6 +256,8 @@ static const struct {
     {"turn.failed", turn_failed},
     {"error", passing_error},
     {"limit.hit", limit_hit},
+    {"network.denied", network_denied},
+    {"network.used", network_used},
     {"run.ended", run_ended},
     {"delivery.branch", delivery_branch},
     {"delivery.pull_request", delivery_pull_request},

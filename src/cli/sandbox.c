@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,11 +11,13 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "cli/fields.h"
 #include "cli/session.h"
 #include "cli/verb.h"
+#include "config/internet.h"
 
 enum { RUNNER_ARGS_MAX = 24 };
 
@@ -35,12 +38,18 @@ struct command {
     size_t count;
     char *owned[8];
     size_t owned_count;
+    int gateway_config; /* -1: none yet */
 };
+
+/* Where codex-runner --internet finds it. */
+enum { RUNNER_FD_GATEWAY = 3 };
 
 static void command_release(struct command *command)
 {
     for (size_t i = 0; i < command->owned_count; i++)
         free(command->owned[i]);
+    if (command->gateway_config >= 0)
+        close(command->gateway_config);
     free(command->argv);
 }
 
@@ -68,10 +77,22 @@ static void add_limits(struct command *command, const struct config *config)
         add_option(command, "--pids", str_format("%lld", (long long)config->pids));
 }
 
+/* What of the internet a task could reach, this can. */
+static int internet_config(const struct config *config, struct err *err)
+{
+    AUTO_BUF struct buf json;
+    buf_init(&json, CONFIG_FILE_MAX * 4);
+    buf_append_str(&json, "{\"task\":\"sandbox\",\"wire_api\":\"none\",\"internet\":");
+    config_internet_json(config, &json);
+    buf_append_char(&json, '}');
+    return io_memfd("gateway.json", json.data, json.len, err);
+}
+
 static int build(struct command *command, const struct paths *paths, const struct config *config,
                  bool write, const char *const *words, int count, struct err *err)
 {
-    *command = (struct command){.argv = calloc((size_t)count + RUNNER_ARGS_MAX, sizeof(char *))};
+    *command = (struct command){.argv = calloc((size_t)count + RUNNER_ARGS_MAX, sizeof(char *)),
+                                .gateway_config = -1};
     if (!command->argv)
         abort();
     char *runner = command->owned[command->owned_count++] = program_path("codex-runner");
@@ -94,6 +115,10 @@ static int build(struct command *command, const struct paths *paths, const struc
     add(command, paths->state);
     add_option(command, "--images",
                config->images ? str_dup(config->images) : str_format("%s/images", paths->state));
+    add(command, "--internet");
+    command->gateway_config = internet_config(config, err);
+    if (command->gateway_config < 0)
+        return command->gateway_config;
     add(command, "--");
     for (int i = 0; i < count; i++)
         add(command, words[i]);
@@ -104,8 +129,11 @@ static int build(struct command *command, const struct paths *paths, const struc
 /* Run it and print its exit status as the last line. */
 static int run_with_report(const struct command *command, struct err *err)
 {
-    const struct process_fd fds[] = {{STDIN_FILENO, 0}, {STDOUT_FILENO, 1}, {STDERR_FILENO, 2}};
-    const struct process_options options = {.argv = command->argv, .fds = fds, .fds_count = 3};
+    const struct process_fd fds[] = {{STDIN_FILENO, 0},
+                                     {STDOUT_FILENO, 1},
+                                     {STDERR_FILENO, 2},
+                                     {command->gateway_config, RUNNER_FD_GATEWAY}};
+    const struct process_options options = {.argv = command->argv, .fds = fds, .fds_count = 4};
     /* Ctrl-C is for the command; its exit status is what we are here for. */
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
@@ -131,11 +159,17 @@ static int run_sandbox(const void *arg, const char *const *arguments, int count,
     int status = paths_find(&paths, &config, NULL, err);
     if (status < 0)
         return status;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "codex: internet access: %s ([internet] in codex.conf)\n", config.internet);
     status = build(&command, &paths, &config, options->write, arguments, count, err);
     if (status == 0 && options->common.json) {
         status = run_with_report(&command, err);
     } else if (status == 0) {
         fflush(stdout);
+        if (command.gateway_config == RUNNER_FD_GATEWAY)
+            fcntl(RUNNER_FD_GATEWAY, F_SETFD, 0);
+        else
+            dup2(command.gateway_config, RUNNER_FD_GATEWAY);
         execv(command.argv[0], (char *const *)command.argv);
         status = err_set(err, ERR_SANDBOX, "cannot run '%s': %s", command.argv[0], strerror(errno));
     }

@@ -63,14 +63,25 @@ void config_init(struct config *config)
         .verify_rounds = 3,
         .author_name = str_dup("Codex"),
         .author_email = str_dup("codex@localhost"),
+        .internet = str_dup("public"),
     };
+}
+
+static void release_rules(struct config_rules *rules)
+{
+    for (size_t i = 0; i < rules->count; i++)
+        free(rules->rules[i]);
+    free(rules->rules);
 }
 
 void config_release(struct config *config)
 {
     char *const strings[] = {config->user,     config->socket,      config->model,
                              config->provider, config->effort,      config->runtime,
-                             config->images,   config->author_name, config->author_email};
+                             config->images,   config->author_name, config->author_email,
+                             config->internet, config->resolver};
+    release_rules(&config->allow);
+    release_rules(&config->allow_private);
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free(strings[i]);
     for (size_t i = 0; i < config->providers_count; i++) {
@@ -194,7 +205,7 @@ static int take_key(void *arg, const char *section, const char *key, const char 
     if (reader->err.code)
         return 0;
     int status = section_set(&reader->target, key, value, &field, &err);
-    if (status == 0 && seen_before(reader, field))
+    if (status == 0 && field && seen_before(reader, field))
         status = err_set(&err, ERR_USAGE, "'%s' is given twice", key);
     if (status < 0)
         complain(reader, reader->line, &err);

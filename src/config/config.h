@@ -14,7 +14,12 @@
 
 #include "base/err.h"
 
-enum { CONFIG_PROVIDERS_MAX = 16, CONFIG_FORGES_MAX = 16, CONFIG_FILE_MAX = 256 * 1024 };
+enum {
+    CONFIG_PROVIDERS_MAX = 16,
+    CONFIG_FORGES_MAX = 16,
+    CONFIG_RULES_MAX = 256,
+    CONFIG_FILE_MAX = 256 * 1024,
+};
 
 enum wire_api { WIRE_RESPONSES, WIRE_REPLAY };
 
@@ -39,6 +44,12 @@ struct config_forge {
     char *name, *kind, *token_env, *base_url;
 };
 
+/* What tasks may reach: rules as base/net_rule.h reads them. */
+struct config_rules {
+    char **rules; /* owned */
+    size_t count;
+};
+
 struct config {
     char *user;   /* whom codexd becomes */
     char *socket; /* NULL: codexd.sock in the state directory */
@@ -58,6 +69,10 @@ struct config {
     int64_t budget_tokens; /* 0: no limit */
 
     char *author_name, *author_email;
+
+    char *internet; /* off, common, list, public */
+    struct config_rules allow, allow_private;
+    char *resolver; /* an address, with or without a port; NULL: the machine's own */
 };
 
 /* The defaults of docs/configuration.md. */

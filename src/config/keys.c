@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/net_rule.h"
 #include "base/str.h"
 
 static const char *const section_names[SECTION_COUNT] = {
-    [SECTION_SERVER] = "server", [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
-    [SECTION_TASK] = "task",     [SECTION_GIT] = "git",     [SECTION_PROVIDER] = "provider",
-    [SECTION_FORGE] = "forge",
+    [SECTION_SERVER] = "server",     [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
+    [SECTION_TASK] = "task",         [SECTION_GIT] = "git",     [SECTION_INTERNET] = "internet",
+    [SECTION_PROVIDER] = "provider", [SECTION_FORGE] = "forge",
 };
 
 typedef int value_fn(const char *value, int64_t min, int64_t max, void *field, struct err *err);
@@ -135,6 +137,53 @@ static int parse_forge_kind(const char *value, int64_t min, int64_t max, void *f
     return 0;
 }
 
+static int parse_access(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    static const char *const names[] = {"off", "common", "list", "public"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(value, names[i])) {
+            set_string(field, value);
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "'%s' is not an access: off, common, list or public", value);
+}
+
+/* "example.com, *.example.org:8443": added to the list. */
+static int parse_rules(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    struct config_rules *list = field;
+    AUTO_FREE char *copy = str_dup(value);
+    char *rest = copy;
+    for (char *text; (text = strsep(&rest, ", \t"));) {
+        struct net_rule rule;
+        if (!*text)
+            continue;
+        if (net_rule_parse(&rule, text, err) < 0)
+            return err->code;
+        net_rule_release(&rule);
+        if (list->count == (size_t)max)
+            return err_set(err, ERR_LIMIT, "more than %lld rules", (long long)max);
+        list->rules = reallocarray(list->rules, list->count + 1, sizeof *list->rules);
+        if (!list->rules)
+            abort();
+        list->rules[list->count++] = str_dup(text);
+    }
+    return 0;
+}
+
+static int parse_resolver(const char *value, int64_t min, int64_t max, void *field, struct err *err)
+{
+    struct net_host host;
+    uint16_t port;
+    if (net_host_parse_authority(&host, &port, value, strlen(value), err) < 0 || !host.is_address)
+        return err_set(err, ERR_USAGE,
+                       "'%s' is not the address of a name server, like 192.0.2.53 or "
+                       "127.0.0.1:5353",
+                       value);
+    set_string(field, value);
+    return 0;
+}
+
 static const struct key {
     enum section section;
     const char *name;
@@ -162,6 +211,10 @@ static const struct key {
     {SECTION_TASK, "budget_tokens", parse_number, 1, INT64_MAX / 2, CONFIG(budget_tokens)},
     {SECTION_GIT, "author_name", parse_text, 0, 0, CONFIG(author_name)},
     {SECTION_GIT, "author_email", parse_text, 0, 0, CONFIG(author_email)},
+    {SECTION_INTERNET, "access", parse_access, 0, 0, CONFIG(internet)},
+    {SECTION_INTERNET, "allow", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow)},
+    {SECTION_INTERNET, "allow_private", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow_private)},
+    {SECTION_INTERNET, "resolver", parse_resolver, 0, 0, CONFIG(resolver)},
     {SECTION_PROVIDER, "base_url", parse_url, 0, 0, PROVIDER(base_url)},
     {SECTION_PROVIDER, "wire_api", parse_wire_api, 0, 0, PROVIDER(wire_api)},
     {SECTION_PROVIDER, "env_key", parse_text, 0, 0, PROVIDER(env_key)},
@@ -250,6 +303,8 @@ int section_set(const struct section_target *target, const char *key, const char
         *field = (char *)target->base + keys[i].offset;
         if (keys[i].parse(value, keys[i].min, keys[i].max, *field, err) < 0)
             return err_context(err, "%s", key);
+        if (keys[i].parse == parse_rules)
+            *field = NULL;
         return 0;
     }
     return err_set(err, ERR_USAGE, "unknown key '%s' in [%s]", key, section_names[target->section]);

@@ -11,6 +11,7 @@ enum section {
     SECTION_SANDBOX,
     SECTION_TASK,
     SECTION_GIT,
+    SECTION_INTERNET,
     SECTION_PROVIDER, /* [provider "name"]: keys go to a struct config_provider */
     SECTION_FORGE,    /* [forge "name"]: a struct config_forge */
     SECTION_COUNT,
@@ -27,7 +28,7 @@ int section_open(struct config *config, const char *header, struct section_targe
                  struct err *err);
 
 /* Parse VALUE into the field of KEY. *FIELD is set to it, so that the caller can tell a
- * repetition. */
+ * repetition; to NULL for a list, of which every line adds to it. */
 int section_set(const struct section_target *target, const char *key, const char *value,
                 void **field, struct err *err);
 

@@ -11,7 +11,7 @@
 #include "task/task.h"
 
 enum {
-    CONFIG_MAX_BYTES = 65536,
+    CONFIG_MAX_BYTES = 262144,
     TEXT_MAX = 8192,
     KEY_MAX = 4096,
     SANDBOX_KEY_MIN = 16,
@@ -54,6 +54,10 @@ static int take_wire(struct gateway_config *config, const json_t *root, struct e
     int status = take_text(root, "wire_api", 1, TEXT_MAX, &wire, err);
     if (status < 0)
         return status;
+    if (!strcmp(wire, "none")) {
+        config->wire = GATEWAY_WIRE_NONE;
+        return 0;
+    }
     if (!strcmp(wire, "replay")) {
         config->wire = GATEWAY_WIRE_REPLAY;
         return 0;
@@ -69,13 +73,10 @@ static int take_wire(struct gateway_config *config, const json_t *root, struct e
     return take_text(root, "key", 0, KEY_MAX, &config->key, err);
 }
 
-static int take_members(struct gateway_config *config, const json_t *root, struct err *err)
+/* What belongs to a model. */
+static int take_model(struct gateway_config *config, const json_t *root, struct err *err)
 {
-    int status = take_text(root, "task", 1, TEXT_MAX, &config->task, err);
-    if (status == 0)
-        status = take_wire(config, root, err);
-    if (status == 0)
-        status = take_text(root, "model", 1, TASK_MODEL_MAX, &config->model, err);
+    int status = take_text(root, "model", 1, TASK_MODEL_MAX, &config->model, err);
     if (status == 0)
         status =
             take_text(root, "sandbox_key", SANDBOX_KEY_MIN, TEXT_MAX, &config->sandbox_key, err);
@@ -92,6 +93,18 @@ static int take_members(struct gateway_config *config, const json_t *root, struc
     if (status == 0 && config->has_budget)
         status = take_integer(root, "budget_tokens", 0, tokens_max, &config->budget_tokens, err);
     return status;
+}
+
+static int take_members(struct gateway_config *config, const json_t *root, struct err *err)
+{
+    int status = take_text(root, "task", 1, TEXT_MAX, &config->task, err);
+    if (status == 0)
+        status = take_wire(config, root, err);
+    if (status == 0 && config->wire != GATEWAY_WIRE_NONE)
+        status = take_model(config, root, err);
+    return status < 0
+               ? status
+               : egress_policy_read(&config->internet, json_object_get(root, "internet"), err);
 }
 
 int gateway_config_read(struct gateway_config *config, int fd, struct err *err)
@@ -127,5 +140,6 @@ void gateway_config_release(struct gateway_config *config)
     free(config->key);
     free(config->model);
     free(config->sandbox_key);
+    egress_policy_release(&config->internet);
     *config = (struct gateway_config){0};
 }

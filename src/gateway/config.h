@@ -6,8 +6,13 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "gateway/egress/policy.h"
 
-enum gateway_wire { GATEWAY_WIRE_RESPONSES, GATEWAY_WIRE_REPLAY };
+enum gateway_wire {
+    GATEWAY_WIRE_RESPONSES,
+    GATEWAY_WIRE_REPLAY,
+    GATEWAY_WIRE_NONE, /* no model: the internet alone, for a sandbox of a person's own */
+};
 
 struct gateway_config {
     char *task; /* for the log */
@@ -20,6 +25,7 @@ struct gateway_config {
     int64_t budget_tokens;
     int64_t used_tokens; /* by the task's earlier runs */
     int64_t first_byte_timeout_ms, idle_timeout_ms;
+    struct egress_policy internet;
 };
 
 /* Read the whole of FD, and check every member. ERR_USAGE for what cannot be used. */

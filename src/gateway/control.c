@@ -22,7 +22,15 @@ static const struct {
     [GATEWAY_LIMIT_HIT] = {true, false},
     [GATEWAY_NOTE] = {true, false},
     [GATEWAY_RUN_ENDED] = {true, false},
+    [GATEWAY_UNLISTEN] = {true, false},
 };
+
+/* What a message's kind can be depends on what it is about. */
+static bool is_kind(uint32_t type, uint32_t kind)
+{
+    bool listens = type == GATEWAY_LISTEN || type == GATEWAY_UNLISTEN;
+    return listens ? kind < GATEWAY_LISTENER_COUNT : kind <= GATEWAY_STREAM_EVENTS;
+}
 
 static bool is_valid(const struct control_message *message, size_t size, size_t fds_count)
 {
@@ -34,7 +42,7 @@ static bool is_valid(const struct control_message *message, size_t size, size_t 
         fds_count != shapes[head->type].has_fd)
         return false;
     return head->phase < PHASE_COUNT && head->outcome < RUN_OUTCOME_COUNT &&
-           head->fault < FAULT_COUNT && head->kind <= GATEWAY_STREAM_EVENTS;
+           head->fault < FAULT_COUNT && is_kind(head->type, head->kind);
 }
 
 int control_receive(int sock, struct control_message *message, struct err *err)

@@ -7,6 +7,8 @@
 
 #include "gateway/budget.h"
 #include "gateway/control.h"
+#include "gateway/egress/proxy.h"
+#include "gateway/egress/record.h"
 #include "gateway/event_file.h"
 #include "gateway/model.h"
 #include "gateway/replay.h"
@@ -20,7 +22,9 @@ struct gateway {
     struct event_file *events;
     struct streams *streams;
     struct budget budget;
-    struct model *model;
+    struct model *model; /* NULL: none is configured */
+    struct record *record;
+    struct proxy *proxy;
     struct loop_source *control;
     struct control_message message; /* the one that is being taken */
     struct err err;                 /* why it ends, when that is no good reason */
@@ -70,18 +74,42 @@ static int take_run_ended(struct gateway *gateway)
     /* What was under way is counted before the last line, behind which nobody reads. */
     model_free(gateway->model);
     gateway->model = NULL;
+    proxy_free(gateway->proxy);
+    gateway->proxy = NULL;
+    record_flush(gateway->record, gateway->budget.phase);
     run_event_ended(gateway->events, &gateway->message);
     if (event_file_sync(gateway->events) < 0)
         return 0; /* on_events_failed has ended it */
     return answer(gateway, GATEWAY_WRITTEN, 0);
 }
 
-static int listen_on(struct gateway *gateway, int fd)
+static int take_listener(struct gateway *gateway)
 {
-    if (gateway->model)
+    uint32_t kind = gateway->message.head.kind;
+    int fd = gateway->message.fd;
+    if (kind == GATEWAY_LISTENER_MODEL && gateway->model)
         return model_listen(gateway->model, fd, &gateway->err);
+    if (kind != GATEWAY_LISTENER_MODEL && gateway->proxy)
+        return proxy_listen(gateway->proxy, kind - GATEWAY_LISTENER_PROXY, fd, &gateway->err);
     close(fd);
-    return err_set(&gateway->err, ERR_PROTOCOL, "a listener after the run's end");
+    return err_set(&gateway->err, ERR_PROTOCOL,
+                   "a listener after the run's end, or for a model where none is configured");
+}
+
+/* Of the model's there is never more than one, which another takes the place of. */
+static void drop_listener(struct gateway *gateway)
+{
+    uint32_t kind = gateway->message.head.kind;
+    if (kind != GATEWAY_LISTENER_MODEL && gateway->proxy)
+        proxy_stop_listening(gateway->proxy, kind - GATEWAY_LISTENER_PROXY);
+}
+
+static void begin_phase(struct gateway *gateway)
+{
+    uint32_t phase = gateway->message.head.phase;
+    record_flush(gateway->record, phase);
+    gateway->budget.phase = phase;
+    run_event_phase_started(gateway->events, &gateway->message);
 }
 
 /* Returns 0, or negative with gateway->err. */
@@ -91,10 +119,12 @@ static int take_message(struct gateway *gateway)
     const struct gateway_control *head = &message->head;
     switch (head->type) {
     case GATEWAY_LISTEN:
-        return listen_on(gateway, message->fd);
+        return take_listener(gateway);
+    case GATEWAY_UNLISTEN:
+        drop_listener(gateway);
+        return 0;
     case GATEWAY_PHASE_STARTED:
-        gateway->budget.phase = head->phase;
-        run_event_phase_started(gateway->events, message);
+        begin_phase(gateway);
         return 0;
     case GATEWAY_PHASE_COMPLETED:
         run_event_phase_completed(gateway->events, message);
@@ -145,6 +175,19 @@ static int open_provider(struct gateway *gateway, struct provider *provider, str
     return 0;
 }
 
+static int open_model(struct gateway *gateway, struct err *err)
+{
+    const struct gateway_options *options = &gateway->options;
+    struct provider provider;
+    if (options->config->wire == GATEWAY_WIRE_NONE)
+        return 0;
+    int status = open_provider(gateway, &provider, err);
+    if (status == 0)
+        gateway->model = model_new(gateway->loop, options->config, &gateway->budget, &provider,
+                                   options->trouble, options->arg);
+    return status;
+}
+
 static int open_parts(struct gateway *gateway, struct err *err)
 {
     const struct gateway_options *options = &gateway->options;
@@ -153,12 +196,11 @@ static int open_parts(struct gateway *gateway, struct err *err)
         return err->code;
     gateway->streams = streams_new(gateway->loop, gateway->events, on_stream_ended, gateway);
     budget_init(&gateway->budget, options->config, gateway->events);
-    struct provider provider;
-    int status = open_provider(gateway, &provider, err);
+    gateway->record = record_new(gateway->loop, gateway->events);
+    gateway->proxy = proxy_new(gateway->loop, &options->config->internet, gateway->record);
+    int status = open_model(gateway, err);
     if (status < 0)
         return status;
-    gateway->model = model_new(gateway->loop, options->config, &gateway->budget, &provider,
-                               options->trouble, options->arg);
     gateway->control =
         loop_add_fd(gateway->loop, options->control_fd, EPOLLIN, on_control, gateway, err);
     return gateway->control ? 0 : err_context(err, "the control socket");
@@ -185,6 +227,7 @@ int gateway_run(struct gateway *gateway, struct err *err)
         status = GATEWAY_EXIT_INTERNAL;
     if (status == GATEWAY_EXIT_DONE) {
         streams_stop_all(gateway->streams);
+        record_flush(gateway->record, gateway->budget.phase);
         status = gateway->status; /* the event file may have failed only now */
     }
     *err = gateway->err;
@@ -197,6 +240,8 @@ void gateway_free(struct gateway *gateway)
         return;
     loop_remove(gateway->control);
     model_free(gateway->model);
+    proxy_free(gateway->proxy);
+    record_free(gateway->record);
     streams_free(gateway->streams);
     event_file_free(gateway->events);
     free(gateway);

@@ -1,7 +1,6 @@
 #include "gateway/resolve.h"
 
 #include <ares.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -9,10 +8,9 @@
 #include <sys/epoll.h>
 #include <sys/time.h>
 
-#include "base/buf.h"
 #include "base/str.h"
 
-enum { SOCKETS_MAX = 16, TRY_TIMEOUT_MS = 2000, TRIES = 3, ADDRESS_SIZE = INET6_ADDRSTRLEN + 3 };
+enum { SOCKETS_MAX = 16, TRY_TIMEOUT_MS = 2000, TRIES = 3 };
 
 struct watch {
     struct resolve *resolve;
@@ -29,7 +27,8 @@ struct resolve {
     struct watch watches[SOCKETS_MAX];
     struct loop_source *timer;
     bool has_answer;
-    struct buf addresses;
+    struct net_address addresses[RESOLVE_ADDRESSES_MAX];
+    size_t count;
     struct err err;
 };
 
@@ -42,8 +41,7 @@ static void go_on(struct resolve *resolve)
     loop_remove(resolve->timer);
     resolve->timer = NULL;
     if (resolve->has_answer) {
-        resolve->fn(resolve->arg, resolve->addresses.len ? resolve->addresses.data : NULL,
-                    &resolve->err);
+        resolve->fn(resolve->arg, resolve->addresses, resolve->count, &resolve->err);
         return;
     }
     struct timeval room, *left = ares_timeout(resolve->channel, NULL, &room);
@@ -99,56 +97,63 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
     }
 }
 
-static void add_address(struct buf *out, const struct sockaddr *address)
-{
-    char text[INET6_ADDRSTRLEN] = "";
-    bool v6 = address->sa_family == AF_INET6;
-    const void *bytes = v6 ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
-                           : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
-    if (inet_ntop(address->sa_family, bytes, text, sizeof text))
-        buf_appendf(out, v6 ? "%s[%s]" : "%s%s", out->len ? "," : "", text);
-}
-
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
     struct resolve *resolve = arg;
     resolve->has_answer = true;
     if (status == ARES_SUCCESS)
         for (struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next)
-            if (node->ai_family == AF_INET || node->ai_family == AF_INET6)
-                add_address(&resolve->addresses, node->ai_addr);
-    if (!resolve->addresses.len)
+            if (resolve->count < RESOLVE_ADDRESSES_MAX &&
+                net_address_from_socket(&resolve->addresses[resolve->count], node->ai_addr))
+                resolve->count++;
+    if (!resolve->count)
         err_set(&resolve->err, ERR_NOT_FOUND, "cannot resolve '%s': %s", resolve->host,
                 status == ARES_SUCCESS ? "it has no address" : ares_strerror(status));
     if (info)
         ares_freeaddrinfo(info);
 }
 
-struct resolve *resolve_start(struct loop *loop, const char *host, resolve_fn *fn, void *arg,
-                              struct err *err)
+/* A channel for each question: resolv.conf may have changed since the last. */
+static int open_channel(struct resolve *resolve, const struct resolve_question *question)
+{
+    struct ares_options options = {.timeout = TRY_TIMEOUT_MS,
+                                   .tries = TRIES,
+                                   .sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = resolve,
+                                   .lookups = (char *)(uintptr_t) "b"};
+    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+    if (question->exact)
+        mask |= ARES_OPT_DOMAINS; /* none */
+    if (question->resolver)
+        mask |= ARES_OPT_LOOKUPS;
+    int status = ares_library_init(ARES_LIB_INIT_ALL);
+    if (status == ARES_SUCCESS)
+        status = ares_init_options(&resolve->channel, &options, mask);
+    if (status == ARES_SUCCESS && question->resolver) {
+        status = ares_set_servers_ports_csv(resolve->channel, question->resolver);
+        if (status != ARES_SUCCESS)
+            ares_destroy(resolve->channel);
+    }
+    return status;
+}
+
+struct resolve *resolve_start(struct loop *loop, const struct resolve_question *question,
+                              resolve_fn *fn, void *arg, struct err *err)
 {
     struct resolve *resolve = calloc(1, sizeof *resolve);
     if (!resolve)
         abort();
-    *resolve = (struct resolve){.loop = loop, .host = str_dup(host), .fn = fn, .arg = arg};
-    buf_init(&resolve->addresses, (size_t)RESOLVE_ADDRESSES_MAX * ADDRESS_SIZE);
-    /* A channel for each question: resolv.conf may have changed since the last. */
-    struct ares_options options = {.timeout = TRY_TIMEOUT_MS,
-                                   .tries = TRIES,
-                                   .sock_state_cb = on_socket_state,
-                                   .sock_state_cb_data = resolve};
-    int status = ares_library_init(ARES_LIB_INIT_ALL);
-    if (status == ARES_SUCCESS)
-        status = ares_init_options(&resolve->channel, &options,
-                                   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+    *resolve =
+        (struct resolve){.loop = loop, .host = str_dup(question->host), .fn = fn, .arg = arg};
+    int status = open_channel(resolve, question);
     if (status != ARES_SUCCESS) {
-        err_set(err, -EIO, "cannot resolve '%s': %s", host, ares_strerror(status));
+        err_set(err, -EIO, "cannot resolve '%s': %s", question->host, ares_strerror(status));
         free(resolve->host);
         free(resolve);
         return NULL;
     }
     struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    ares_getaddrinfo(resolve->channel, host, NULL, &hints, on_answer, resolve);
+    ares_getaddrinfo(resolve->channel, resolve->host, NULL, &hints, on_answer, resolve);
     /* The answer may be there already (/etc/hosts), but is never told before this returns. */
     resolve->timer =
         loop_add_timer(loop, resolve->has_answer ? 0 : TRY_TIMEOUT_MS, on_timer, resolve);
@@ -163,7 +168,6 @@ void resolve_free(struct resolve *resolve)
     loop_remove(resolve->timer);
     for (int i = 0; i < SOCKETS_MAX; i++)
         loop_remove(resolve->watches[i].source);
-    buf_release(&resolve->addresses);
     free(resolve->host);
     free(resolve);
 }

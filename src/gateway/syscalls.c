@@ -26,6 +26,7 @@ static const int allowed[] = {
     SCMP_SYS(ftruncate),
     /* sockets, beside socket() */
     SCMP_SYS(accept4),
+    SCMP_SYS(bind), /* which addresses are the machine's own; not listen() */
     SCMP_SYS(connect),
     SCMP_SYS(sendto),
     SCMP_SYS(sendmsg),

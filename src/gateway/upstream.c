@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "gateway/curl_loop.h"
@@ -14,6 +15,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 30000,
     ADDRESS_LIFE_MS = 60000,      /* how long an answer of the DNS is used */
+    PINNED_MAX = 16384,           /* bytes of a host of base_url with its addresses */
     RECEIVE_BUFFER_BYTES = 16384, /* libcurl's; the most it ever gives at once */
     SEND_BUFFER_BYTES = 65536,
 };
@@ -268,20 +270,33 @@ static void run(struct transfer *transfer)
 
 /* ---- the address */
 
-static void on_resolved(void *arg, const char *addresses, const struct err *err)
+/* For libcurl: "host:port:192.0.2.1,[2001:db8::1]". */
+static void pin(struct upstream *upstream, const struct net_address *addresses, size_t count)
+{
+    AUTO_BUF struct buf entry;
+    buf_init(&entry, PINNED_MAX);
+    buf_appendf(&entry, "%s:%s:", upstream->url.host, upstream->url.port);
+    for (size_t i = 0; i < count; i++) {
+        char text[NET_ADDRESS_SIZE];
+        net_address_text(&addresses[i], text);
+        bool v4 = net_address_is_v4(&addresses[i]);
+        buf_appendf(&entry, v4 ? "%s%s" : "%s[%s]", i ? "," : "", text);
+    }
+    curl_slist_free_all(upstream->pinned);
+    upstream->pinned = curl_slist_append(NULL, entry.data);
+    upstream->pinned_until_ms = clock_mono_ms() + ADDRESS_LIFE_MS;
+}
+
+static void on_resolved(void *arg, const struct net_address *addresses, size_t count,
+                        const struct err *err)
 {
     struct upstream *upstream = arg;
-    if (addresses) {
-        char *entry = str_format("%s:%s:%s", upstream->url.host, upstream->url.port, addresses);
-        curl_slist_free_all(upstream->pinned);
-        upstream->pinned = curl_slist_append(NULL, entry);
-        upstream->pinned_until_ms = clock_mono_ms() + ADDRESS_LIFE_MS;
-        free(entry);
-    }
+    if (count)
+        pin(upstream, addresses, count);
     for (struct transfer *transfer = upstream->first; transfer; transfer = transfer->next) {
         if (transfer->easy || transfer->err.code)
             continue;
-        if (addresses) {
+        if (count) {
             run(transfer);
         } else {
             transfer->err = *err;
@@ -317,8 +332,9 @@ static void *upstream_start(void *state, struct call *call)
     if (!needs_address(upstream)) {
         run(transfer);
     } else if (!upstream->resolve) {
-        upstream->resolve = resolve_start(upstream->loop, upstream->url.host, on_resolved, upstream,
-                                          &transfer->err);
+        upstream->resolve =
+            resolve_start(upstream->loop, &(struct resolve_question){.host = upstream->url.host},
+                          on_resolved, upstream, &transfer->err);
         if (!upstream->resolve)
             fail_later(transfer);
     }

@@ -81,7 +81,8 @@ static int parse_status_line(struct http_head *head, char *line, struct err *err
     *status++ = '\0';
     char *reason = strchr(status, ' ');
     if (reason)
-        *reason = '\0';
+        *reason++ = '\0';
+    head->reason = reason ? reason : "";
     int64_t code;
     head->minor_version = parse_version(line);
     if (head->minor_version < 0 || strlen(status) != 3 ||

@@ -26,6 +26,7 @@ struct http_header {
 struct http_head {
     const char *method, *target; /* of a request */
     int status;                  /* of a response, 100…599 */
+    const char *reason;          /* of a response: the words behind it, maybe "" */
     int minor_version;           /* HTTP/1.<this>: 0 or 1 */
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t headers_count;

@@ -11,6 +11,7 @@
 #include "base/json_text.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
+#include "config/internet.h"
 #include "task/gateway_control.h"
 
 enum { TEXT_MAX = 1 << 20 };
@@ -93,6 +94,7 @@ int run_config_task(const struct task *task, const struct config *config, const 
     buf_appendf(&out, ",\"workdir\":\"" SANDBOX_WORKSPACE "/%s\"", repo);
     text(&out, "base", task->base);
     text(&out, "base_commit", task->base_commit);
+    text(&out, "internet", config->internet);
     text(&out, "test_command", task->test_command);
     text(&out, "setup_command", task->setup_command);
     number(&out, "test_timeout_ms", config->test_timeout_ms);
@@ -108,8 +110,9 @@ int run_config_task(const struct task *task, const struct config *config, const 
     return finish(&out, "task.json", err);
 }
 
-int run_config_gateway(const struct task *task, const struct config_provider *provider,
-                       const char *key, const char *sandbox_key, struct err *err)
+int run_config_gateway(const struct task *task, const struct config *config,
+                       const struct config_provider *provider, const char *key,
+                       const char *sandbox_key, struct err *err)
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
@@ -127,6 +130,8 @@ int run_config_gateway(const struct task *task, const struct config_provider *pr
     number(&out, "used_tokens", task->usage.input_tokens + task->usage.output_tokens);
     number(&out, "first_byte_timeout_ms", provider->first_byte_timeout_ms);
     number(&out, "idle_timeout_ms", provider->idle_timeout_ms);
+    buf_append_str(&out, ",\"internet\":");
+    config_internet_json(config, &out);
     int fd = finish(&out, "gateway.json", err);
     explicit_bzero(out.data, out.len); /* it holds the provider's key */
     buf_release(&out);

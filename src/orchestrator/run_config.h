@@ -22,7 +22,8 @@ void run_config_layer(const struct task *task, const struct config *config,
 /* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. KEY may be NULL. */
 int run_config_task(const struct task *task, const struct config *config, const char *sandbox_key,
                     struct err *err);
-int run_config_gateway(const struct task *task, const struct config_provider *provider,
-                       const char *key, const char *sandbox_key, struct err *err);
+int run_config_gateway(const struct task *task, const struct config *config,
+                       const struct config_provider *provider, const char *key,
+                       const char *sandbox_key, struct err *err);
 
 #endif

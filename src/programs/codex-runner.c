@@ -6,6 +6,7 @@
  *   --spawner       start runners and codex-git for codexd
  *   --run           one run of a task; started by the spawner
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +26,13 @@
 
 enum { EXIT_BAD_USAGE = 2 };
 
+/* With --internet: a gateway.json. */
+enum { SANDBOX_FD_GATEWAY = 3 };
+
 static const char usage_text[] =
     "usage: codex-runner --image DIR\n"
     "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N]\n"
-    "                    [--pids N] [--timeout DURATION] [--runtime CRUN]\n"
+    "                    [--pids N] [--timeout DURATION] [--runtime CRUN] [--internet]\n"
     "                    --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
     "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM]\n"
     "                    [--gateway PROGRAM] [--git PROGRAM]\n"
@@ -89,6 +93,7 @@ enum option_id {
     OPTION_STATE,
     OPTION_IMAGES,
     OPTION_AGENT,
+    OPTION_INTERNET,
 };
 
 static const struct option sandbox_options[] = {
@@ -104,6 +109,7 @@ static const struct option sandbox_options[] = {
     {"state", required_argument, NULL, OPTION_STATE},
     {"images", required_argument, NULL, OPTION_IMAGES},
     {"agent", required_argument, NULL, OPTION_AGENT},
+    {"internet", no_argument, NULL, OPTION_INTERNET},
     {0},
 };
 
@@ -145,17 +151,23 @@ static bool take_sandbox_option(struct interactive_options *options, int id, con
     case OPTION_AGENT:
         options->agent = value;
         return true;
+    case OPTION_INTERNET:
+        options->gateway_config = SANDBOX_FD_GATEWAY;
+        return true;
     }
     return true;
 }
 
 static int sandbox_main(int argc, char **argv)
 {
-    char agent[4096];
+    char agent[4096], gateway[4096];
     snprintf(agent, sizeof agent, "%s/codex-agent", process_program_dir());
+    snprintf(gateway, sizeof gateway, "%s/codex-gateway", process_program_dir());
     struct interactive_options options = {
         .runtime = "crun",
         .agent = agent,
+        .gateway = gateway,
+        .gateway_config = -1,
         .workdir = ".",
         .limits = {.memory_bytes = SANDBOX_MEMORY_DEFAULT, .pids = SANDBOX_PIDS_DEFAULT},
     };
@@ -166,7 +178,9 @@ static int sandbox_main(int argc, char **argv)
         if (!take_sandbox_option(&options, id, optarg))
             return bad_value(sandbox_options[index].name, optarg);
     }
-    if (!options.state || !options.images || !argv[optind])
+    bool lacks_config = options.gateway_config >= 0 &&
+                        fcntl(options.gateway_config, F_SETFD, FD_CLOEXEC) < 0;
+    if (lacks_config || !options.state || !options.images || !argv[optind])
         return usage();
     options.argv = (const char *const *)argv + optind;
     return interactive_run(&options);

@@ -72,9 +72,10 @@ void gateway_link_post(struct gateway_link *link, const struct gateway_control *
     gateway_link_break(link, err.message);
 }
 
-void gateway_link_post_listener(struct gateway_link *link, int listener)
+void gateway_link_post_listener(struct gateway_link *link, enum gateway_listener kind)
 {
-    gateway_link_post(link, &(struct gateway_control){.type = GATEWAY_LISTEN}, NULL, listener);
+    gateway_link_post(link, &(struct gateway_control){.type = GATEWAY_LISTEN, .kind = kind}, NULL,
+                      link->listeners[kind]);
 }
 
 void gateway_link_post_stream(struct gateway_link *link, const struct gateway_stream *stream)
@@ -148,19 +149,25 @@ static int open_sockets(struct gateway_link *link, struct err *err)
     return link->socket ? 0 : err->code;
 }
 
+void gateway_link_init(struct gateway_link *link)
+{
+    *link = (struct gateway_link){.ours = -1, .theirs = -1};
+    for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
+        link->streams[i].fd = -1;
+    for (unsigned i = 0; i < GATEWAY_LISTENER_COUNT; i++)
+        link->listeners[i] = -1;
+}
+
 int gateway_link_open(struct gateway_link *link, struct loop *loop,
                       const struct gateway_link_options *options, struct err *err)
 {
-    *link = (struct gateway_link){.loop = loop,
-                                  .program = options->program,
-                                  .task = options->task,
-                                  .events_fd = options->events_fd,
-                                  .config_fd = options->config_fd,
-                                  .replay_fd = options->replay_fd,
-                                  .ours = -1,
-                                  .theirs = -1};
-    for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
-        link->streams[i].fd = -1;
+    gateway_link_init(link);
+    link->loop = loop;
+    link->program = options->program;
+    link->task = options->task;
+    link->events_fd = options->events_fd;
+    link->config_fd = options->config_fd;
+    link->replay_fd = options->replay_fd;
     int status = open_sockets(link, err);
     if (status == 0)
         status = gateway_link_start(link, err);
@@ -180,6 +187,13 @@ static void end_process(struct gateway_link *link)
     process_wait(link->pid);
 }
 
+static void close_listener(struct gateway_link *link, enum gateway_listener kind)
+{
+    if (link->listeners[kind] >= 0)
+        close(link->listeners[kind]);
+    link->listeners[kind] = -1;
+}
+
 void gateway_link_close(struct gateway_link *link)
 {
     loop_remove(link->process);
@@ -190,24 +204,28 @@ void gateway_link_close(struct gateway_link *link)
         close(link->ours);
         close(link->theirs);
     }
-    for (unsigned i = 0; i < link->listeners_count; i++)
-        close(link->listeners[i]);
+    for (unsigned i = 0; i < GATEWAY_LISTENER_COUNT; i++)
+        close_listener(link, i);
     for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
         if (link->streams[i].fd >= 0)
             close(link->streams[i].fd);
-    *link = (struct gateway_link){.ours = -1, .theirs = -1};
+    gateway_link_init(link);
 }
 
-void gateway_link_listen(struct gateway_link *link, int listener)
+void gateway_link_listen(struct gateway_link *link, enum gateway_listener kind, int listener)
 {
-    if (link->listeners_count == GATEWAY_LISTENERS_MAX) { /* of sandboxes that are gone */
-        close(link->listeners[0]);
-        memmove(link->listeners, link->listeners + 1,
-                sizeof link->listeners - sizeof link->listeners[0]);
-        link->listeners_count--;
-    }
-    link->listeners[link->listeners_count++] = listener;
-    gateway_link_post_listener(link, listener);
+    close_listener(link, kind);
+    link->listeners[kind] = listener;
+    gateway_link_post_listener(link, kind);
+}
+
+void gateway_link_unlisten(struct gateway_link *link, enum gateway_listener kind)
+{
+    if (link->listeners[kind] < 0)
+        return;
+    close_listener(link, kind);
+    gateway_link_post(link, &(struct gateway_control){.type = GATEWAY_UNLISTEN, .kind = kind}, NULL,
+                      -1);
 }
 
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round)

@@ -2,7 +2,7 @@
  * A run's gateway: its process, and the messages to it (task/gateway_control.h).
  *
  * A gateway that dies is replaced. For that we keep both ends of the control socket (what the dead
- * one had not read is still in it), a duplicate of the listener, and of every stream that has not
+ * one had not read is still in it), a duplicate of each listener, and of every stream that has not
  * ended.
  */
 #ifndef CODEX_RUNNER_GATEWAY_LINK_H
@@ -18,7 +18,7 @@
 #include "task/gateway_control.h"
 #include "task/phase.h"
 
-enum { GATEWAY_STREAMS_MAX = 4, GATEWAY_LISTENERS_MAX = 4, GATEWAY_RESTARTS_MAX = 5 };
+enum { GATEWAY_STREAMS_MAX = 4, GATEWAY_RESTARTS_MAX = 5 };
 
 struct gateway_stream {
     int fd; /* -1: free */
@@ -33,8 +33,7 @@ struct gateway_link {
     int ours, theirs;
     pid_t pid;
     struct loop_source *process, *socket;
-    int listeners[GATEWAY_LISTENERS_MAX];
-    unsigned listeners_count;
+    int listeners[GATEWAY_LISTENER_COUNT]; /* -1: none */
     struct gateway_stream streams[GATEWAY_STREAMS_MAX];
     uint32_t streams_made;
     unsigned restarts;
@@ -51,6 +50,9 @@ struct gateway_link_options {
     int events_fd, config_fd, replay_fd;
 };
 
+/* Not open: gateway_link_close() has nothing to do. */
+void gateway_link_init(struct gateway_link *link);
+
 /* Start the gateway. The options' strings and descriptors must outlive the link. */
 int gateway_link_open(struct gateway_link *link, struct loop *loop,
                       const struct gateway_link_options *options, struct err *err);
@@ -60,7 +62,8 @@ void gateway_link_close(struct gateway_link *link);
 
 /* The messages. Descriptors become the link's. A failure is kept in `broken`: the caller asks at
  * every step. */
-void gateway_link_listen(struct gateway_link *link, int listener);
+void gateway_link_listen(struct gateway_link *link, enum gateway_listener kind, int listener);
+void gateway_link_unlisten(struct gateway_link *link, enum gateway_listener kind);
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round);
 void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uint32_t round,
                                   int status, int64_t duration_ms, const char *result,

@@ -52,7 +52,7 @@ int gateway_link_start(struct gateway_link *link, struct err *err)
  * from what we know. */
 static bool is_kept(uint32_t type)
 {
-    return type != GATEWAY_LISTEN && type != GATEWAY_STREAM && type != GATEWAY_STREAM_STOP &&
+    return type != GATEWAY_LISTEN && type != GATEWAY_UNLISTEN && type != GATEWAY_STREAM && type != GATEWAY_STREAM_STOP &&
            type != GATEWAY_RUN_ENDED;
 }
 
@@ -116,8 +116,9 @@ void gateway_link_restart(struct gateway_link *link)
     io_set_nonblocking(link->theirs, false);
     if (gateway_link_start(link, &err) < 0)
         gateway_link_break(link, err.message);
-    for (unsigned i = 0; i < link->listeners_count; i++)
-        gateway_link_post_listener(link, link->listeners[i]);
+    for (unsigned kind = 0; kind < GATEWAY_LISTENER_COUNT; kind++)
+        if (link->listeners[kind] >= 0)
+            gateway_link_post_listener(link, kind);
     post_unread(link, unread);
     for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++) {
         if (link->streams[i].fd < 0)

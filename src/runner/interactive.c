@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
+#include "runner/gateway_link.h"
 #include "runner/pump.h"
 #include "runner/run_dir.h"
 #include "runner/sandbox_name.h"
@@ -30,6 +31,8 @@ struct interactive {
     struct run_dir run;
     struct sandbox_host host;
     struct sandbox *sandbox;
+    struct gateway_link gateway;
+    int events; /* the gateway's; nobody reads them */
     struct terminal terminal;
     bool on_terminal; /* 0, 1 and 2 all are one: the command gets a pty */
     /* A single one of 0, 1, 2 that is a terminal is bridged by a pipe: no terminal of the host goes
@@ -240,6 +243,29 @@ static int resolve_workdir(const char *workdir, char path[PATH_MAX], const char 
     return 0;
 }
 
+/* The way to the internet: a gateway like a task's, which has no model. What it refuses it tells the
+ * program that asked. */
+static int open_door(struct interactive *self, struct err *err)
+{
+    const struct interactive_options *options = self->options;
+    if (options->gateway_config < 0)
+        return 0;
+    self->events = open("/dev/null", O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (self->events < 0)
+        return err_errno(err, "cannot open '/dev/null'");
+    const struct gateway_link_options gateway = {.program = options->gateway,
+                                                 .task = self->run.name,
+                                                 .events_fd = self->events,
+                                                 .config_fd = options->gateway_config,
+                                                 .replay_fd = -1};
+    int status = gateway_link_open(&self->gateway, self->loop, &gateway, err);
+    int listener = status < 0 ? status : sandbox_listen(self->sandbox, GATEWAY_PROXY_PORT, err);
+    if (listener < 0)
+        return listener;
+    gateway_link_listen(&self->gateway, GATEWAY_LISTENER_PROXY, listener);
+    return 0;
+}
+
 static int start_sandbox(struct interactive *self, const char *name, struct err *err)
 {
     const struct interactive_options *options = self->options;
@@ -264,7 +290,9 @@ static int start_sandbox(struct interactive *self, const char *name, struct err 
                        err);
     if (!self->sandbox)
         return err->code;
-    status = sandbox_start(self->sandbox, err);
+    status = open_door(self, err);
+    if (status == 0)
+        status = sandbox_start(self->sandbox, err);
     return status < 0 ? status : start_command(self, cwd, err);
 }
 
@@ -314,6 +342,9 @@ static int stop(struct interactive *self, struct err *err)
             close(self->inside[fd]);
     terminal_release(&self->terminal);
     int status = sandbox_free(self->sandbox, err);
+    gateway_link_close(&self->gateway);
+    if (self->events >= 0)
+        close(self->events);
     if (self->run.lock_fd >= 0 && status == 0) {
         char directory[PATH_MAX];
         snprintf(directory, sizeof directory, "%s/sandboxes/%s", self->options->state,
@@ -334,8 +365,10 @@ int interactive_run(const struct interactive_options *options)
                                .host.image.lock_fd = -1,
                                .terminal = {.listener = -1, .master = -1, .keyboard = -1},
                                .inside = {-1, -1, -1},
+                               .events = -1,
                                .on_terminal = isatty(0) && isatty(1) && isatty(2)};
     struct err err = {0};
+    gateway_link_init(&self.gateway);
     int status = start(&self, &err);
     while (status == 0 && (!self.ended || self.pumps_running))
         status = loop_run_once(self.loop, -1, &err);

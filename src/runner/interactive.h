@@ -19,6 +19,8 @@ struct interactive_options {
     const char *images;
     const char *runtime; /* crun */
     const char *agent;   /* codex-agent */
+    const char *gateway; /* codex-gateway */
+    int gateway_config;  /* a gateway.json without a model, for its internet; -1: no network */
     const char *workdir; /* becomes /workspace/<its name>, where the command starts */
     bool write;          /* what is written there is kept; else it is thrown away */
     bool root;           /* run as the container's root */

@@ -13,6 +13,17 @@ int run_go_on(const struct run *run)
     return run->stop == RUN_STOP_NONE && !run->lost ? 0 : -1;
 }
 
+/* Make the way to the internet in SANDBOX: of the work, or of another one beside it. */
+static int open_proxy_door(struct run *run, struct sandbox *sandbox, bool of_work, struct err *err)
+{
+    int listener = sandbox_listen(sandbox, GATEWAY_PROXY_PORT, err);
+    if (listener < 0)
+        return listener;
+    gateway_link_listen(&run->gateway,
+                        of_work ? GATEWAY_LISTENER_PROXY : GATEWAY_LISTENER_SIDE_PROXY, listener);
+    return 0;
+}
+
 struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char *directory,
                                    const char *below, bool keep)
 {
@@ -32,7 +43,8 @@ struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char
                                                 .pids = run->request.limits.pids},
                                  },
                                  &err);
-    if (sandbox && sandbox_start(sandbox, &err) == 0)
+    if (sandbox && open_proxy_door(run, sandbox, keep, &err) == 0 &&
+        sandbox_start(sandbox, &err) == 0)
         return sandbox;
     run_fail_by(run, &err);
     sandbox_free(sandbox, NULL);
@@ -42,6 +54,9 @@ struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char
 void phase_close_sandbox(struct run *run, struct sandbox *sandbox)
 {
     struct err err;
+    if (sandbox)
+        gateway_link_unlisten(&run->gateway, sandbox == run->work ? GATEWAY_LISTENER_PROXY
+                                                                  : GATEWAY_LISTENER_SIDE_PROXY);
     if (sandbox_free(sandbox, &err) < 0)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
 }

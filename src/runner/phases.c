@@ -43,7 +43,18 @@ static void complete(struct run *run, int status, int64_t began_ms, const struct
                                  result ? result->len : 0);
 }
 
-/* The sandbox with the workspace, and the gateway's door in it. It is made again when it has
+/* Make the model's listener in the sandbox of the work. */
+static int open_model_door(struct run *run)
+{
+    struct err err;
+    int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
+    if (listener < 0)
+        return run_fail_by(run, &err);
+    gateway_link_listen(&run->gateway, GATEWAY_LISTENER_MODEL, listener);
+    return 0;
+}
+
+/* The sandbox with the workspace, and the gateway's doors in it. It is made again when it has
  * died. */
 static int ensure_work(struct run *run)
 {
@@ -55,12 +66,7 @@ static int ensure_work(struct run *run)
     run->work = phase_open_sandbox(run, "work", NULL, run->layer.path, true);
     if (!run->work)
         return -1;
-    struct err err;
-    int listener = sandbox_listen(run->work, GATEWAY_MODEL_PORT, &err);
-    if (listener < 0)
-        return run_fail_by(run, &err);
-    gateway_link_listen(&run->gateway, listener);
-    return 0;
+    return open_model_door(run);
 }
 
 /* Run the tests in SANDBOX; what they say is kept for the agent. The list of tests that is in the
@@ -270,9 +276,10 @@ static int verifying(struct run *run)
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_VERIFYING);
     /* Of an earlier round; should this one not come to its tests, it has none. */
-    if (ftruncate(run->fds[SPAWN_FD_TESTS_AFTER], 0) < 0)
-        log_warn(run->request.name.task, "a list of tests cannot be emptied");
-    int status = test_in_new_sandbox(run, "verify", true);
+    int status = ftruncate(run->fds[SPAWN_FD_TESTS_AFTER], 0) < 0
+                     ? run_fail(run, FAULT_PLATFORM, "cannot empty a list of tests: %s",
+                                strerror(errno))
+                     : test_in_new_sandbox(run, "verify", true);
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
     return status < 0 ? status : run_go_on(run) < 0 ? -1 : status;
 }

@@ -253,8 +253,8 @@ int run_main(const struct run_options *options)
     struct run run = {.options = options,
                       .dir = {.dir_fd = -1, .lock_fd = -1, .runs_fd = -1},
                       .host.image.lock_fd = -1,
-                      .layer.lock_fd = -1,
-                      .gateway = {.ours = -1, .theirs = -1}};
+                      .layer.lock_fd = -1};
+    gateway_link_init(&run.gateway);
     buf_init(&run.test_result, STEP_RESULT_MAX);
     struct err err;
     int status = read_request(&run, &err);

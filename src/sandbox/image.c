@@ -16,7 +16,7 @@
 #include "sandbox/image_tree.h"
 
 /* Counts up whenever images are made differently, so that no older one is taken for a new. */
-enum { IMAGE_RECIPE = 2 };
+enum { IMAGE_RECIPE = 3 };
 
 /* Names below IMAGES of what is being made or removed; a crash leaves them to the next maker. */
 static const char making[] = ".making";
@@ -149,6 +149,8 @@ static int build(int dir, image_progress_fn *progress, void *arg, struct err *er
         status = image_farm_build(&tree, err);
     if (status == 0)
         status = image_packages_build(&tree, err);
+    if (status == 0)
+        status = image_proxy_build(&tree, err);
     if (status == 0 && syncfs(fd) < 0)
         status = err_errno(err, "cannot sync the image");
     return status;

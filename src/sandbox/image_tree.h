@@ -53,5 +53,6 @@ int image_tree_open_parent(struct image_tree *tree, const char *path, const char
 int image_farm_build(struct image_tree *tree, struct err *err);
 int image_skeleton_build(struct image_tree *tree, struct err *err);
 int image_packages_build(struct image_tree *tree, struct err *err);
+int image_proxy_build(struct image_tree *tree, struct err *err);
 
 #endif

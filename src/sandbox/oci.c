@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/json_text.h"
+#include "base/proxy_env.h"
 #include "base/sandbox_layout.h"
 #include "seccomp_bpf.h"
 
@@ -87,6 +88,8 @@ static int append_environment(struct buf *out, const struct sandbox_step *step)
                              "\"USER=%s\",\"LOGNAME=%s\",\"SHELL=/bin/bash\",\"LANG=C.UTF-8\"",
                              root ? "/root" : SANDBOX_HOME, root ? "root" : "codex",
                              root ? "root" : "codex");
+    if (status == 0)
+        status = append_strings(out, proxy_env, ",");
     if (status == 0)
         status = append_strings(out, step->env, ",");
     return status < 0 ? status : buf_append_str(out, "],");

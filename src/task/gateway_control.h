@@ -9,8 +9,8 @@
 
 enum gateway_control_type {
     /* runner → gateway */
-    /* One descriptor: listens on GATEWAY_MODEL_PORT in the sandbox; takes the place of the one
-     * before, which is closed. */
+    /* kind (enum gateway_listener); one descriptor: listens in the sandbox, and takes the place of
+     * the one of this kind before, which is closed. */
     GATEWAY_LISTEN = 1,
     GATEWAY_PHASE_STARTED, /* phase, round */
     /* phase, round, status, duration_ms; payload: the result's JSON or nothing */
@@ -22,6 +22,7 @@ enum gateway_control_type {
     GATEWAY_LIMIT_HIT, /* phase; figure; payload: the limit's name */
     GATEWAY_NOTE,      /* phase; payload: text of the platform, becomes phase.output */
     GATEWAY_RUN_ENDED, /* outcome, fault, phase (the step), changed, archive_*; payload: message */
+    GATEWAY_UNLISTEN,  /* kind: close that listener; its sandbox is gone */
     /* gateway → runner */
     GATEWAY_STREAM_ENDED = 100, /* stream: everything of it is in the event file */
     GATEWAY_WRITTEN,            /* GATEWAY_RUN_ENDED is in the event file, and synced */
@@ -30,6 +31,15 @@ enum gateway_control_type {
 enum gateway_stream_kind {
     GATEWAY_STREAM_OUTPUT, /* bytes of a command: phase.output */
     GATEWAY_STREAM_EVENTS, /* the agent's event lines */
+};
+
+/* Two sandboxes of a run may be there at the same time: the one with the workspace, and one that the
+ * environment is made or the tests are run in. */
+enum gateway_listener {
+    GATEWAY_LISTENER_MODEL, /* GATEWAY_MODEL_PORT of the workspace's sandbox */
+    GATEWAY_LISTENER_PROXY, /* GATEWAY_PROXY_PORT of the same */
+    GATEWAY_LISTENER_SIDE_PROXY,
+    GATEWAY_LISTENER_COUNT,
 };
 
 enum { GATEWAY_PAYLOAD_MAX = 65536 };
@@ -41,7 +51,7 @@ struct gateway_control {
     int32_t status;
     int64_t duration_ms;
     uint32_t stream; /* number of the stream, chosen by the runner */
-    uint32_t kind;   /* enum gateway_stream_kind */
+    uint32_t kind;   /* enum gateway_stream_kind, enum gateway_listener */
     uint64_t figure;
     uint32_t outcome; /* enum run_outcome */
     uint32_t fault;   /* enum fault_kind */
@@ -73,6 +83,7 @@ enum gateway_exit {
     GATEWAY_EXIT_INTERNAL = 14,
 };
 
-enum { GATEWAY_MODEL_PORT = 64080 }; /* on 127.0.0.1 in the sandbox; above the ephemeral ports */
+/* On 127.0.0.1 in the sandbox; above the ephemeral ports. */
+enum { GATEWAY_MODEL_PORT = 64080, GATEWAY_PROXY_PORT = 64081 };
 
 #endif

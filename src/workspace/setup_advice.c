@@ -26,6 +26,7 @@ static bool is_about_network(const char *output)
                                         "UnknownHostException",
                                         "Connection refused",
                                         "Tunnel connection failed",
+                                        "CONNECT tunnel failed",
                                         "403 Forbidden",
                                         NULL};
     return has_any(output, words);

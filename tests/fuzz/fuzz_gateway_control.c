@@ -45,11 +45,13 @@ static void check(const struct control_message *message, size_t size, size_t fds
 {
     const struct gateway_control *head = &message->head;
     bool wants_fd = head->type == GATEWAY_LISTEN || head->type == GATEWAY_STREAM;
-    require(head->type >= GATEWAY_LISTEN && head->type <= GATEWAY_RUN_ENDED);
+    require(head->type >= GATEWAY_LISTEN && head->type <= GATEWAY_UNLISTEN);
     require(size == sizeof *head + head->payload_size);
     require(message->payload[head->payload_size] == '\0');
     require(head->phase < PHASE_COUNT && head->outcome < RUN_OUTCOME_COUNT &&
             head->fault < FAULT_COUNT);
+    bool listens = head->type == GATEWAY_LISTEN || head->type == GATEWAY_UNLISTEN;
+    require(listens ? head->kind < GATEWAY_LISTENER_COUNT : head->kind <= GATEWAY_STREAM_EVENTS);
     require(wants_fd == (message->fd >= 0) && wants_fd == fds);
 }
 

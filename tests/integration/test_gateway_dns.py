@@ -15,6 +15,7 @@ import traceback
 import pytest
 
 from support.gateway import Gateway
+from support.proxy import Proxy
 from support.raw_provider import USAGE, RawProvider, says, whole
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces")
@@ -67,12 +68,12 @@ def check(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def enter_namespaces():
+def enter_namespaces(resolv_conf="nameserver 127.0.0.1\noptions timeout:1\n"):
     """No network but loopback, and 127.0.0.1 as the name server."""
     check(LIBC.unshare(CLONE_NEWNS | CLONE_NEWNET))
     check(LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write("nameserver 127.0.0.1\noptions timeout:1\n")
+        file.write(resolv_conf)
         file.flush()
         os.chmod(file.name, 0o644)
         check(LIBC.mount(file.name.encode(), os.path.realpath("/etc/resolv.conf").encode(), None, MS_BIND,
@@ -83,14 +84,14 @@ def enter_namespaces():
         fcntl.ioctl(control, 0x8914, request)               # SIOCSIFFLAGS
 
 
-def in_namespaces(test):
+def in_namespaces(test, *more):
     """Run TEST in a child that lives in namespaces of its own."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             signal.alarm(60)
-            enter_namespaces()
+            enter_namespaces(*more)
             test()
             status = 0
         except BaseException:  # pylint: disable=broad-except
@@ -169,3 +170,14 @@ def test_a_silent_name_server_is_a_timeout():
             assert (got.status, got.error) == (504, "provider_timeout")
             gateway.close()
     in_namespaces(test)
+
+
+def test_the_sandbox_gets_none_of_the_search_domains():
+    """A short name that a program asks for is not completed by the machine's domain: that would reach what is inside."""
+    def test():
+        server = NameServer()
+        with Proxy({"access": "public"}) as proxy:
+            assert proxy.refused("intranet:443")[0] == 502
+            assert proxy.refused("provider.test:443")[:2] == (403, "private_address")
+        assert {name for name, _ in server.questions} == {"intranet", "provider.test"}
+    in_namespaces(test, "nameserver 127.0.0.1\nsearch corp.test inside.test\noptions timeout:1 ndots:3\n")

@@ -12,6 +12,11 @@ from support.codex import ROOT
 from support.sandbox import Sandbox
 
 
+# The way to the internet: variables with the address of the proxy, and no secret.
+PROXY = {"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "YARN_HTTP_PROXY", "YARN_HTTPS_PROXY",
+         "NODE_USE_ENV_PROXY"}
+
+
 @pytest.fixture(name="sandbox")
 def fixture_sandbox():
     with Sandbox() as sandbox:
@@ -136,7 +141,7 @@ for name in os.listdir("/proc/self/fd"):
 print(*os.environ)""", pass_fds=(inherited,), env={**os.environ, "SECRET": "key"}).stdout.splitlines()
     os.close(inherited)
     assert out[:-1] == ["0 pipe", "1 pipe", "2 pipe"]
-    assert set(out[-1].split()) <= {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "LC_CTYPE", "PWD"}
+    assert set(out[-1].split()) <= {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "LC_CTYPE", *PROXY, "PWD"}
 
 
 def test_the_platforms_files_cannot_be_changed(sandbox):

@@ -192,7 +192,7 @@ static void the_environment_is_described(void **state)
 {
     struct place *place = *state;
     strcat(place->workdir, "&<x>");
-    const struct agent_task task = {.base = "main", .base_commit = "abc"};
+    struct agent_task task = {.base = "main", .base_commit = "abc"};
     context_environment(&place->host, &task, &place->out);
     assert_ptr_equal(strstr(place->out.data, "<environment_context>\n  <cwd>/tmp/"),
                      place->out.data);
@@ -201,6 +201,17 @@ static void the_environment_is_described(void **state)
     assert_non_null(strstr(place->out.data, "  <base>main at abc</base>\n"));
     assert_non_null(strstr(place->out.data, "  <network>none"));
     assert_non_null(strstr(place->out.data, "</environment_context>"));
+    static const char *const reached[][2] = {{"public", "<network>HTTP and HTTPS to public addr"},
+                                             {"common", "<network>HTTP and HTTPS to the usual"},
+                                             {"list", "<network>HTTP and HTTPS to a few hosts"},
+                                             {"off", "<network>none"},
+                                             {"unheard of", "<network>none"}};
+    for (size_t i = 0; i < sizeof reached / sizeof reached[0]; i++) {
+        task.internet = reached[i][0];
+        buf_clear(&place->out);
+        context_environment(&place->host, &task, &place->out);
+        assert_non_null(strstr(place->out.data, reached[i][1]));
+    }
 }
 
 /* ---- task.json */

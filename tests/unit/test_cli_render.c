@@ -50,6 +50,13 @@ static const char *const recorded[] = {
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
     "{'type':'error','phase':'working','message':'rate limited, trying again in 5 s'}",
     "{'type':'limit.hit','phase':'working','limit':'memory','figure':536870912}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of a.test is closed','count':1}",
+    "{'type':'network.denied','phase':'working','host':'a.test','port':22,"
+    "'reason':'port_not_allowed','message':'port 22 of\\u001b a.test is closed','count':49}",
+    "{'type':'network.used','phase':'working','hosts':[{'host':'npm.test','port':443,'connections':"
+    "3,'sent_bytes':5,'received_bytes':2048},{'host':null,'port':0,'connections':1,'sent_bytes':1,"
+    "'received_bytes':1}]}",
     "{'type':'turn.completed','phase':'working','usage':{'input_tokens':41234,'cached_input_tokens'"
     ":30000,"
     "'output_tokens':3100,'reasoning_output_tokens':1200}}",
@@ -133,13 +140,16 @@ static void logs_are_readable(void **state)
                                "                 [ ] write\n"
                                "17:59:20   rate limited, trying again in 5 s\n"
                                "17:59:21   limit reached: memory (512.0 MiB)\n"
-                               "17:59:22   the agent is done: 41.2k in (30.0k cached), 3.1k out\n"
-                               "17:59:23   committed abcdef0: 1 file changed, +40 -2\n"
-                               "17:59:24   npm test: exit 1 in 2.1s\n"
-                               "17:59:25 delivering\n"
-                               "17:59:26   branch feat/pages at abcdef0\n"
-                               "17:59:27   pull request #1: Add pages (draft, open)\n"
-                               "17:59:28 completed: tests failed\n");
+                               "17:59:22   refused: port 22 of a.test is closed\n"
+                               "17:59:23   refused: port 22 of.test is closed (49 times)\n"
+                               "17:59:24   from the internet: npm.test 2.0 KiB, others 1 B\n"
+                               "17:59:25   the agent is done: 41.2k in (30.0k cached), 3.1k out\n"
+                               "17:59:26   committed abcdef0: 1 file changed, +40 -2\n"
+                               "17:59:27   npm test: exit 1 in 2.1s\n"
+                               "17:59:28 delivering\n"
+                               "17:59:29   branch feat/pages at abcdef0\n"
+                               "17:59:30   pull request #1: Add pages (draft, open)\n"
+                               "17:59:31 completed: tests failed\n");
 }
 
 static void brief_logs_keep_what_failed(void **state)
@@ -149,7 +159,7 @@ static void brief_logs_keep_what_failed(void **state)
     assert_string_equal(lines, "         | a\n"
                                "         | b\n"
                                "         | not ok 7\n"
-                               "17:59:24   npm test: exit 1 in 2.1s\n");
+                               "17:59:27   npm test: exit 1 in 2.1s\n");
     struct render working = {.brief = true, .phase = "working"};
     AUTO_FREE char *work = render_all(&working);
     assert_non_null(strstr(work, "  thinking: **Looking**\n17"));

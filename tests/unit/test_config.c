@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/internet.h"
 #include "config/paths.h"
 
 static void refuse(const char *text, const char *expected)
@@ -67,6 +68,40 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(c.forges[0].name, "github.com");
     assert_string_equal(c.forges[0].token_env, "T");
     config_release(&c);
+}
+
+/* Lists grow line by line; all of it reaches the gateway. */
+static void what_tasks_may_reach(void **state)
+{
+    struct config c;
+    struct buf json;
+    buf_init(&json, 1 << 16);
+    accept(&c, "");
+    config_internet_json(&c, &json);
+    assert_string_equal(json.data, "{\"access\":\"public\",\"allow\":[],\"allow_private\":[],"
+                                   "\"resolver\":null}");
+    config_release(&c);
+    buf_clear(&json);
+    accept(&c, "[internet]\naccess = list\nallow = a.test, *.B.test:8443\nallow = [2001:db8::]/32\n"
+               "allow_private = 10.0.0.0/8:5000  mirror.corp  # ours\nresolver = 127.0.0.1:5353\n");
+    config_internet_json(&c, &json);
+    assert_string_equal(json.data, "{\"access\":\"list\",\"allow\":[\"a.test\",\"*.B.test:8443\","
+                                   "\"[2001:db8::]/32\"],\"allow_private\":[\"10.0.0.0/8:5000\","
+                                   "\"mirror.corp\"],\"resolver\":\"127.0.0.1:5353\"}");
+    config_release(&c);
+    buf_release(&json);
+    refuse("[internet]\naccess = yes\n",
+           "c:2: access: 'yes' is not an access: off, common, list or public");
+    refuse("[internet]\nallow = a.test, http://b.test/\n",
+           "c:2: allow: 'http://b.test/': write the host alone, without http:// and path");
+    refuse("[internet]\nallow_private = 10.0.0.1/8\n",
+           "c:2: allow_private: '10.0.0.1/8' is not a network like 10.1.0.0/16 (with zeros behind "
+           "its length)");
+    refuse("[internet]\nallow = a.test:0\n", "c:2: allow: '0' is not a port from 1 to 65535");
+    refuse("[internet]\nresolver = dns.corp\n",
+           "c:2: resolver: 'dns.corp' is not the address of a name server, like 192.0.2.53 or "
+           "127.0.0.1:5353");
+    refuse("[internet]\naccess = off\naccess = off\n", "c:3: 'access' is given twice");
 }
 
 static void indentation_and_comments_do_no_harm(void **state)
@@ -214,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(what_tasks_may_reach),
         cmocka_unit_test(indentation_and_comments_do_no_harm),
         cmocka_unit_test(a_mistake_names_its_line),
         cmocka_unit_test(a_bad_value_says_what_a_good_one_is),

@@ -103,10 +103,9 @@ static int try_signals_by_descriptor(void)
 {
     return error_of(fcntl(0, F_SETOWN, getppid()));
 }
-static int try_bind(void)
+static int try_listen(void)
 {
-    struct sockaddr_in any = {.sin_family = AF_INET};
-    return error_of(bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&any, sizeof any));
+    return error_of(listen(socket(AF_INET, SOCK_STREAM, 0), 1));
 }
 static int try_becoming_root(void)
 {
@@ -154,7 +153,7 @@ static void what_is_not_needed_fails(void **state)
         {"kill", try_kill},
         {"tgkill", try_tgkill},
         {"F_SETOWN", try_signals_by_descriptor},
-        {"bind", try_bind},
+        {"listen", try_listen},
         {"setresuid", try_becoming_root},
         {"TIOCSTI", try_tty_ioctl},
         {"clone3", try_clone3},

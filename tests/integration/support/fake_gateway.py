@@ -8,10 +8,10 @@ import struct
 import threading
 
 HEADER = struct.Struct("=IIIiqIIQIIIIQ32sI4x")
-LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED = range(1, 9)
+LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED, UNLISTEN = range(1, 10)
 STREAM_ENDED, WRITTEN = 100, 101
 NAMES = {LISTEN: "listen", PHASE_STARTED: "phase.started", PHASE_COMPLETED: "phase.completed", STREAM: "stream",
-         STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended"}
+         STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended", UNLISTEN: "unlisten"}
 control = socket.socket(fileno=3)
 lock = threading.Lock()
 stops = {}
@@ -79,7 +79,9 @@ def main():
             threading.Thread(target=read_stream, args=(fds[0], number, phase, stream_kind), daemon=True).start()
         elif kind == STREAM_STOP:
             os.close(stops[number][1])
-        elif kind == LISTEN:
+        if kind in (LISTEN, UNLISTEN):
+            event["kind"] = stream_kind
+        if kind == LISTEN:
             threading.Thread(target=serve, args=(fds[0],), daemon=True).start()
         write(event)
         if kind == RUN_ENDED:
