@@ -42,7 +42,8 @@ SETUP = """python3 probe.py; echo x >new
 git config filter.probe.clean 'cat >/dev/null; python3 /workspace/project/probe.py'
 echo 'new filter=probe' >.git/info/attributes"""
 NAMES = {"CI", "GOFLAGS", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "NO_COLOR", "PAGER", "PATH", "PWD",
-         "PYTEST_ADDOPTS", "SHELL", "SHLVL", "TERM", "USER", "_"}
+         "PYTEST_ADDOPTS", "SHELL", "SHLVL", "TERM", "USER", "_", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY",
+         "NODE_USE_ENV_PROXY", "YARN_HTTPS_PROXY", "YARN_HTTP_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 
 
 def probes(text):
