@@ -276,9 +276,10 @@ static int verifying(struct run *run)
     int64_t began_ms = clock_mono_ms();
     begin(run, PHASE_VERIFYING);
     /* Of an earlier round; should this one not come to its tests, it has none. */
-    if (ftruncate(run->fds[SPAWN_FD_TESTS_AFTER], 0) < 0)
-        log_warn(run->request.name.task, "a list of tests cannot be emptied");
-    int status = test_in_new_sandbox(run, "verify", true);
+    int status =
+        ftruncate(run->fds[SPAWN_FD_TESTS_AFTER], 0) < 0
+            ? run_fail(run, FAULT_PLATFORM, "cannot empty a list of tests: %s", strerror(errno))
+            : test_in_new_sandbox(run, "verify", true);
     complete(run, status < 0 ? STATUS_NOT_RUN : status, began_ms, &run->test_result);
     return status < 0 ? status : run_go_on(run) < 0 ? -1 : status;
 }
