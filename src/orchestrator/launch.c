@@ -43,7 +43,7 @@ static int open_configs(struct job *job, const struct task *task, struct run_fds
     fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, sandbox_key, err);
     if (fds->fd[SPAWN_FD_TASK] < 0)
         return err->code;
-    fds->fd[SPAWN_FD_GATEWAY] = 
+    fds->fd[SPAWN_FD_GATEWAY] =
         run_config_gateway(task, config, provider, secret->key, sandbox_key, err);
     if (fds->fd[SPAWN_FD_GATEWAY] < 0)
         return err->code;
