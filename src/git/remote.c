@@ -19,7 +19,11 @@
 enum { CONNECT_SECONDS = 15, SAID_MAX = 65536 };
 
 /* Of git's address space when it talks to a remote: lists of refs are held in memory. */
+#ifdef __SANITIZE_ADDRESS__ /* whose shadow memory the credential helper could not have then */
+static const uint64_t memory_max = 0;
+#else
 static const uint64_t memory_max = 8ULL << 30;
+#endif
 
 static const char *scheme_name(enum repo_scheme scheme)
 {

@@ -474,9 +474,11 @@ def test_a_layer_with_a_link_for_a_mount_point_is_refused(spawner, name):
     task = Task(spawner, GOOD)
     upper = task.workspace() / "work" / "upper"
     (spawner.state / "sandboxes").mkdir(mode=0o700, exist_ok=True)
-    status = spawner.state / "runs" / f"{task.name}-1" / "status"
-    status.parent.mkdir(parents=True)
-    status.write_text("phase started\noutcome -\nworkspace keep\n")  # as a run that crashed leaves it
+    run = spawner.home / "run"  # as a run that crashed leaves it; whole, before a spawner sees it
+    run.mkdir()
+    (run / "status").write_text("phase started\noutcome -\nworkspace keep\n")
+    (spawner.state / "runs").mkdir(exist_ok=True)
+    run.rename(spawner.state / "runs" / f"{task.name}-1")
     upper.mkdir(parents=True)
     target = spawner.home / "host"
     target.mkdir()

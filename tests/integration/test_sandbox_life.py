@@ -1,4 +1,5 @@
 """Statuses, signals, terminals, and every way to fail half-way."""
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -82,7 +83,11 @@ def test_a_command_that_stopped_itself_can_be_ended(sandbox, number):
 
 def sandbox_is_gone(sandbox):
     """Whether no process is left in the sandboxes of this state directory."""
-    return not any((pathlib.Path(group) / "cgroup.procs").read_text() for group in sandbox.cgroups())
+    def processes(group):
+        with contextlib.suppress(OSError):  # it has just been removed
+            return (pathlib.Path(group) / "cgroup.procs").read_text()
+        return ""
+    return not any(processes(group) for group in sandbox.cgroups())
 
 
 def test_a_killed_runner_takes_its_sandbox_along_and_a_spawner_its_files():

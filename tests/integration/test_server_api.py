@@ -142,8 +142,10 @@ def test_submissions_that_git_refuses(server, repository, tmp_path):
     for name in ("-x", "a b", "a..b", "x.lock", "$(x)/"):
         status, code, detail = problem(repo=str(repository.path), branch=name)
         assert code in ("bad_request", "refused"), (name, status, detail)
-    assert problem(repo="https://example.org/r.git") == \
-        (409, "refused", "remote repositories are not available yet: give the path of a local one")
+    assert problem(repo="http://forge.example/r.git")[:2] == (409, "refused")
+    assert problem(repo="https://me:secret@forge.example/r.git")[:2] == (400, "bad_request")
+    assert problem(repo="git@forge.example:r.git")[:2] == (403, "forbidden")
+    assert problem(repo="https://127.0.0.1:1/r.git")[:2] == (502, "unreachable")
     assert not any(task["branch"] == "taken" for task in server.tasks())
 
 
