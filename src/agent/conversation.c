@@ -55,16 +55,37 @@ static int check_room(const struct conversation *c, size_t len, struct err *err)
                    CONVERSATION_MAX_BYTES >> 20);
 }
 
-/* One item, or several that are divided by commas already. */
-static int append(struct conversation *c, struct json_span item, struct err *err)
+/* One element, or several that are divided by commas already. There is room. */
+static void append(struct conversation *c, struct json_span element)
 {
-    int status = check_room(c, item.len + 1, err);
-    if (status < 0)
-        return status;
     if (c->text.len)
         buf_append_char(&c->text, ',');
-    buf_append(&c->text, item.at, item.len);
-    return 0;
+    buf_append(&c->text, element.at, element.len);
+}
+
+/* The elements that COUNT items become, as ITEM(c, i) gives them (empty: none of its own). */
+static int append_all(struct conversation *c, struct brackets brackets, size_t count,
+                      struct json_span (*item)(const struct conversation *c, size_t i),
+                      struct err *err)
+{
+    struct buf text;
+    buf_init(&text, CONVERSATION_MAX_BYTES);
+    int status = buf_append_str(&text, brackets.open);
+    for (size_t i = 0, added = 0; i < count && status == 0; i++) {
+        struct json_span span = item(c, i);
+        if (!span.len)
+            continue;
+        if (added++)
+            buf_append_char(&text, ',');
+        status = buf_append(&text, span.at, span.len);
+    }
+    if (status == 0)
+        status = buf_append_str(&text, brackets.close);
+    status = check_room(c, status < 0 ? CONVERSATION_MAX_BYTES : text.len + 1, err);
+    if (status == 0)
+        append(c, (struct json_span){text.data, text.len});
+    buf_release(&text);
+    return status;
 }
 
 /* Some spans are owned: made here, and released here. */
@@ -103,10 +124,20 @@ static void add_usage(struct token_usage *sum, const struct token_usage *usage)
 
 static size_t items_len(const struct response *response)
 {
-    size_t len = 0;
+    size_t len = 64; /* the brackets */
     for (size_t i = 0; i < response->count; i++)
         len += response->items[i].json_len + 1;
     return len;
+}
+
+static struct json_span last_item(const struct conversation *c, size_t i)
+{
+    return (struct json_span){c->last.items[i].json, c->last.items[i].json_len};
+}
+
+static struct json_span output_of(const struct conversation *c, size_t i)
+{
+    return c->calls[i].output;
 }
 
 int conversation_take_response(struct conversation *c, struct response *response, struct err *err)
@@ -120,16 +151,13 @@ int conversation_take_response(struct conversation *c, struct response *response
     c->calls = calloc(c->last.count ? c->last.count : 1, sizeof *c->calls);
     if (!c->calls)
         abort();
-    for (size_t i = 0; i < c->last.count; i++) {
-        const struct item *item = &c->last.items[i];
-        append(c, (struct json_span){item->json, item->json_len}, NULL);
-        if (item->kind == ITEM_CALL)
-            c->calls[c->calls_count++].item = item;
-    }
+    for (size_t i = 0; i < c->last.count; i++)
+        if (c->last.items[i].kind == ITEM_CALL)
+            c->calls[c->calls_count++].item = &c->last.items[i];
     c->calls_open = c->calls_count;
-    c->ended = c->last.count && !c->calls_count;
+    c->ended = c->last.count && !c->calls_count && !c->last.paused;
     add_usage(&c->usage, &c->last.usage);
-    return 0;
+    return c->last.count ? append_all(c, c->provider->answer, c->last.count, last_item, err) : 0;
 }
 
 int conversation_take_output(struct conversation *c, size_t i, struct json_span item,
@@ -138,17 +166,19 @@ int conversation_take_output(struct conversation *c, size_t i, struct json_span 
     c->calls[i].output = copy_span(item);
     if (--c->calls_open)
         return 0;
-    int status = 0;
-    for (size_t n = 0; n < c->calls_count && status == 0; n++)
-        status = append(c, c->calls[n].output, err);
+    int status = append_all(c, c->provider->outputs, c->calls_count, output_of, err);
     forget_calls(c);
     return status;
 }
 
 int conversation_take_user(struct conversation *c, struct json_span items, struct err *err)
 {
+    int status = check_room(c, items.len + 1, err);
+    if (status < 0)
+        return status;
     c->ended = false;
-    return append(c, items, err);
+    append(c, items);
+    return 0;
 }
 
 void conversation_take_round(struct conversation *c, struct json_span item)
@@ -182,7 +212,8 @@ static int write_start(struct conversation *c, const char *task, struct err *err
 {
     int status = 0;
     if (!c->records) {
-        buf_append_str(begin_record(c, "journal"), "1,\"task\":");
+        buf_appendf(begin_record(c, "journal"),
+                    "1,\"wire_api\":\"%s\",\"task\":", c->provider->wire_api);
         json_text_cstring(&c->record, task);
         status = write_record(c, err);
     }
@@ -225,12 +256,9 @@ static int put_messages(struct conversation *c, const struct message *messages, 
 {
     buf_append_char(&c->record, '[');
     size_t start = c->record.len;
-    for (size_t i = 0; i < count; i++)
-        if ((i && buf_append_char(&c->record, ',') < 0) ||
-            c->provider->user_message(&c->record, messages[i].text, messages[i].len) < 0)
-            return err_set(err, ERR_LIMIT, "a message to the model is too large");
+    int status = c->provider->user_messages(&c->record, messages, count);
     size_t len = c->record.len - start;
-    if (buf_append_char(&c->record, ']') < 0)
+    if (status < 0 || buf_append_char(&c->record, ']') < 0)
         return err_set(err, ERR_LIMIT, "a message to the model is too large");
     *items = (struct json_span){c->record.data + start, len};
     return check_room(c, len + 1, err);
@@ -278,11 +306,14 @@ int conversation_add_response(struct conversation *c, struct response *response,
     if (status < 0)
         return status;
     const struct token_usage *usage = &response->usage;
-    buf_appendf(begin_record(c, "response"), "{\"usage\":[%lld,%lld,%lld,%lld],\"items\":[",
+    buf_appendf(begin_record(c, "response"), "{\"usage\":[%lld,%lld,%lld,%lld],%s\"items\":[",
                 (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
-                (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens);
-    for (size_t i = 0; i < response->count; i++) {
-        if (i)
+                (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens,
+                response->paused ? "\"paused\":true," : "");
+    for (size_t i = 0, added = 0; i < response->count; i++) {
+        if (!response->items[i].json)
+            continue;
+        if (added++)
             buf_append_char(&c->record, ',');
         buf_append(&c->record, response->items[i].json, response->items[i].json_len);
     }

@@ -9,10 +9,10 @@
  *
  * Records of the journal:
  *
- *     {"journal":1,"task":"task-abc123"}          the first
+ *     {"journal":1,"wire_api":"responses","task":"task-abc123"}   the first
  *     {"session":0,"time":"…"}                    the agent was started, the n-th time
  *     {"user":[ITEM…]}                            messages to the model
- *     {"response":{"usage":[…],"items":[ITEM…]}}  an answer, whole
+ *     {"response":{"usage":[…],"items":[ITEM…]}}  an answer, whole ("paused":true: it goes on)
  *     {"started":"call_id"}                       a call of it was begun
  *     {"output":ITEM}                             a call has ended
  *     {"ended":true}                              the turn ended without an answer that ends it
@@ -34,7 +34,7 @@ struct conversation;
 enum { CONVERSATION_MAX_BYTES = 60 << 20 };
 
 /* Open the journal in STATE_DIR_FD, or begin one for TASK, and note a session in it. NULL on
- * failure: ERR_CONFLICT (in use), ERR_PROTOCOL (not this task's journal, or damaged), ERR_LIMIT
+ * failure: ERR_CONFLICT (in use), ERR_PROTOCOL (the journal of another task or wire, or damaged), ERR_LIMIT
  * (as below), else -errno. Calls without an output stay open. */
 struct conversation *conversation_open(const struct provider *provider, int state_dir_fd,
                                        const char *task, struct err *err);
@@ -44,8 +44,8 @@ void conversation_free(struct conversation *conversation);
 struct json_span conversation_text(const struct conversation *conversation);
 
 bool conversation_is_empty(const struct conversation *conversation);
-/* The model's last answer had no call in it (or conversation_end() was called), and nothing was
- * said since. */
+/* The model's last answer had no call in it and was not paused (or conversation_end() was called),
+ * and nothing was said since. */
 bool conversation_has_ended(const struct conversation *conversation);
 unsigned conversation_session(const struct conversation *conversation); /* from 0 */
 /* Of the answers since the last round began. */
@@ -55,11 +55,6 @@ const struct token_usage *conversation_usage(const struct conversation *conversa
  * The steps. Each returns 0, ERR_LIMIT when the conversation would be larger than it may be, or
  * -errno when the journal could not be written.
  */
-
-struct message {
-    const char *text; /* any bytes */
-    size_t len;
-};
 
 /* Messages from a person or the platform: all of them, or none. */
 int conversation_add_user(struct conversation *conversation, const struct message *messages,

@@ -15,11 +15,7 @@ static int read_items(struct conversation *c, struct response *response, const j
     struct json_span element;
     size_t offset = 0, i = 0;
     while (json_text_element(raw, &offset, &element)) {
-        struct item item;
-        int status = c->provider->read_item(&item, json_array_get(items, i++), element, err);
-        if (status == 0)
-            response_add(response, &item);
-        item_release(&item);
+        int status = c->provider->read_item(response, json_array_get(items, i++), element, err);
         if (status < 0)
             return status;
     }
@@ -44,8 +40,11 @@ static int restore_response(struct conversation *c, const json_t *record, struct
     if (!json_text_member(raw, "response", &items) || !json_text_member(items, "items", &items))
         return bad_record(err, "a response without items");
     const json_t *object = json_object_get(record, "response");
-    struct response response = {.usage = read_usage(json_object_get(object, "usage"))};
+    struct response response = {.usage = read_usage(json_object_get(object, "usage")),
+                                .paused = json_is_true(json_object_get(object, "paused"))};
     int status = read_items(c, &response, json_object_get(object, "items"), items, err);
+    if (status == 0 && !response_ids_are_unique(&response))
+        status = bad_record(err, "two calls with one id");
     if (status == 0)
         status = conversation_take_response(c, &response, err);
     response_release(&response);
@@ -64,7 +63,8 @@ static int restore_output(struct conversation *c, const json_t *record, struct j
                           struct err *err)
 {
     const json_t *item = json_object_get(record, "output");
-    struct call *call = find_call(c, json_string_value(json_object_get(item, "call_id")));
+    const char *id = json_string_value(json_object_get(item, c->provider->output_id));
+    struct call *call = find_call(c, id);
     struct json_span span;
     if (!call || call->output.at || !json_text_member(raw, "output", &span))
         return bad_record(err, "an output without its call");
@@ -89,18 +89,29 @@ struct restoring {
     const char *task;
 };
 
+/* The first record. One without `wire_api` is of the time when there was only one. */
+static int check_first(const struct restoring *restoring, const json_t *record, struct err *err)
+{
+    const char *task = json_string_value(json_object_get(record, "task"));
+    const char *wire = json_string_value(json_object_get(record, "wire_api"));
+    const char *own_wire = restoring->conversation->provider->wire_api;
+    if (json_integer_value(json_object_get(record, "journal")) != 1 || !task)
+        return bad_record(err, "not the journal of an agent");
+    if (strcmp(task, restoring->task) != 0)
+        return err_set(err, ERR_PROTOCOL, "the journal is that of %s", task);
+    if (strcmp(wire ? wire : "responses", own_wire) != 0)
+        return err_set(err, ERR_PROTOCOL,
+                       "the conversation was begun with wire_api '%s' and cannot go on with '%s'",
+                       wire ? wire : "responses", own_wire);
+    return 0;
+}
+
 static int restore_record(struct restoring *restoring, const json_t *record, struct json_span raw,
                           struct err *err)
 {
     struct conversation *c = restoring->conversation;
-    if (!c->records++) {
-        const char *task = json_string_value(json_object_get(record, "task"));
-        if (json_integer_value(json_object_get(record, "journal")) != 1 || !task)
-            return bad_record(err, "not the journal of an agent");
-        if (strcmp(task, restoring->task) != 0)
-            return err_set(err, ERR_PROTOCOL, "the journal is that of %s", task);
-        return 0;
-    }
+    if (!c->records++)
+        return check_first(restoring, record, err);
     if (json_object_get(record, "user"))
         return restore_user(c, record, raw, err);
     if (json_object_get(record, "response"))

@@ -24,26 +24,34 @@ static const struct {
     {"slow_down", FAILURE_OVERLOADED},
     {"engine_overloaded", FAILURE_OVERLOADED},
     {"overloaded_error", FAILURE_OVERLOADED},
+    {"insufficient_system_resource", FAILURE_OVERLOADED},
     {"insufficient_quota", FAILURE_QUOTA},
     {"usage_limit_reached", FAILURE_QUOTA},
     {"usage_not_included", FAILURE_QUOTA},
     {"billing_hard_limit_reached", FAILURE_QUOTA},
+    {"billing_error", FAILURE_QUOTA},
     {"invalid_api_key", FAILURE_KEY},
     {"wrong_key", FAILURE_KEY},
+    {"authentication_error", FAILURE_KEY},
+    {"permission_error", FAILURE_KEY},
     {"budget_exceeded", FAILURE_BUDGET},
     {"context_length_exceeded", FAILURE_CONTEXT},
     {"exceed_context_size_error", FAILURE_CONTEXT},
     {"too_large", FAILURE_CONTEXT},
+    {"request_too_large", FAILURE_CONTEXT},
     {"content_filter", FAILURE_FILTERED},
     {"invalid_prompt", FAILURE_REJECTED},
     {"bio_policy", FAILURE_REJECTED},
     {"cyber_policy", FAILURE_REJECTED},
     {"data_residency_mismatch", FAILURE_REJECTED},
     {"model_not_found", FAILURE_REJECTED},
+    {"not_found_error", FAILURE_REJECTED},
     {"wrong_model", FAILURE_REJECTED},
     {"replay_ended", FAILURE_REJECTED},
     {"provider_unreachable", FAILURE_UNREACHABLE},
     {"server_error", FAILURE_SERVER},
+    {"api_error", FAILURE_SERVER},
+    {"timeout_error", FAILURE_SERVER},
 };
 
 /* What servers that give no code write instead, in lower case. */
@@ -54,8 +62,13 @@ static const struct {
     {"context length", FAILURE_CONTEXT},
     {"context window", FAILURE_CONTEXT},
     {"context size", FAILURE_CONTEXT},
+    {"context limit", FAILURE_CONTEXT},
+    {"maximum model length", FAILURE_CONTEXT},
     {"prompt is too long", FAILURE_CONTEXT},
     {"exceeded your current quota", FAILURE_QUOTA},
+    {"credit balance is too low", FAILURE_QUOTA},
+    {"insufficient balance", FAILURE_QUOTA},
+    {"specified api usage limits", FAILURE_QUOTA},
 };
 
 /* One line of valid UTF-8: line ends and other control characters become spaces. */
@@ -163,6 +176,8 @@ int64_t failure_wait_in_head(const struct http_head *head)
 static enum failure_kind kind_of_status(int status)
 {
     switch (status) {
+    case 402:
+        return FAILURE_QUOTA;
     case 401:
     case 403:
         return FAILURE_KEY;
@@ -181,34 +196,71 @@ static enum failure_kind kind_of_status(int status)
     return status >= 500 ? FAILURE_SERVER : FAILURE_REJECTED;
 }
 
+/* A general type that decides nothing which a status or code does not say better. */
+static bool is_general(const char *type)
+{
+    return !strcmp(type, "server_error") || !strcmp(type, "error");
+}
+
 void failure_from_error(struct failure *failure, const json_t *error)
 {
     const char *code = json_string_value(json_object_get(error, "code"));
+    const char *type = json_string_value(json_object_get(error, "type"));
     const char *message = json_string_value(json_object_get(error, "message"));
     if (!message)
         message = json_is_string(error) ? json_string_value(error) : "";
+    if (type && is_general(type))
+        type = NULL;
     /* Some put a status there. */
     json_int_t status = json_integer_value(json_object_get(error, "code"));
-    enum failure_kind kind =
-        status >= 400 && status < 600 ? kind_of_status((int)status) : FAILURE_SERVER;
-    failure_set(failure, kind_of(code, message, kind), "the model server reports %s%s%s",
-                code ? code : "an error", *message ? ": " : "", message);
+    enum failure_kind kind = status >= 400 && status < 600 ? kind_of_status((int)status)
+                             : type && !strcmp(type, "invalid_request_error") ? FAILURE_REJECTED
+                                                                              : FAILURE_SERVER;
+    if (type)
+        kind = kind_of(type, message, kind);
+    const char *word = code ? code : type ? type : "an error";
+    failure_set(failure, kind_of(code, message, kind), "the model server reports %s%s%s", word,
+                *message ? ": " : "", message);
     failure->wait_ms = failure_wait_in_text(message);
 }
 
+/* The first of the mistakes that FastAPI lists, {"detail":[{"loc":["body","x"],"msg"}]}, also within
+ * `message` (Mistral). */
+static const json_t *first_detail(const json_t *root)
+{
+    const json_t *detail = json_object_get(root, "detail");
+    if (!detail)
+        detail = json_object_get(json_object_get(root, "message"), "detail");
+    return json_array_get(detail, 0);
+}
+
 /* The text in an error body, wherever servers put it: {"error":{"message"}}, {"error"},
- * {"message"},
- * {"detail"}, {"detail":[{"msg"}]}. NULL when there is none. */
+ * {"message"}, {"detail"}, or the above. NULL when there is none. */
 static const char *text_in(const json_t *root)
 {
-    const json_t *error = json_object_get(root, "error"), *detail = json_object_get(root, "detail");
-    const json_t *const places[] = {json_object_get(error, "message"), error,
-                                    json_object_get(root, "message"), detail,
-                                    json_object_get(json_array_get(detail, 0), "msg")};
+    const json_t *error = json_object_get(root, "error");
+    const json_t *const places[] = {
+        json_object_get(error, "message"), error, json_object_get(root, "message"),
+        json_object_get(root, "detail"), json_object_get(first_detail(root), "msg")};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         if (json_is_string(places[i]))
             return json_string_value(places[i]);
     return NULL;
+}
+
+/* The member of the request that is complained about: a path with dots, or "". */
+static void set_param(struct failure *failure, const json_t *error, const json_t *root)
+{
+    const char *param = json_string_value(json_object_get(error, "param"));
+    const json_t *location = json_object_get(first_detail(root), "loc");
+    snprintf(failure->param, sizeof failure->param, "%s", param ? param : "");
+    for (size_t i = 1; !param && i < json_array_size(location); i++) {
+        const char *step = json_string_value(json_array_get(location, i));
+        size_t len = strlen(failure->param);
+        if (step) /* no place in a list */
+            snprintf(failure->param + len, sizeof failure->param - len, "%s%s", len ? "." : "",
+                     step);
+    }
 }
 
 /* The first line of a body that is plain text; "" for HTML and broken JSON. */
@@ -226,27 +278,27 @@ static char *first_line(const char *body, size_t len)
 void failure_from_http(struct failure *failure, int status, int64_t wait_ms, const char *body,
                        size_t len)
 {
-    json_t *root = json_loadb(body, len, 0, NULL);
+    json_t *parsed = json_loadb(body, len, 0, NULL);
+    /* Google gives a list of one. */
+    const json_t *root = json_is_array(parsed) ? json_array_get(parsed, 0) : parsed;
     const json_t *error = json_object_get(root, "error");
     if (!json_is_object(error))
         error = root;
     const char *code = json_string_value(json_object_get(error, "code"));
     const char *type = json_string_value(json_object_get(error, "type"));
-    const char *param = json_string_value(json_object_get(error, "param"));
     AUTO_FREE char *line = first_line(body, len);
     const char *message = text_in(root);
     if (!message)
         message = line;
 
-    /* Some servers have the code in `type`; a general type ("server_error") decides nothing that
-     * the status does not say better. */
+    /* Some servers have the code in `type`. */
     enum failure_kind kind = kind_of_status(status);
-    if (type && strcmp(type, "server_error") != 0)
+    if (type && !is_general(type))
         kind = kind_of(type, message, kind);
     failure_set(failure, kind_of(code, message, kind), "the model server answers %d%s%s%s%s",
                 status, code ? " " : "", code ? code : "", *message ? ": " : "", message);
     failure->wait_ms = wait_ms >= 0 ? wait_ms : failure_wait_in_text(message);
-    snprintf(failure->param, sizeof failure->param, "%s", param ? param : "");
+    set_param(failure, error, root);
     snprintf(failure->code, sizeof failure->code, "%s", code ? code : "");
-    json_decref(root);
+    json_decref(parsed);
 }

@@ -3,7 +3,8 @@
  * whether it came as an HTTP status, an error in the event stream or a broken connection.
  *
  * Sources: OpenAI's error codes (platform.openai.com/docs/guides/error-codes), the codes of
- * `response.failed`, the gateway's own (docs/protocols.md), and those of llama.cpp and vLLM.
+ * `response.failed`, Anthropic's error types (platform.claude.com/docs, "Errors"), the gateway's own
+ * (docs/protocols.md), and those of llama.cpp, vLLM, Ollama and DeepSeek.
  */
 #ifndef CODEX_AGENT_FAILURE_H
 #define CODEX_AGENT_FAILURE_H

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/conversation.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -21,6 +22,7 @@ struct model {
     struct http_peer peer;
     char *target, *authorization;
     struct buf head, tail; /* of the request, around the conversation */
+    struct buf adapted;    /* the conversation, where the server does not take it as it is */
     unsigned left_out;     /* optional members that the server refused */
     bool heard;            /* it has answered before */
 
@@ -51,6 +53,7 @@ struct model *model_new(const struct model_options *options, struct err *err)
     model->heard = options->heard;
     buf_init(&model->head, FRAME_MAX_BYTES);
     buf_init(&model->tail, FRAME_MAX_BYTES);
+    buf_init(&model->adapted, CONVERSATION_MAX_BYTES);
     buf_init(&model->error_body, ERROR_BODY_MAX_BYTES);
     char *prefix;
     if (http_peer_url(&model->peer, options->base_url, &prefix, err) < 0) {
@@ -73,6 +76,7 @@ static void end_try(struct model *model)
     model->options.provider->answer_free(model->answer);
     model->answer = NULL;
     buf_release(&model->error_body);
+    buf_release(&model->adapted);
 }
 
 void model_cancel(struct model *model)
@@ -106,12 +110,12 @@ static uint32_t random_number(void)
 static bool leave_out(struct model *model, const struct failure *failure)
 {
     const struct provider *provider = model->options.provider;
-    unsigned bit = failure->kind == FAILURE_REJECTED
-                       ? provider->optional(model->options.settings.model, failure)
-                       : 0;
-    if (!bit || (model->left_out & bit))
+    if (failure->kind != FAILURE_REJECTED && failure->kind != FAILURE_CONTEXT)
         return false;
-    model->left_out |= bit;
+    unsigned more = provider->optional(model->options.settings.model, model->left_out, failure);
+    if (!(more & ~model->left_out))
+        return false;
+    model->left_out |= more;
     provider->frame(&model->options.settings, model->left_out, &model->head, &model->tail);
     AUTO_FREE char *text =
         str_format("%s: going on without what it refuses here", failure->message);
@@ -227,29 +231,45 @@ static void on_end(void *arg, int status, const struct err *err)
     finish_try(model, status, err);
 }
 
+/* What the body is made of. */
+static void set_body(struct model *model)
+{
+    const struct provider *provider = model->options.provider;
+    struct json_span conversation = model->conversation;
+    if (model->left_out && provider->adapt &&
+        provider->adapt(conversation, model->left_out, &model->adapted))
+        conversation = (struct json_span){model->adapted.data, model->adapted.len};
+    model->body[0] = (struct iovec){model->head.data, model->head.len};
+    model->body[1] = (struct iovec){(char *)conversation.at, conversation.len};
+    model->body[2] = (struct iovec){model->tail.data, model->tail.len};
+}
+
 static void start_try(void *arg)
 {
     static const struct http_call_handlers handlers = {on_head, on_data, on_end};
     struct model *model = arg;
+    const struct provider *provider = model->options.provider;
     model->timer = NULL;
     model->http_status = 0;
     model->events_seen = 0;
     model->last_event_ms = clock_mono_ms();
-    model->answer = model->options.provider->answer_new();
-    model->body[0] = (struct iovec){model->head.data, model->head.len};
-    model->body[1] = (struct iovec){(char *)model->conversation.at, model->conversation.len};
-    model->body[2] = (struct iovec){model->tail.data, model->tail.len};
-    const struct http_header headers[] = {
+    model->answer = provider->answer_new();
+    set_body(model);
+    enum { COMMON_HEADERS = 4 };
+    struct http_header headers[COMMON_HEADERS + PROVIDER_HEADERS_MAX] = {
         {"Authorization", model->authorization},
         {"Content-Type", "application/json"},
         {"Accept", "text/event-stream"},
         {"User-Agent", "codex-agent"},
     };
+    size_t more = provider->headers ? provider->headers(&model->options.settings, model->left_out,
+                                                        headers + COMMON_HEADERS)
+                                    : 0;
     const struct http_request request = {
         .method = "POST",
         .target = model->target,
         .headers = headers,
-        .headers_count = sizeof headers / sizeof headers[0],
+        .headers_count = COMMON_HEADERS + more,
         .body = model->body,
         .body_count = 3,
         .first_byte_timeout_ms = model->options.limits.first_byte_timeout_ms,

@@ -1,6 +1,7 @@
 #include "agent/provider.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void item_release(struct item *item)
 {
@@ -38,4 +39,24 @@ void response_add(struct response *response, struct item *item)
     }
     response->items[response->count++] = *item;
     *item = (struct item){0};
+}
+
+bool response_ids_are_unique(const struct response *response)
+{
+    for (size_t i = 0; i < response->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (response->items[i].kind == ITEM_CALL && response->items[j].kind == ITEM_CALL &&
+                !strcmp(response->items[i].call_id, response->items[j].call_id))
+                return false;
+    return true;
+}
+
+const struct provider *provider_find(const char *wire_api)
+{
+    static const struct provider *const providers[] = {&provider_responses, &provider_chat,
+                                                       &provider_messages};
+    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
+        if (!strcmp(wire_api, providers[i]->wire_api))
+            return providers[i];
+    return NULL;
 }

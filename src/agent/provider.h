@@ -2,9 +2,10 @@
  * The seam to a model server: how a conversation is asked on one kind of wire, and how the answer
  * is read. The turn loop knows only this; a wire is a table of functions below providers/.
  *
- * A conversation is kept as JSON text in the wire's own shape, one item after the other, divided by
- * commas. It is only ever appended to, and sent as it stands, so a late turn costs what an early
- * one costs. What the model said goes into it byte for byte.
+ * A conversation is kept as JSON text in the wire's own shape, one element after the other, divided
+ * by commas. It is only ever appended to, and sent as it stands, so a late turn costs what an early
+ * one costs. What the model said goes into it unchanged: byte for byte where the wire brings it
+ * whole, put together from its pieces where it comes in pieces.
  */
 #ifndef CODEX_AGENT_PROVIDER_H
 #define CODEX_AGENT_PROVIDER_H
@@ -19,6 +20,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json_text.h"
+#include "http/message.h"
 #include "task/usage.h"
 
 enum {
@@ -36,8 +38,9 @@ enum item_kind {
 /* One item that the model said. All strings are owned. */
 struct item {
     enum item_kind kind;
-    char *json; /* as it came (line ends between tokens made spaces), without one at its end; a
-                 * function's arguments that are no JSON object are wrapped into one */
+    char *json; /* as it goes back, on one line; a function's arguments that are no JSON object are
+                 * wrapped into one. NULL: it is in the `json` of an item before it (a wire whose
+                 * answer is one message) */
     size_t json_len;
     char *text;      /* MESSAGE, REASONING: for a person; "" when there is none */
     char *call_id;   /* CALL: never empty */
@@ -55,6 +58,7 @@ struct response {
     struct item *items;
     size_t count;
     struct token_usage usage;
+    bool paused; /* the server has interrupted itself: asked again as it stands, it goes on */
 };
 
 void response_release(struct response *response);
@@ -62,6 +66,9 @@ void response_drop_items(struct response *response); /* the usage stays */
 
 /* Hand over an item: ITEM is empty afterwards. */
 void response_add(struct response *response, struct item *item);
+
+/* Two calls with one id cannot be answered apart. */
+bool response_ids_are_unique(const struct response *response);
 
 enum answer_state {
     ANSWER_OPEN,      /* no terminal event yet */
@@ -88,25 +95,50 @@ struct request_settings {
     size_t groups_count;
 };
 
+/* What a person or the platform says: any bytes. */
+struct message {
+    const char *text;
+    size_t len;
+};
+
+/* What stands around several items to make them one element of the conversation; "" both, when each
+ * is one. */
+struct brackets {
+    const char *open, *close;
+};
+
+enum { PROVIDER_HEADERS_MAX = 4 };
+
 struct provider {
     const char *wire_api; /* its name */
     const char *path;     /* behind the base URL */
 
-    /* The request's body before and behind the conversation. LEFT_OUT: optional members that this
-     * server refused, from `optional`. */
+    /* The request's own headers into OUT; returns how many. Values are static. NULL: none. */
+    size_t (*headers)(const struct request_settings *settings, unsigned left_out,
+                      struct http_header out[PROVIDER_HEADERS_MAX]);
+
+    /* The request's body before and behind the conversation. LEFT_OUT: what this server refused,
+     * from `optional`. */
     void (*frame)(const struct request_settings *settings, unsigned left_out, struct buf *head,
                   struct buf *tail);
-    /* The bit of what the server refused with FAILURE, if a request for MODEL can do without it (or
-     * say it in another way), else 0. */
-    unsigned (*optional)(const char *model, const struct failure *failure);
+    /* What to add to LEFT_OUT after FAILURE, if a request for MODEL can do without what the server
+     * refused (or say it in another way), else 0. */
+    unsigned (*optional)(const char *model, unsigned left_out, const struct failure *failure);
+    /* The conversation as a server takes it that refused LEFT_OUT, into OUT; false: as it is. NULL:
+     * always as it is. */
+    bool (*adapt)(struct json_span conversation, unsigned left_out, struct buf *out);
 
-    /* Append an item to OUT: what a person or the platform says; the answer to CALL. Negative when
-     * OUT is full. */
-    int (*user_message)(struct buf *out, const char *text, size_t len);
+    /* Append to OUT: messages of a person or the platform, one or more elements, divided by commas;
+     * the output of CALL. Negative when OUT is full. */
+    int (*user_messages)(struct buf *out, const struct message *messages, size_t count);
     int (*call_output)(struct buf *out, const struct item *call, const char *text, size_t len);
+    const char *output_id; /* the member of an output that names its call */
+    struct brackets answer, outputs;
 
-    /* Fill ITEM from JSON, whose bytes are RAW. ERR_PROTOCOL when it lacks what its type needs. */
-    int (*read_item)(struct item *item, const json_t *json, struct json_span raw, struct err *err);
+    /* Append to RESPONSE the items that JSON holds, whose bytes are RAW: one that stood as
+     * `item.json`, or as it comes in an answer. ERR_PROTOCOL when it lacks what its type needs. */
+    int (*read_item)(struct response *response, const json_t *json, struct json_span raw,
+                     struct err *err);
 
     /* Read an answer's body. `feed` takes the next bytes, of any number; nothing more is read once
      * the state is not ANSWER_OPEN. `end`: the body has ended; an answer still open fails. */
@@ -116,7 +148,11 @@ struct provider {
     void (*answer_free)(struct answer *answer); /* NULL is fine */
 };
 
-/* providers/responses.c: OpenAI's Responses API */
-extern const struct provider provider_responses;
+extern const struct provider provider_responses; /* OpenAI's Responses API */
+extern const struct provider provider_chat;      /* Chat Completions, as many servers speak it */
+extern const struct provider provider_messages;  /* Anthropic's Messages API */
+
+/* The wire of that name, or NULL. */
+const struct provider *provider_find(const char *wire_api);
 
 #endif

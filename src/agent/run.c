@@ -66,7 +66,7 @@ static enum agent_exit open_state_dir(struct agent *agent, const char *path)
 static enum agent_exit open_conversation(struct agent *agent)
 {
     agent->conversation =
-        conversation_open(&provider_responses, agent->state_fd, agent->task.task, &agent->why);
+        conversation_open(agent->task.provider, agent->state_fd, agent->task.task, &agent->why);
     if (!agent->conversation)
         return agent->why.code == ERR_PROTOCOL ? AGENT_EXIT_BAD_INPUT
                : agent->why.code == ERR_LIMIT  ? AGENT_EXIT_CONTEXT_FULL
@@ -142,7 +142,7 @@ static enum agent_exit open_model(struct agent *agent)
     const struct model_options options = {
         .loop = agent->loop,
         .events = agent->events,
-        .provider = &provider_responses,
+        .provider = agent->task.provider,
         .settings = {.model = agent->task.model,
                      .effort = agent->task.effort,
                      .cache_key = agent->task.task,

@@ -88,11 +88,13 @@ static int read_retry(const json_t *json, struct retry_limits *limits, struct er
 
 static int read_members(struct agent_task *task, struct err *err)
 {
+    const char *wire_api = "responses";
     const struct member members[] = {
         {"task", &task->task, NAME_MAX_BYTES, true},
         {"prompt", &task->prompt, PROMPT_MAX_BYTES, true},
         {"workdir", &task->workdir, PATH_MAX_BYTES, true},
         {"model", &task->model, NAME_MAX_BYTES, true},
+        {"wire_api", &wire_api, NAME_MAX_BYTES, false},
         {"effort", &task->effort, NAME_MAX_BYTES, false},
         {"base_url", &task->base_url, NAME_MAX_BYTES, true},
         {"api_key", &task->api_key, NAME_MAX_BYTES, true},
@@ -107,6 +109,12 @@ static int read_members(struct agent_task *task, struct err *err)
     }
     if (task->workdir[0] != '/')
         return err_set(err, ERR_USAGE, "'workdir' must be an absolute path");
+    task->provider = provider_find(wire_api);
+    if (!task->provider)
+        return err_set(err, ERR_USAGE,
+                       "'wire_api' is '%s', which is none of responses, chat and "
+                       "messages",
+                       wire_api);
     return read_retry(task->json, &task->retry, err);
 }
 

@@ -4,15 +4,17 @@
 
 #include <jansson.h>
 
+#include "agent/provider.h"
 #include "agent/retry.h"
 #include "base/err.h"
 
 struct agent_task {
     json_t *json; /* owned: the strings are its */
     const char *task, *prompt, *workdir, *model, *base_url, *api_key;
-    const char *effort;             /* NULL: a model without reasoning */
-    const char *base, *base_commit; /* NULL when not given */
-    const char *internet;           /* off, common, list, public; NULL: off */
+    const struct provider *provider; /* of `wire_api` */
+    const char *effort;              /* NULL: a model without reasoning */
+    const char *base, *base_commit;  /* NULL when not given */
+    const char *internet;            /* off, common, list, public; NULL: off */
     struct retry_limits retry;
 };
 

@@ -10,6 +10,7 @@
 enum {
     SYNC_DELAY_MS = 20, /* a model that answers sooner is not kept waiting by the disk */
     CUT_SHORT_MAX = 3,  /* answers in a row that the output limit may cut */
+    PAUSED_MAX = 20,    /* answers in a row that the server may pause */
     STOP_MAX_MS = 3000, /* for the tools to end what they started; they take a second at most */
 };
 
@@ -20,8 +21,8 @@ struct turn {
     bool finished;
     enum agent_exit exit;
     struct err *why;
-    unsigned cut_short; /* answers in a row */
-    bool nudged;        /* the last answer was empty */
+    unsigned cut_short, paused; /* answers in a row */
+    bool nudged;                /* the last answer was empty */
 };
 
 static void finish(struct turn *turn, enum agent_exit status, const char *why)
@@ -170,10 +171,15 @@ static void on_whole_answer(struct turn *turn)
     const struct response *response = conversation_last(turn->parts.conversation);
     turn->nudged = false;
     turn->cut_short = 0;
+    turn->paused = response->paused ? turn->paused + 1 : 0;
     for (size_t i = 0; i < response->count; i++)
         show(turn->parts.events, &response->items[i]);
     if (conversation_calls(turn->parts.conversation))
         calls_run(turn->calls, on_calls_done, turn);
+    else if (turn->paused > PAUSED_MAX)
+        finish(turn, AGENT_EXIT_MODEL_FAILED, "the model's server pauses again and again");
+    else if (turn->paused)
+        ask(turn);
     else
         finish(turn, AGENT_EXIT_DONE, "");
 }
@@ -188,7 +194,7 @@ static void on_answer(void *arg, struct answer *answer, const struct failure *fa
         finish(turn, retry_exit(failure->kind), failure->message);
         return;
     }
-    bool empty = is_empty(&answer->response);
+    bool empty = !answer->response.paused && is_empty(&answer->response);
     if (empty)
         response_drop_items(&answer->response);
     int status = conversation_add_response(turn->parts.conversation, &answer->response, &err);

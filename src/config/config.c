@@ -37,7 +37,11 @@ struct reader {
 
 const char *wire_api_name(enum wire_api wire)
 {
-    return wire == WIRE_REPLAY ? "replay" : "responses";
+    static const char *const names[] = {[WIRE_RESPONSES] = "responses",
+                                        [WIRE_CHAT] = "chat",
+                                        [WIRE_MESSAGES] = "messages",
+                                        [WIRE_REPLAY] = "replay"};
+    return names[wire];
 }
 
 bool config_effort_valid(const char *s)
@@ -78,6 +82,14 @@ static void release_rules(struct config_rules *rules)
     free(rules->rules);
 }
 
+static void release_extras(struct config_extras *extras)
+{
+    for (size_t i = 0; i < extras->count; i++) {
+        free(extras->list[i].name);
+        free(extras->list[i].value);
+    }
+}
+
 void config_release(struct config *config)
 {
     char *const strings[] = {config->user,     config->socket,      config->model,
@@ -95,6 +107,8 @@ void config_release(struct config *config)
         free(p->env_key);
         free(p->key_file);
         free(p->file);
+        release_extras(&p->headers);
+        release_extras(&p->query);
     }
     for (size_t i = 0; i < config->forges_count; i++) {
         struct config_forge *f = &config->forges[i];
@@ -240,7 +254,7 @@ static void check_whole(struct reader *reader)
         if (p->wire_api == WIRE_REPLAY && !p->file)
             err_set(&err, ERR_USAGE, "provider '%s' replays recorded turns but has no file",
                     p->name);
-        else if (p->wire_api == WIRE_RESPONSES && !p->base_url)
+        else if (p->wire_api != WIRE_REPLAY && !p->base_url)
             err_set(&err, ERR_USAGE, "provider '%s' has no base_url", p->name);
         else if (p->env_key && p->key_file)
             err_set(&err, ERR_USAGE, "provider '%s' has both env_key and key_file", p->name);

@@ -20,22 +20,35 @@ enum {
     CONFIG_RULES_MAX = 256,
     CONFIG_FILE_MAX = 256 * 1024,
 };
+enum { CONFIG_EXTRAS_MAX = 16 }; /* headers of a provider, and parameters */
 
-enum wire_api { WIRE_RESPONSES, WIRE_REPLAY };
+enum wire_api { WIRE_RESPONSES, WIRE_CHAT, WIRE_MESSAGES, WIRE_REPLAY };
 
 const char *wire_api_name(enum wire_api wire);
 
 /* Whether S is a reasoning effort: low, medium, high, xhigh. */
 bool config_effort_valid(const char *s);
 
+/* header.NAME or query.NAME of a provider: VALUE may hold references (docs/configuration.md), which
+ * secrets.h resolves. */
+struct config_extra {
+    char *name, *value;
+};
+
+struct config_extras {
+    struct config_extra list[CONFIG_EXTRAS_MAX];
+    size_t count;
+};
+
 /* [provider "name"]. Strings are NULL where the file does not set them. */
 struct config_provider {
     char *name;
     char *base_url; /* http:// or https://, without a slash at its end */
     enum wire_api wire_api;
-    char *env_key;  /* variable of codexd's environment that holds the key */
-    char *key_file; /* file that holds the key */
-    char *file;     /* replay: the recorded turns */
+    char *env_key;                       /* variable of codexd's environment that holds the key */
+    char *key_file;                      /* file that holds the key */
+    char *file;                          /* replay: the recorded turns */
+    struct config_extras headers, query; /* of each request */
     int64_t first_byte_timeout_ms, idle_timeout_ms;
 };
 

@@ -3,11 +3,13 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/net_rule.h"
 #include "base/str.h"
+#include "config/reference.h"
 
 static const char *const section_names[SECTION_COUNT] = {
     [SECTION_SERVER] = "server",     [SECTION_MODEL] = "model", [SECTION_SANDBOX] = "sandbox",
@@ -117,15 +119,13 @@ static int parse_effort(const char *value, int64_t min, int64_t max, void *field
 
 static int parse_wire_api(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
-    if (!strcmp(value, "responses"))
-        *(enum wire_api *)field = WIRE_RESPONSES;
-    else if (!strcmp(value, "replay"))
-        *(enum wire_api *)field = WIRE_REPLAY;
-    else if (!strcmp(value, "chat") || !strcmp(value, "messages"))
-        return err_set(err, ERR_USAGE, "'%s' is not available yet: use responses or replay", value);
-    else
-        return err_set(err, ERR_USAGE, "'%s' is not a wire_api: responses or replay", value);
-    return 0;
+    for (enum wire_api wire = WIRE_RESPONSES; wire <= WIRE_REPLAY; wire++)
+        if (!strcmp(value, wire_api_name(wire))) {
+            *(enum wire_api *)field = wire;
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "'%s' is not a wire_api: responses, chat, messages or replay",
+                   value);
 }
 
 static int parse_forge_kind(const char *value, int64_t min, int64_t max, void *field,
@@ -310,6 +310,73 @@ int section_open(struct config *config, const char *header, struct section_targe
     return err_set(err, ERR_USAGE, "unknown section [%s]", header);
 }
 
+/* Headers that say how a request is framed or where it goes are not anybody's to set. */
+static bool is_reserved(const char *header)
+{
+    static const char *const reserved[] = {
+        "Host",    "Content-Length",   "Transfer-Encoding", "Connection",      "Expect",
+        "Trailer", "Content-Encoding", "Content-Type",      "Accept-Encoding", "Keep-Alive",
+        "TE",      "Upgrade"};
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (!strcasecmp(header, reserved[i]))
+            return true;
+    return !strncasecmp(header, "Proxy-", strlen("Proxy-"));
+}
+
+static int check_extra(const char *name, const char *value, struct err *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+    if (!*name || name[strspn(name, allowed)])
+        return err_set(err, ERR_USAGE, "'%s' is not a name", name);
+    for (const char *p = value; *p; p++)
+        if (*p < ' ' || *p > '~')
+            return err_set(err, ERR_USAGE, "only printable ASCII characters are allowed");
+    struct reference_part part;
+    int status;
+    while ((status = reference_next(&value, &part, err)) > 0)
+        ;
+    return status;
+}
+
+/* A name is given once; of a header, in any spelling. */
+static int set_extra(struct config_extras *extras, const char *name, const char *value,
+                     void **field, struct err *err)
+{
+    size_t i = 0;
+    int status = check_extra(name, value, err);
+    if (status < 0)
+        return status;
+    while (i < extras->count && strcasecmp(extras->list[i].name, name) != 0)
+        i++;
+    if (i == CONFIG_EXTRAS_MAX)
+        return err_set(err, ERR_LIMIT, "more than %d of them", CONFIG_EXTRAS_MAX);
+    if (i == extras->count)
+        extras->list[extras->count++] = (struct config_extra){.name = str_dup(name)};
+    set_string(&extras->list[i].value, value);
+    *field = &extras->list[i].value;
+    return 0;
+}
+
+/* header.NAME and query.NAME. Returns 1 when KEY is neither. */
+static int set_provider_extra(struct config_provider *provider, const char *key, const char *value,
+                              void **field, struct err *err)
+{
+    static const char header[] = "header.", query[] = "query.";
+    int status;
+    if (!str_starts_with(key, header) && !str_starts_with(key, query))
+        return 1;
+    if (!*value)
+        return err_set(err, ERR_USAGE, "'%s' has no value", key);
+    if (str_starts_with(key, header) && is_reserved(key + strlen(header)))
+        status = err_set(err, ERR_USAGE, "this header cannot be set");
+    else if (str_starts_with(key, header))
+        status = set_extra(&provider->headers, key + strlen(header), value, field, err);
+    else
+        status = set_extra(&provider->query, key + strlen(query), value, field, err);
+    return status < 0 ? err_context(err, "%s", key) : status;
+}
+
 int section_set(const struct section_target *target, const char *key, const char *value,
                 void **field, struct err *err)
 {
@@ -327,5 +394,10 @@ int section_set(const struct section_target *target, const char *key, const char
             *field = NULL;
         return 0;
     }
+    int status = 1;
+    if (target->section == SECTION_PROVIDER)
+        status = set_provider_extra(target->base, key, value, field, err);
+    if (status <= 0)
+        return status;
     return err_set(err, ERR_USAGE, "unknown key '%s' in [%s]", key, section_names[target->section]);
 }

@@ -1,15 +1,24 @@
 /*
  * What providers and forges need that only root may be able to read, or that must not stay in the
- * environment: keys, tokens, certificates and recorded turns. Read once, at codexd's start.
+ * environment: keys, what headers and parameters refer to, tokens, certificates and recorded turns.
+ * Read once, at codexd's start.
  */
 #ifndef CODEX_CONFIG_SECRETS_H
 #define CODEX_CONFIG_SECRETS_H
 
 #include "config/config.h"
 
+enum { SECRET_PARTS_MAX = 8, SECRET_MAX_BYTES = 4096, SECRET_PART_MIN_BYTES = 8 };
+
 struct secret {
     char *key;     /* NULL: none */
     char *missing; /* why there is none though the provider names one; NULL: all is there */
+    /* The provider's headers and parameters, in the order of its configuration, without references.
+     */
+    char *headers[CONFIG_EXTRAS_MAX], *query[CONFIG_EXTRAS_MAX];
+    /* What references stood for, from SECRET_PART_MIN_BYTES on: no answer may repeat it. */
+    char *parts[SECRET_PARTS_MAX];
+    size_t parts_count;
     int replay_fd; /* replay: a sealed memory file with the recorded turns, or -1 */
 };
 

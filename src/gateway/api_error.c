@@ -26,7 +26,7 @@ int api_error_status(enum api_error error)
 
 void api_error_body(enum api_error error, const char *message, struct buf *out)
 {
-    buf_append_str(out, "{\"error\":{\"message\":");
+    buf_append_str(out, "{\"type\":\"error\",\"error\":{\"message\":");
     json_text_cstring(out, message);
     buf_appendf(out, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", errors[error].type,
                 errors[error].code);

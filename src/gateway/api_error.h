@@ -1,7 +1,7 @@
 /*
- * The gateway's own answers to a request that it does not pass on, or could not: in the shape of
- * the Responses API, {"error":{"message","type","param","code"}}. docs/protocols.md lists the
- * codes.
+ * The gateway's own answers to a request that it does not pass on, or could not: in a shape
+ * that clients of every wire understand, {"type":"error","error":{"message","type","param",
+ * "code"}}. docs/protocols.md lists the codes.
  */
 #ifndef CODEX_GATEWAY_API_ERROR_H
 #define CODEX_GATEWAY_API_ERROR_H

@@ -10,14 +10,12 @@
 #include "gateway/redact.h"
 #include "gateway/request.h"
 
-/* What the sandbox may tell the provider beside the body. */
-static const char *const passed_headers[] = {"Accept", "OpenAI-Beta"};
-enum { PASSED_COUNT = sizeof passed_headers / sizeof passed_headers[0], PASSED_MAX_BYTES = 256 };
+enum { PASSED_MAX_BYTES = 256 }; /* of a header's value */
 
 struct call {
     struct call_context *context;
     struct http_exchange *exchange;
-    struct http_header headers[PASSED_COUNT]; /* values owned */
+    struct http_header headers[WIRE_PASSED_MAX]; /* values owned */
     size_t headers_count;
 
     struct request_check check;
@@ -153,11 +151,11 @@ int call_turn(const struct call *call)
 
 static void copy_headers(struct call *call, const struct http_head *head)
 {
-    for (size_t i = 0; i < PASSED_COUNT; i++) {
-        const char *value = http_head_get(head, passed_headers[i]);
+    const char *const *passed = call->context->config->wire->passed;
+    for (size_t i = 0; i < WIRE_PASSED_MAX && passed[i]; i++) {
+        const char *value = http_head_get(head, passed[i]);
         if (value && strlen(value) <= PASSED_MAX_BYTES)
-            call->headers[call->headers_count++] =
-                (struct http_header){passed_headers[i], str_dup(value)};
+            call->headers[call->headers_count++] = (struct http_header){passed[i], str_dup(value)};
     }
 }
 
@@ -168,9 +166,11 @@ void call_open(struct call_context *context, struct http_exchange *exchange,
     if (!call)
         abort();
     *call = (struct call){.context = context, .exchange = exchange};
-    request_check_init(&call->check, context->config->model);
-    meter_init(&call->meter);
-    redact_init(&call->redact, context->config->key);
+    const struct gateway_config *config = context->config;
+    request_check_init(&call->check, config->model, config->wire->kind == WIRE_CHAT);
+    meter_init(&call->meter, config->wire->kind);
+    redact_init(&call->redact, config->key, (const char *const *)config->secrets,
+                config->secrets_count);
     buf_init(&call->clean, HTTP_WRITE_MAX);
     copy_headers(call, head);
     /* A body in chunks may become as large as any. */

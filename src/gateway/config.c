@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,9 +12,8 @@
 #include "task/task.h"
 
 enum {
-    CONFIG_MAX_BYTES = 262144,
+    CONFIG_MAX_BYTES = 1 << 20,
     TEXT_MAX = 8192,
-    KEY_MAX = 4096,
     SANDBOX_KEY_MIN = 16,
 };
 static const int64_t tokens_max = INT64_C(1) << 53;
@@ -48,29 +48,92 @@ static int take_integer(const json_t *root, const char *name, int64_t min, int64
     return 0;
 }
 
+/* Printable ASCII, without a space at either end: what a header's value may be. */
+static bool is_value(const char *s)
+{
+    size_t len = strlen(s);
+    for (size_t i = 0; i < len; i++)
+        if (s[i] < ' ' || s[i] >= 0x7f)
+            return false;
+    return len && len <= TEXT_MAX && s[0] != ' ' && s[len - 1] != ' ';
+}
+
+/* A token of HTTP (RFC 9110), as far as it is unreserved in a URL too. */
+static bool is_name(const char *s)
+{
+    return *s && strlen(s) <= 128 &&
+           !s[strspn(s, "abcdefghijklmnopqrstuvwxyz"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")];
+}
+
+/* A member that is an object of strings, into PAIRS of at most MAX. May be missing or null. */
+static int take_pairs(const json_t *root, const char *member, struct config_pair *pairs, size_t max,
+                      size_t *count, struct err *err)
+{
+    json_t *object = json_object_get(root, member);
+    const char *name;
+    json_t *value;
+    if (object && !json_is_null(object) &&
+        (!json_is_object(object) || json_object_size(object) > max))
+        return err_set(err, ERR_USAGE, "'%s' must be an object of at most %zu members", member,
+                       max);
+    json_object_foreach(object, name, value) {
+        const char *text = json_string_value(value);
+        if (!is_name(name) || !text || !is_value(text))
+            return err_set(err, ERR_USAGE, "'%s' has a member that cannot be one", member);
+        pairs[(*count)++] = (struct config_pair){str_dup(name), str_dup(text)};
+    }
+    return 0;
+}
+
+static int take_secrets(struct gateway_config *config, const json_t *root, struct err *err)
+{
+    const json_t *list = json_object_get(root, "secrets");
+    size_t i;
+    json_t *value;
+    if (json_array_size(list) > CONFIG_SECRETS_MAX)
+        return err_set(err, ERR_USAGE, "'secrets' has more than %d elements", CONFIG_SECRETS_MAX);
+    json_array_foreach(list, i, value) {
+        size_t len = json_string_length(value);
+        if (len < 1 || len > CONFIG_SECRET_MAX)
+            return err_set(err, ERR_USAGE, "'secrets' has an element that cannot be one");
+        config->secrets[config->secrets_count++] = str_dup(json_string_value(value));
+    }
+    return 0;
+}
+
+static int take_address(struct gateway_config *config, const json_t *root, struct err *err)
+{
+    int status = take_text(root, "base_url", 1, TEXT_MAX, &config->base_url, err);
+    if (status < 0)
+        return status;
+    size_t len = strlen(config->base_url);
+    while (len && config->base_url[len - 1] == '/')
+        config->base_url[--len] = '\0';
+    status = take_text(root, "key", 0, CONFIG_SECRET_MAX, &config->key, err);
+    if (status == 0)
+        status = take_pairs(root, "headers", config->headers, CONFIG_HEADERS_MAX,
+                            &config->headers_count, err);
+    if (status == 0)
+        status =
+            take_pairs(root, "query", config->query, CONFIG_QUERY_MAX, &config->query_count, err);
+    return status < 0 ? status : take_secrets(config, root, err);
+}
+
 static int take_wire(struct gateway_config *config, const json_t *root, struct err *err)
 {
     AUTO_FREE char *wire = NULL;
     int status = take_text(root, "wire_api", 1, TEXT_MAX, &wire, err);
     if (status < 0)
         return status;
-    if (!strcmp(wire, "none")) {
-        config->wire = GATEWAY_WIRE_NONE;
+    if (!strcmp(wire, "none"))
         return 0;
-    }
-    if (!strcmp(wire, "replay")) {
-        config->wire = GATEWAY_WIRE_REPLAY;
-        return 0;
-    }
-    if (strcmp(wire, "responses"))
-        return err_set(err, ERR_USAGE, "'wire_api' must be responses or replay, not '%s'", wire);
-    status = take_text(root, "base_url", 1, TEXT_MAX, &config->base_url, err);
-    if (status < 0)
-        return status;
-    size_t len = strlen(config->base_url);
-    while (len && config->base_url[len - 1] == '/')
-        config->base_url[--len] = '\0';
-    return take_text(root, "key", 0, KEY_MAX, &config->key, err);
+    config->is_replay = !strcmp(wire, "replay");
+    config->wire = wire_find(config->is_replay ? "responses" : wire);
+    if (!config->wire)
+        return err_set(err, ERR_USAGE,
+                       "'wire_api' must be responses, chat, messages, replay or none, not '%s'", wire);
+    return config->is_replay ? 0 : take_address(config, root, err);
 }
 
 /* What belongs to a model. */
@@ -100,7 +163,7 @@ static int take_members(struct gateway_config *config, const json_t *root, struc
     int status = take_text(root, "task", 1, TEXT_MAX, &config->task, err);
     if (status == 0)
         status = take_wire(config, root, err);
-    if (status == 0 && config->wire != GATEWAY_WIRE_NONE)
+    if (status == 0 && config->wire)
         status = take_model(config, root, err);
     return status < 0
                ? status
@@ -133,8 +196,28 @@ int gateway_config_read(struct gateway_config *config, int fd, struct err *err)
     return 0;
 }
 
+bool gateway_config_has_header(const struct gateway_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->headers_count; i++)
+        if (!strcasecmp(name, config->headers[i].name))
+            return true;
+    return false;
+}
+
+static void free_pairs(struct config_pair *pairs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(pairs[i].name);
+        free(pairs[i].value);
+    }
+}
+
 void gateway_config_release(struct gateway_config *config)
 {
+    free_pairs(config->headers, config->headers_count);
+    free_pairs(config->query, config->query_count);
+    for (size_t i = 0; i < config->secrets_count; i++)
+        free(config->secrets[i]);
     free(config->task);
     free(config->base_url);
     free(config->key);

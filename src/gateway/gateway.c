@@ -167,7 +167,7 @@ static void on_control(void *arg, uint32_t events)
 static int open_provider(struct gateway *gateway, struct provider *provider, struct err *err)
 {
     const struct gateway_options *options = &gateway->options;
-    if (options->config->wire == GATEWAY_WIRE_RESPONSES)
+    if (!options->config->is_replay)
         return upstream_open(gateway->loop, options->config, provider, err);
     if (options->replay_fd < 0)
         return err_set(err, ERR_USAGE, "wire_api is replay, but no replay file was handed over");
@@ -179,7 +179,7 @@ static int open_model(struct gateway *gateway, struct err *err)
 {
     const struct gateway_options *options = &gateway->options;
     struct provider provider;
-    if (options->config->wire == GATEWAY_WIRE_NONE)
+    if (!options->config->wire)
         return 0;
     int status = open_provider(gateway, &provider, err);
     if (status == 0)

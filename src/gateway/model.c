@@ -1,5 +1,6 @@
 #include "gateway/model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,20 +25,30 @@ static bool same_secret(const char *a, const char *b)
     return !difference;
 }
 
-/* The request's key is this run's. */
-static bool has_key(const struct http_head *head, const char *key)
+/* The request's key is this run's: as a bearer's token, or in the wire's own way. */
+static bool has_key(const struct http_head *head, const struct wire *wire, const char *key)
 {
     static const char scheme[] = "Bearer ";
     const char *value = NULL;
     for (size_t i = 0; i < head->headers_count; i++) {
-        if (strcasecmp(head->headers[i].name, "authorization"))
+        const struct http_header *header = &head->headers[i];
+        bool is_bearer = !strcasecmp(header->name, "authorization");
+        if (!is_bearer && strcasecmp(header->name, wire->key_header))
             continue;
         if (value) /* two of them: which one counts? */
             return false;
-        value = head->headers[i].value;
+        if (is_bearer && strncasecmp(header->value, scheme, sizeof scheme - 1))
+            return false;
+        value = header->value + (is_bearer ? sizeof scheme - 1 : 0);
     }
-    return value && !strncasecmp(value, scheme, sizeof scheme - 1) &&
-           same_secret(value + sizeof scheme - 1, key);
+    return value && same_secret(value, key);
+}
+
+/* "/v1/responses" */
+static bool is_path_of(const struct wire *wire, const char *target)
+{
+    static const char root[] = "/v1";
+    return !strncmp(target, root, sizeof root - 1) && !strcmp(target + sizeof root - 1, wire->path);
 }
 
 static void open_call(struct model *model, struct http_exchange *exchange,
@@ -58,11 +69,14 @@ static void open_call(struct model *model, struct http_exchange *exchange,
 static void on_request(void *arg, struct http_exchange *exchange, const struct http_head *head)
 {
     struct model *model = arg;
+    const struct wire *wire = model->calls.config->wire;
     const char *coding = http_head_get(head, "content-encoding");
-    if (!has_key(head, model->calls.config->sandbox_key))
+    char where[64];
+    snprintf(where, sizeof where, "only /v1%s is here", wire->path);
+    if (!has_key(head, wire, model->calls.config->sandbox_key))
         call_refuse(exchange, API_WRONG_KEY, 0, "the key is not the one of this run");
-    else if (strcmp(head->target, "/v1/responses"))
-        call_refuse(exchange, API_NOT_FOUND, 0, "only /v1/responses is here");
+    else if (!is_path_of(wire, head->target))
+        call_refuse(exchange, API_NOT_FOUND, 0, where);
     else if (strcmp(head->method, "POST"))
         call_refuse(exchange, API_BAD_REQUEST, 405, "only POST is possible here");
     else if (coding && strcasecmp(coding, "identity"))

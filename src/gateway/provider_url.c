@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
 
 static bool has_part(CURLU *url, CURLUPart part)
@@ -33,23 +34,49 @@ static bool take_parts(struct provider_url *out, CURLU *url, const char *base_ur
            curl_url_get(url, CURLUPART_PORT, &out->port, CURLU_DEFAULT_PORT) == CURLUE_OK;
 }
 
-int provider_url_parse(struct provider_url *out, const char *base_url, struct err *err)
+/* ?NAME=VALUE&… */
+static char *query_of(const struct gateway_config *config)
+{
+    char *query = str_dup("");
+    for (size_t i = 0; i < config->query_count; i++) {
+        char *value = curl_easy_escape(NULL, config->query[i].value, 0);
+        if (!value)
+            abort();
+        char *longer = str_format("%s%c%s=%s", query, i ? '&' : '?', config->query[i].name, value);
+        curl_free(value);
+        free(query);
+        query = longer;
+    }
+    return query;
+}
+
+static char *target_of(const struct gateway_config *config)
+{
+    const struct wire *wire = config->wire;
+    bool lacks_root = wire->root && !str_ends_with(config->base_url, wire->root);
+    AUTO_FREE char *query = query_of(config);
+    return str_format("%s%s%s%s", config->base_url, lacks_root ? wire->root : "", wire->path,
+                      query);
+}
+
+int provider_url_parse(struct provider_url *out, const struct gateway_config *config,
+                       struct err *err)
 {
     *out = (struct provider_url){0};
     CURLU *url = curl_url();
     if (!url)
         abort();
-    bool ok = take_parts(out, url, base_url);
+    bool ok = take_parts(out, url, config->base_url);
     curl_url_cleanup(url);
     if (!ok) {
         provider_url_release(out);
         return err_set(
             err, ERR_USAGE,
             "gateway.json: 'base_url' must be http:// or https:// with a host and a path, not '%s'",
-            base_url);
+            config->base_url);
     }
     out->is_literal = is_address(out->host);
-    out->responses = str_format("%s/responses", base_url);
+    out->target = target_of(config);
     return 0;
 }
 
@@ -57,6 +84,6 @@ void provider_url_release(struct provider_url *url)
 {
     curl_free(url->host);
     curl_free(url->port);
-    free(url->responses);
+    free(url->target);
     *url = (struct provider_url){0};
 }

@@ -4,15 +4,50 @@
 #include <string.h>
 #include <strings.h>
 
-enum member { MEMBER_OTHER, MEMBER_MODEL, MEMBER_STREAM, MEMBER_INPUT, MEMBER_BACKGROUND };
+enum member {
+    MEMBER_OTHER,
+    MEMBER_MODEL,
+    MEMBER_STREAM,
+    MEMBER_OPTIONS,
+    MEMBER_INPUT,
+    MEMBER_BACKGROUND,
+};
 
 /* Where the members of an element of `input` are: in the body, in the array, in the element. */
-enum { BODY_DEPTH = 1, ITEM_DEPTH = 3 };
+enum { BODY_DEPTH = 1, OPTIONS_DEPTH = 2, ITEM_DEPTH = 3 };
 
-void request_check_init(struct request_check *check, const char *model)
+void request_check_init(struct request_check *check, const char *model, bool asks_usage)
 {
-    *check = (struct request_check){.model = model};
+    *check = (struct request_check){.model = model, .asks_usage = asks_usage};
     json_scan_init(&check->scan);
+}
+
+/* The key is NAME, once, in no other spelling (some parsers ignore case), or something else. Returns
+ * 1, 0, or CODE. */
+static int take_name(struct request_check *check, const struct json_scan *scan, const char *name,
+                     bool *seen, int code)
+{
+    if (strcasecmp(scan->text, name))
+        return 0;
+    if (!json_scan_is(scan, name))
+        return err_set(check->err, code, "'%s' must be written in small letters", name);
+    if (*seen)
+        return err_set(check->err, code, "'%s' is given twice", name);
+    *seen = true;
+    return 1;
+}
+
+static int take_stream_name(struct request_check *check, const struct json_scan *scan)
+{
+    int status = take_name(check, scan, "stream", &check->stream_seen, ERR_PROTOCOL);
+    if (status == 1)
+        check->member = MEMBER_STREAM;
+    if (status == 0) {
+        status = take_name(check, scan, "stream_options", &check->options_seen, ERR_PROTOCOL);
+        if (status == 1)
+            check->member = MEMBER_OPTIONS;
+    }
+    return status < 0 ? status : 0;
 }
 
 static int take_member_name(struct request_check *check, const struct json_scan *scan)
@@ -20,25 +55,55 @@ static int take_member_name(struct request_check *check, const struct json_scan 
     if (!scan->plain)
         return err_set(check->err, ERR_PROTOCOL,
                        "the names of the request's members must be plain ASCII without escapes");
-    check->member = json_scan_is(scan, "model")             ? MEMBER_MODEL
-                    : json_scan_is(scan, "stream")          ? MEMBER_STREAM
+    check->member = json_scan_is(scan, "stream")            ? MEMBER_STREAM
                     : json_scan_is(scan, "input")           ? MEMBER_INPUT
                     : !strcasecmp(scan->text, "background") ? MEMBER_BACKGROUND
                                                             : MEMBER_OTHER;
-    if (!strcasecmp(scan->text, "model") && check->member != MEMBER_MODEL)
-        return err_set(check->err, ERR_REFUSED, "'model' must be written in small letters");
-    if (check->member == MEMBER_MODEL && check->model_seen)
-        return err_set(check->err, ERR_REFUSED, "'model' is given twice");
-    return 0;
+    int status = take_name(check, scan, "model", &check->model_seen, ERR_REFUSED);
+    if (status == 1)
+        check->member = MEMBER_MODEL;
+    if (status == 0 && check->asks_usage)
+        return take_stream_name(check, scan);
+    return status < 0 ? status : 0;
 }
 
 static int take_model(struct request_check *check, const struct json_scan *scan,
                       enum json_token token)
 {
-    check->model_seen = true;
     if (token == JSON_TOKEN_STRING && json_scan_is(scan, check->model))
         return 0;
     return err_set(check->err, ERR_REFUSED, "this task may use the model '%s' only", check->model);
+}
+
+static int no_usage(struct request_check *check)
+{
+    return err_set(check->err, ERR_PROTOCOL,
+                   "a stream must be asked for with \"stream_options\":{\"include_usage\":true}: "
+                   "without its usage it cannot be counted");
+}
+
+/* Nothing that a server could take for true in its own way. */
+static int take_stream(struct request_check *check, enum json_token token)
+{
+    check->wants_stream = token == JSON_TOKEN_TRUE;
+    if (check->asks_usage && token != JSON_TOKEN_TRUE && token != JSON_TOKEN_FALSE &&
+        token != JSON_TOKEN_NULL)
+        return err_set(check->err, ERR_PROTOCOL, "'stream' must be true or false");
+    return 0;
+}
+
+/* A member of `stream_options`, or its value. */
+static int take_option(struct request_check *check, const struct json_scan *scan,
+                       enum json_token token)
+{
+    if (token == JSON_TOKEN_KEY) {
+        if (!scan->plain)
+            return no_usage(check);
+        int status = take_name(check, scan, "include_usage", &check->usage_seen, ERR_PROTOCOL);
+        check->names_usage = status == 1;
+        return status < 0 ? status : 0;
+    }
+    return check->names_usage && token != JSON_TOKEN_TRUE ? no_usage(check) : 0;
 }
 
 /* "rs_r12_0", "call_r12_0": what replay.c calls the items that it serves. */
@@ -65,8 +130,11 @@ static int take_token(void *arg, const struct json_scan *scan, enum json_token t
 {
     struct request_check *check = arg;
     if (scan->depth == 0) {
+        if (token == JSON_TOKEN_OBJECT_END && !check->model_seen)
+            return err_set(check->err, ERR_REFUSED, "'model' is missing");
         if (token == JSON_TOKEN_OBJECT_END)
-            return check->model_seen ? 0 : err_set(check->err, ERR_REFUSED, "'model' is missing");
+            return check->asks_usage && check->wants_stream && !check->usage_seen ? no_usage(check)
+                                                                                  : 0;
         return token == JSON_TOKEN_OBJECT
                    ? 0
                    : err_set(check->err, ERR_PROTOCOL, "the request's body is not a JSON object");
@@ -79,8 +147,10 @@ static int take_token(void *arg, const struct json_scan *scan, enum json_token t
         if (check->member == MEMBER_BACKGROUND)
             return take_background(check, token);
         if (check->member == MEMBER_STREAM)
-            check->wants_stream = token == JSON_TOKEN_TRUE;
+            return take_stream(check, token);
     }
+    if (scan->depth == OPTIONS_DEPTH && check->member == MEMBER_OPTIONS)
+        return take_option(check, scan, token);
     if (scan->depth == ITEM_DEPTH && check->member == MEMBER_INPUT) {
         if (token == JSON_TOKEN_STRING && check->names_item)
             take_item_name(check, scan);

@@ -1,6 +1,7 @@
 /*
- * What the gateway reads out of a Responses request while its body passes: that it asks for the one
- * model that it may ask for, whether it wants a stream, and which recorded turn comes next.
+ * What the gateway reads out of a request while its body passes: that it asks for the one model
+ * that it may ask for, whether it wants a stream (and, where a wire tells the usage of a stream
+ * only when asked, that it asks for it), and which recorded turn comes next.
  *
  * The check must hold against whoever wrote the request. So nothing is accepted that another parser
  * could read differently: the scan is strict, the names of the outermost members are plain ASCII
@@ -22,21 +23,23 @@ enum { REQUEST_TURN_MAX = 1000000 };
 
 struct request_check {
     const char *model; /* the only one allowed; not owned */
+    bool asks_usage;   /* a stream must ask for its usage: stream_options.include_usage */
     bool wants_stream;
     int highest_turn; /* of the replay's items in `input`; 0: none */
 
     /* private */
     struct json_scan scan;
     int member; /* the outermost member that is being read */
-    bool model_seen;
-    bool names_item; /* the value that comes next is an item's id or call_id */
+    bool model_seen, stream_seen, options_seen, usage_seen;
+    bool names_item;  /* the value that comes next is an item's id or call_id */
+    bool names_usage; /* it is that of include_usage */
     struct err *err;
 };
 
-void request_check_init(struct request_check *check, const char *model);
+void request_check_init(struct request_check *check, const char *model, bool asks_usage);
 
-/* The next LEN bytes of the body. Returns 0; ERR_PROTOCOL: it cannot be read or metered; ERR_REFUSED: another
- * model. After a negative return none of these bytes may be passed on. */
+/* The next LEN bytes of the body. Returns 0; ERR_PROTOCOL: it cannot be read or metered;
+ * ERR_REFUSED: another model. After a negative return none of these bytes may be passed on. */
 int request_check_feed(struct request_check *check, const char *bytes, size_t len, struct err *err);
 
 /* The body has ended. Codes as above. */

@@ -11,6 +11,7 @@
 #include "gateway/provider_url.h"
 #include "gateway/resolve.h"
 #include "gateway/upstream_head.h"
+#include "gateway/upstream_headers.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 30000,
@@ -178,29 +179,6 @@ static void set_pauses(struct transfer *transfer)
 
 /* ---- a transfer's beginning */
 
-static void set_headers(struct transfer *transfer)
-{
-    const struct gateway_config *config = transfer->upstream->config;
-    struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
-    list = curl_slist_append(list, "Expect:");
-    if (call_body_length(transfer->call) < 0)
-        list = curl_slist_append(list, "Transfer-Encoding: chunked");
-    const struct http_header *headers;
-    size_t count = call_headers(transfer->call, &headers);
-    for (size_t i = 0; i <= count; i++) {
-        char *line = i < count     ? str_format("%s: %s", headers[i].name, headers[i].value)
-                     : config->key ? str_format("Authorization: Bearer %s", config->key)
-                                   : NULL;
-        if (line)
-            list = curl_slist_append(list, line);
-        free(line);
-    }
-    if (!list)
-        abort();
-    transfer->headers = list;
-    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, list);
-}
-
 static void set_security(CURL *easy)
 {
     const char *file = getenv("SSL_CERT_FILE"), *directory = getenv("SSL_CERT_DIR");
@@ -218,7 +196,7 @@ static void set_options(struct transfer *transfer)
 {
     CURL *easy = transfer->easy;
     const struct upstream *upstream = transfer->upstream;
-    curl_easy_setopt(easy, CURLOPT_URL, upstream->url.responses);
+    curl_easy_setopt(easy, CURLOPT_URL, upstream->url.target);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -240,7 +218,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_receive);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     set_security(easy);
-    set_headers(transfer);
+    transfer->headers = upstream_headers(upstream->config, transfer->call);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
 static void on_start_failed(void *arg)
@@ -385,7 +364,7 @@ int upstream_open(struct loop *loop, const struct gateway_config *config, struct
     if (!upstream)
         abort();
     *upstream = (struct upstream){.loop = loop, .config = config};
-    int status = provider_url_parse(&upstream->url, config->base_url, err);
+    int status = provider_url_parse(&upstream->url, config, err);
     if (status == 0) {
         upstream->curl = curl_loop_new(loop, on_done, upstream, err);
         status = upstream->curl ? 0 : err->code;

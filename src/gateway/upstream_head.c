@@ -9,8 +9,9 @@
 
 /* Everything else stays here: cookies, the connection's own headers, and what nobody asked for. */
 static const char *const passed[] = {
-    "content-type", "retry-after",    "retry-after-ms",       "x-should-retry", "x-request-id",
-    "openai-model", "openai-version", "openai-processing-ms", "x-ratelimit-*",
+    "content-type",  "retry-after",  "retry-after-ms",        "x-should-retry",
+    "x-request-id",  "openai-model", "openai-version",        "openai-processing-ms",
+    "x-ratelimit-*", "request-id",   "anthropic-ratelimit-*",
 };
 
 static bool is_passed(const char *name)

@@ -40,11 +40,11 @@ static int open_configs(struct job *job, const struct task *task, struct run_fds
                        secret->missing);
     char sandbox_key[SANDBOX_KEY_SIZE];
     run_config_sandbox_key(sandbox_key);
-    fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, sandbox_key, err);
+    fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, provider, sandbox_key, err);
     if (fds->fd[SPAWN_FD_TASK] < 0)
         return err->code;
     fds->fd[SPAWN_FD_GATEWAY] =
-        run_config_gateway(task, config, provider, secret->key, sandbox_key, err);
+        run_config_gateway(task, config, provider, secret, sandbox_key, err);
     if (fds->fd[SPAWN_FD_GATEWAY] < 0)
         return err->code;
     if (provider->wire_api == WIRE_REPLAY)

@@ -77,9 +77,12 @@ static int finish(struct buf *out, const char *name, struct err *err)
     return io_memfd(name, out->data, out->len, err);
 }
 
-int run_config_task(const struct task *task, const struct config *config, const char *sandbox_key,
+int run_config_task(const struct task *task, const struct config *config,
+                    const struct config_provider *provider, const char *sandbox_key,
                     struct err *err)
 {
+    /* Recorded turns are served on the wire that they were recorded from. */
+    enum wire_api wire = provider->wire_api == WIRE_REPLAY ? WIRE_RESPONSES : provider->wire_api;
     char repo[SPAWN_REPO_SIZE];
     run_config_repo_name(task->repo, repo);
     AUTO_BUF struct buf out;
@@ -98,6 +101,7 @@ int run_config_task(const struct task *task, const struct config *config, const 
     text(&out, "test_command", task->test_command);
     text(&out, "setup_command", task->setup_command);
     number(&out, "test_timeout_ms", config->test_timeout_ms);
+    text(&out, "wire_api", wire_api_name(wire));
     text(&out, "model", task->model);
     text(&out, "effort", task->effort);
     buf_appendf(&out, ",\"base_url\":\"http://127.0.0.1:%d/v1\"", GATEWAY_MODEL_PORT);
@@ -110,8 +114,27 @@ int run_config_task(const struct task *task, const struct config *config, const 
     return finish(&out, "task.json", err);
 }
 
+static void extras(struct buf *out, const char *name, const struct config_extras *extras,
+                   char *const *values)
+{
+    buf_appendf(out, ",\"%s\":{", name);
+    for (size_t i = 0; i < extras->count; i++)
+        text(out, extras->list[i].name, values[i]);
+    buf_append_char(out, '}');
+}
+
+static void secret_parts(struct buf *out, const struct secret *secret)
+{
+    buf_append_str(out, ",\"secrets\":[");
+    for (size_t i = 0; i < secret->parts_count; i++) {
+        buf_append_str(out, i ? "," : "");
+        json_text_cstring(out, secret->parts[i]);
+    }
+    buf_append_char(out, ']');
+}
+
 int run_config_gateway(const struct task *task, const struct config *config,
-                       const struct config_provider *provider, const char *key,
+                       const struct config_provider *provider, const struct secret *secret,
                        const char *sandbox_key, struct err *err)
 {
     struct buf out;
@@ -120,7 +143,10 @@ int run_config_gateway(const struct task *task, const struct config *config,
     text(&out, "task", task->id);
     text(&out, "wire_api", wire_api_name(provider->wire_api));
     text(&out, "base_url", provider->base_url);
-    text(&out, "key", key);
+    text(&out, "key", secret->key);
+    extras(&out, "headers", &provider->headers, secret->headers);
+    extras(&out, "query", &provider->query, secret->query);
+    secret_parts(&out, secret);
     text(&out, "model", task->model);
     text(&out, "sandbox_key", sandbox_key);
     if (task->budget_tokens)

@@ -3,6 +3,7 @@
 #define CODEX_ORCHESTRATOR_RUN_CONFIG_H
 
 #include "config/config.h"
+#include "config/secrets.h"
 #include "task/spawn.h"
 #include "task/task.h"
 
@@ -19,11 +20,13 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE]);
 void run_config_layer(const struct task *task, const struct config *config,
                       char out[SPAWN_LAYER_SIZE]);
 
-/* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. KEY may be NULL. */
-int run_config_task(const struct task *task, const struct config *config, const char *sandbox_key,
+/* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. SECRET is the
+ * provider's. */
+int run_config_task(const struct task *task, const struct config *config,
+                    const struct config_provider *provider, const char *sandbox_key,
                     struct err *err);
 int run_config_gateway(const struct task *task, const struct config *config,
-                       const struct config_provider *provider, const char *key,
+                       const struct config_provider *provider, const struct secret *secret,
                        const char *sandbox_key, struct err *err);
 
 #endif

@@ -153,6 +153,7 @@ static void open_model(void)
 {
     static struct gateway_config config = {
         .task = "task-fuzz01", .key = "real", .model = "m", .sandbox_key = "kkkkkkkkkkkkkkkk"};
+    config.wire = wire_find("responses");
     static struct budget budget;
     static const struct provider provider = {
         NULL, provider_start, provider_body, provider_writable, provider_cancel, provider_free};

@@ -39,12 +39,14 @@ static void open_directory(void)
     require((directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0);
 }
 
-static void write_journal(const uint8_t *data, size_t size)
+static void write_journal(const struct provider *wire, const uint8_t *data, size_t size)
 {
-    static const char first[] = "{\"journal\":1,\"task\":\"task-abc123\"}\n";
+    AUTO_FREE char *first = str_format(
+        "{\"journal\":1,\"wire_api\":\"%s\",\"task\":\"task-abc123\"}\n", wire->wire_api);
+    ssize_t len = (ssize_t)strlen(first);
     AUTO_FD int fd =
         openat(directory, "journal.jsonl", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    require(fd >= 0 && write(fd, first, sizeof first - 1) == sizeof first - 1);
+    require(fd >= 0 && write(fd, first, (size_t)len) == len);
     require(write(fd, data, size) == (ssize_t)size);
 }
 
@@ -58,18 +60,14 @@ static void check_text(const struct conversation *conversation)
     json_decref(json);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void check_journal(const struct provider *wire, const uint8_t *data, size_t size)
 {
-    if (directory < 0)
-        open_directory();
-    if (memchr(data, '\0', size))
-        return 0; /* no record has one, and our check of the text is of a string */
-    write_journal(data, size);
+    write_journal(wire, data, size);
     struct err err = {0};
-    struct conversation *c = conversation_open(&provider_responses, directory, "task-abc123", &err);
+    struct conversation *c = conversation_open(wire, directory, "task-abc123", &err);
     if (!c) {
         require(err.code < 0 && *err.message);
-        return 0;
+        return;
     }
     conversation_interrupt_calls(c, &err);
     require(conversation_calls(c) == 0);
@@ -78,11 +76,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         conversation_text(c).at ? conversation_text(c).at : "");
     bool ended = conversation_has_ended(c);
     conversation_free(c);
-    c = conversation_open(&provider_responses, directory, "task-abc123", &err);
+    c = conversation_open(wire, directory, "task-abc123", &err);
     require(c && conversation_text(c).len == strlen(before));
     require(
         !memcmp(conversation_text(c).at ? conversation_text(c).at : "", before, strlen(before)));
     require(conversation_has_ended(c) == ended);
     conversation_free(c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct provider *const wires[] = {&provider_responses, &provider_chat,
+                                                   &provider_messages};
+    if (directory < 0)
+        open_directory();
+    if (memchr(data, '\0', size))
+        return 0; /* no record has one, and our check of the text is of a string */
+    for (size_t i = 0; i < sizeof wires / sizeof wires[0]; i++)
+        check_journal(wires[i], data, size);
     return 0;
 }

@@ -79,7 +79,7 @@ def test_without_its_descriptors_it_says_who_starts_it():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"wire_api": "smoke"}, "'wire_api' must be responses or replay, not 'smoke'"),
+    ({"wire_api": "smoke"}, "'wire_api' must be responses, chat, messages, replay or none, not 'smoke'"),
     ({"base_url": "ftp://host/"}, "'base_url' must be http:// or https://"),
     ({"base_url": "http://user:pw@host/"}, "'base_url' must be http:// or https://"),
     ({"key": "with space"}, "'key' must be a string of"),

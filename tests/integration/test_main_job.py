@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from support.codex import API_KEY, codex_on
-from support.model_server import call, custom_call, message, reasoning
+from support.model_server import DEFAULT_USAGE, call, custom_call, message, reasoning
 from support.repository import CALCULATOR, Repository
 
 ADD_SUBTRACT = """*** Begin Patch
@@ -93,6 +93,29 @@ def test_a_task_becomes_a_tested_branch(repository):
 
         assert codex.run("diff", task["id"]).stdout.strip() == \
             repository.git("diff", "--full-index", "--binary", "main", "feat/subtract").strip()
+
+
+@pytest.mark.parametrize("wire", ["chat", "messages"])
+def test_a_task_on_another_wire(repository, wire):
+    """From codex.conf to the model server's requests, with a header and a parameter of its own."""
+    extra = "header.X-Project = p-${env:SCRIPTED_PROJECT}\nquery.api-version = 2024-10-21"
+    project = "secret-project-name"
+    with codex_on(GOOD_WORK, wire=wire, provider=extra, environment={"SCRIPTED_PROJECT": project}) as (codex, model):
+        codex.run("task", "Add subtract", "--follow", cwd=repository.path)
+        task = codex.tasks()[0]
+        assert task["state"] == "completed" and task["verdict"] == "passed", task
+        assert task["branch"] == "feat/subtract"
+        assert len(model.requests) == len(GOOD_WORK)
+        for request in model.requests:
+            path, _, query = request.path.partition("?")
+            assert request.wire.name == wire and path.endswith(request.wire.path) and query == "api-version=2024-10-21"
+            assert request.headers["X-Project"] == f"p-{project}"
+            key = request.headers["x-api-key"] if wire == "messages" else request.headers["Authorization"]
+            assert key == (API_KEY if wire == "messages" else f"Bearer {API_KEY}")
+        assert "Success. Updated the following files" in model.requests[2].outputs["call_2_1"]
+        assert task["usage"] == {name: 4 * n for name, n in DEFAULT_USAGE.items()}
+        assert project not in codex.run("logs", task["id"], "--json").stdout
+
 
 
 def test_the_events_tell_all_of_it_without_a_gap(repository):

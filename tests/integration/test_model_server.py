@@ -1,6 +1,8 @@
 """The scripted model server itself: every other integration test stands on it."""
 import http.client
 import json
+import os
+import pathlib
 import threading
 
 import pytest
@@ -8,6 +10,9 @@ import pytest
 from support.model_server import (ModelServer, call, custom_call, cut, failed, forever, hang_up,
                                   incomplete, message, noisy, raw, reasoning, silence, status, stream,
                                   unfinished)
+
+# OpenAI's published description of the API (openai-openapi), where there is a copy.
+SPECIFICATION = pathlib.Path(os.environ.get("CODEX_OPENAI_SPECIFICATION", "/work/shared/api/openai.json"))
 
 
 def ask(server, conversation=(), timeout=5, key=None, prompt="go", **more):
@@ -136,6 +141,71 @@ def test_what_no_script_answers_fails_the_test():
     with ModelServer({"x": []}, strict=False) as server:
         assert ask(server)[0] == 400
     assert server.unexpected == ["no script at turn 1"]
+
+
+def ask_on(server, path, **members):
+    """One request on another wire; returns the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "go"}], **members}
+    connection.request("POST", path, json.dumps(body))
+    answer = connection.getresponse().read()
+    connection.close()
+    return answer
+
+
+SAID = [reasoning("opaque", "thinking"), message("a" * 100), call("f", {"k": "v" * 60}), custom_call("p", "in")]
+
+
+def test_chunks_are_those_of_the_published_api():
+    with ModelServer([SAID]) as server:
+        lines = ask_on(server, "/v1/chat/completions").decode().split("\n\n")
+        whole = json.loads(ask_on(server, "/v1/chat/completions", stream=False))
+    assert lines[-2:] == ["data: [DONE]", ""]
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "a" * 100
+    pieces = [piece for delta in deltas for piece in delta.get("tool_calls", [])]
+    assert "".join(p["function"]["arguments"] for p in pieces if p["index"] == 0) == json.dumps({"k": "v" * 60})
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks if chunk["choices"]][-1] == "tool_calls"
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["prompt_tokens"] == 100
+    said = whole["choices"][0]["message"]
+    assert (said["content"], len(said["tool_calls"])) == ("a" * 100, 2)
+    if not SPECIFICATION.exists():
+        return
+    jsonschema = pytest.importorskip("jsonschema")
+    document = json.loads(SPECIFICATION.read_text().replace('"oneOf"', '"anyOf"'))
+    schema = {"$ref": "#/components/schemas/CreateChatCompletionStreamResponse", "components": document["components"]}
+    check = jsonschema.Draft202012Validator(schema)
+    for chunk in chunks:
+        for choice in chunk["choices"]:  # null until the end, which the description does not know
+            if choice["finish_reason"] is None:
+                choice["finish_reason"] = "stop"
+        assert not [error.message for error in check.iter_errors(chunk)]
+
+
+def test_blocks_are_those_of_the_messages_api():
+    with ModelServer([SAID]) as server:
+        told = events(ask_on(server, "/v1/messages"))
+        whole = json.loads(ask_on(server, "/v1/messages", stream=False))
+    kinds = [event["type"] for event in told]
+    assert kinds[:2] == ["message_start", "ping"] and kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds.count("content_block_start") == kinds.count("content_block_stop") == 4
+    assert {event["delta"]["type"] for event in told if event["type"] == "content_block_delta"} == {
+        "thinking_delta", "signature_delta", "text_delta", "input_json_delta"}
+    assert [block["type"] for block in whole["content"]] == ["thinking", "text", "tool_use", "tool_use"]
+    assert whole["content"][0] == {"type": "thinking", "thinking": "thinking", "signature": "opaque"}
+    assert whole["content"][3]["input"] == {"input": "in"} and whole["stop_reason"] == "tool_use"
+    usage = whole["usage"]
+    assert usage["input_tokens"] + usage["cache_read_input_tokens"] == 100
+
+
+def test_a_conversation_of_messages_is_followed_too():
+    called = [{"role": "assistant", "content": None, "tool_calls": [{"id": "call_1_1"}]},
+              {"role": "tool", "tool_call_id": "call_1_1", "content": "ok"}]
+    with ModelServer([[call("f", {})], [message("done")]]) as server:
+        body = ask_on(server, "/v1/chat/completions", messages=[{"role": "user", "content": "go"}, *called])
+        assert b'"done"' in body
+        assert server.requests[0].outputs == {"call_1_1": "ok"}
 
 
 def test_the_key_is_demanded():

@@ -35,13 +35,18 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct conversation *reopen(const struct place *place)
+static struct conversation *open_on(const struct place *place, const struct provider *wire)
 {
     struct err err = {0};
-    struct conversation *c = conversation_open(&provider_responses, place->fd, "task-abc123", &err);
+    struct conversation *c = conversation_open(wire, place->fd, "task-abc123", &err);
     if (!c)
         fail_msg("%s", err.message);
     return c;
+}
+
+static struct conversation *reopen(const struct place *place)
+{
+    return open_on(place, &provider_responses);
 }
 
 static int reopen_fails(const struct place *place, const char *task, struct err *err)
@@ -292,6 +297,9 @@ static void what_is_no_journal_of_this_task_is_refused(void **state)
         {"{\"journal\":1,\"task\":\"task-abc123\"}\n{\"response\":{\"items\":[{\"type\":\"function_"
          "call\"}]}}\n",
          "journal.jsonl line 2: a call without call_id, name or arguments"},
+        {"{\"journal\":1,\"task\":\"task-abc123\"}\n{\"response\":{\"items\":[" CALL("c") "," CALL(
+             "c") "]}}\n",
+         "journal.jsonl line 2: two calls with one id"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err err = {0};
@@ -346,6 +354,114 @@ static void a_conversation_has_a_largest_size(void **state)
     conversation_free(c);
 }
 
+/* ---- the other wires: an answer, or the outputs of its calls, may be one element together */
+
+static const struct {
+    const struct provider *wire;
+    const char *answer, *end; /* bodies in one piece */
+    const char *text;
+} other_wires[] = {
+    {&provider_chat,
+     "{\"choices\":[{\"index\":0,\"finish_reason\":\"tool_calls\",\"message\":{\"content\":\"a\","
+     "\"reasoning\":\"r\",\"tool_calls\":[{\"id\":\"c1\",\"function\":{\"name\":\"f\","
+     "\"arguments\":\"{}\"}},{\"id\":\"c2\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}"
+     "}]}",
+     "{\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"content\":\"ok\"}}]}",
+     "{\"role\":\"user\",\"content\":\"do it\\n\\nnow\"},"
+     "{\"role\":\"assistant\",\"content\":\"a\",\"reasoning\":\"r\",\"tool_calls\":[{\"id\":\"c1\","
+     "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"c2\","
+     "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+     "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"one\"},"
+     "{\"role\":\"tool\",\"tool_call_id\":\"c2\",\"content\":\"two\"},"
+     "{\"role\":\"assistant\",\"content\":\"ok\"}"},
+    {&provider_messages,
+     "{\"stop_reason\":\"tool_use\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"r\","
+     "\"signature\":\"s\"},{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":{}},"
+     "{\"type\":\"tool_use\",\"id\":\"c2\",\"name\":\"f\",\"input\":{}}]}",
+     "{\"stop_reason\":\"end_turn\",\"content\":[{\"type\":\"text\",\"text\":\"ok\"}]}",
+     "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"do it\"},{\"type\":\"text\","
+     "\"text\":\"now\"}]},"
+     "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"r\",\"signature\":"
+     "\"s\"},{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":{}},{\"type\":"
+     "\"tool_use\",\"id\":\"c2\",\"name\":\"f\",\"input\":{}}]},"
+     "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c1\",\"content\":"
+     "\"one\"},{\"type\":\"tool_result\",\"tool_use_id\":\"c2\",\"content\":\"two\"}]},"
+     "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"ok\"}]}"},
+};
+
+static void answer_on(struct conversation *c, const struct provider *wire, const char *body)
+{
+    struct answer *read = wire->answer_new();
+    wire->answer_feed(read, body, strlen(body));
+    wire->answer_end(read);
+    assert_int_equal(read->state, ANSWER_WHOLE);
+    assert_int_equal(conversation_add_response(c, &read->response, NULL), 0);
+    wire->answer_free(read);
+}
+
+static void assert_text(const struct conversation *c, const char *wanted)
+{
+    AUTO_FREE char *text = text_of(c);
+    assert_string_equal(text, wanted);
+}
+
+static void turns_on_other_wires_are_restored_too(void **state)
+{
+    const struct place *place = *state;
+    const struct message prompt[] = {{"do it", 5}, {"now", 3}};
+    for (size_t i = 0; i < sizeof other_wires / sizeof other_wires[0]; i++) {
+        const struct provider *wire = other_wires[i].wire;
+        unlinkat(place->fd, "journal.jsonl", 0);
+        struct conversation *c = open_on(place, wire);
+        assert_int_equal(conversation_add_user(c, prompt, 2, NULL), 0);
+        answer_on(c, wire, other_wires[i].answer);
+        assert_int_equal(conversation_calls(c), 2);
+        put_output(c, 1, "two");
+        conversation_free(c);
+        c = open_on(place, wire); /* in between: one output is there, one is not */
+        assert_int_equal(conversation_calls(c), 2);
+        assert_string_equal(conversation_call(c, 0)->call_id, "c1");
+        put_output(c, 0, "one");
+        answer_on(c, wire, other_wires[i].end);
+        assert_true(conversation_has_ended(c));
+        assert_text(c, other_wires[i].text);
+        conversation_free(c);
+        c = open_on(place, wire);
+        assert_text(c, other_wires[i].text);
+        assert_true(conversation_has_ended(c));
+        conversation_free(c);
+    }
+}
+
+static void a_paused_answer_ends_nothing(void **state)
+{
+    struct conversation *c = open_on(*state, &provider_messages);
+    say(c, "x");
+    answer_on(c, &provider_messages,
+              "{\"stop_reason\":\"pause_turn\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}");
+    assert_false(conversation_has_ended(c));
+    conversation_free(c);
+    c = open_on(*state, &provider_messages);
+    assert_false(conversation_has_ended(c));
+    conversation_free(c);
+}
+
+static void a_journal_is_that_of_one_wire(void **state)
+{
+    const struct place *place = *state;
+    struct err err = {0};
+    conversation_free(open_on(place, &provider_chat));
+    assert_null(conversation_open(&provider_messages, place->fd, "task-abc123", &err));
+    assert_int_equal(err.code, ERR_PROTOCOL);
+    assert_non_null(strstr(err.message, "begun with wire_api 'chat' and cannot go on with 'mess"));
+    /* One from before there were others. */
+    int fd = openat(place->fd, "journal.jsonl", O_WRONLY | O_TRUNC | O_CLOEXEC);
+    static const char old[] = "{\"journal\":1,\"task\":\"task-abc123\"}\n";
+    assert_int_equal(write(fd, old, sizeof old - 1), sizeof old - 1);
+    close(fd);
+    conversation_free(reopen(place));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -361,6 +477,9 @@ int main(void)
         TEST(a_journal_is_one_agents_at_a_time),
         TEST(a_link_in_the_journals_place_is_not_followed),
         TEST(a_conversation_has_a_largest_size),
+        TEST(turns_on_other_wires_are_restored_too),
+        TEST(a_paused_answer_ends_nothing),
+        TEST(a_journal_is_that_of_one_wire),
     };
     return cmocka_run_group_tests_name("agent_conversation", tests, NULL, NULL);
 }

@@ -1,58 +1,11 @@
 /* The Responses API: what a request says, and what is read from an answer, however it arrives. */
-#include "test.h"
+#include "wire.h"
 
-#include <jansson.h>
-
-#include "agent/provider.h"
 #include "base/cleanup.h"
 
+const struct provider *const wire = &provider_responses;
+
 /* ---- requests */
-
-static void never_started(void *state, struct tool_call *call)
-{
-    fail();
-}
-
-static const struct tool tools[] = {
-    {.name = "exec_command",
-     .kind = TOOL_FUNCTION,
-     .description = "Runs \"a\" command.",
-     .schema = "{\"type\":\"object\"}",
-     .start = never_started},
-    {.name = "apply_patch",
-     .kind = TOOL_CUSTOM,
-     .description = "Patches.",
-     .schema = "start: \"x\"\n",
-     .argument = "input",
-     .start = never_started},
-};
-static const struct tool_group group = {.tools = tools, .count = 2};
-
-static json_t *request(const char *model, const char *effort, unsigned left_out)
-{
-    const struct request_settings settings = {.model = model,
-                                              .effort = effort,
-                                              .cache_key = "task-abc123",
-                                              .instructions = "Work.\n",
-                                              .groups = &group,
-                                              .groups_count = 1};
-    struct buf head, tail;
-    buf_init(&head, 1 << 20);
-    buf_init(&tail, 1 << 20);
-    provider_responses.frame(&settings, left_out, &head, &tail);
-    assert_int_equal(provider_responses.user_message(&head, "hi\xff", 3), 0);
-    buf_append(&head, tail.data, tail.len);
-    json_t *json = json_loadb(head.data, head.len, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(json);
-    buf_release(&head);
-    buf_release(&tail);
-    return json;
-}
-
-static const char *string_at(const json_t *json, const char *name)
-{
-    return json_string_value(json_object_get(json, name));
-}
 
 static void a_request_has_every_member(void **state)
 {
@@ -108,16 +61,6 @@ static void freeform_tools_are_offered_to_models_that_take_them(void **state)
         }
         json_decref(json);
     }
-}
-
-/* The bit of what MODEL's server refused with the error object ERROR, status 400. */
-static unsigned refused(const char *model, const char *error)
-{
-    struct failure failure;
-    char body[1024];
-    int len = snprintf(body, sizeof body, "{\"error\":%s}", error);
-    failure_from_http(&failure, 400, -1, body, (size_t)len);
-    return provider_responses.optional(model, &failure);
 }
 
 static void what_a_server_refuses_is_left_out(void **state)
@@ -199,28 +142,12 @@ static const char completed[] =
     "\"input_tokens_details\":{\"cached_tokens\":4},\"output_tokens\":7,"
     "\"output_tokens_details\":{\"reasoning_tokens\":3},\"total_tokens\":17}}}";
 
-struct stream {
-    struct buf text;
-};
-
-static void add_event(struct stream *stream, const char *data)
-{
-    buf_appendf(&stream->text, "data: %s\n\n", data);
-}
-
 static void add_item(struct stream *stream, const char *item)
 {
     buf_appendf(&stream->text,
                 "event: response.output_item.done\r\ndata: {\"type\":\"response.output_item.done\","
                 "\"output_index\":0,\"item\":%s,\"sequence_number\":3}\r\n\r\n",
                 item);
-}
-
-static struct stream new_stream(void)
-{
-    struct stream stream;
-    buf_init(&stream.text, 1 << 20);
-    return stream;
 }
 
 /* A whole answer with every kind of item and with what is to be ignored. */
@@ -238,30 +165,6 @@ static struct stream usual_stream(void)
     add_item(&stream, unknown_item);
     add_event(&stream, completed);
     return stream;
-}
-
-/* Read STREAM in pieces of STEP bytes, the first of FIRST. */
-static struct answer *read_stream(const struct stream *stream, size_t first, size_t step)
-{
-    struct answer *answer = provider_responses.answer_new();
-    for (size_t at = 0, n = first; at < stream->text.len; at += n, n = step) {
-        if (n > stream->text.len - at)
-            n = stream->text.len - at;
-        if (n) {
-            /* Exactly the piece, in memory of its own: the sanitizers see every byte too many. */
-            AUTO_FREE char *piece = malloc(n);
-            memcpy(piece, stream->text.data + at, n);
-            provider_responses.answer_feed(answer, piece, n);
-        }
-    }
-    provider_responses.answer_end(answer);
-    return answer;
-}
-
-static void assert_raw(const struct item *item, const char *raw)
-{
-    assert_int_equal(item->json_len, strlen(raw));
-    assert_string_equal(item->json, raw);
 }
 
 static void assert_usual(const struct answer *answer)
@@ -286,47 +189,21 @@ static void assert_usual(const struct answer *answer)
     assert_string_equal(response->items[3].arguments, "*** x\n");
     assert_int_equal(response->items[4].kind, ITEM_OTHER);
     assert_raw(&response->items[4], unknown_item);
-    assert_int_equal(response->usage.input_tokens, 10);
-    assert_int_equal(response->usage.cached_input_tokens, 4);
-    assert_int_equal(response->usage.output_tokens, 7);
-    assert_int_equal(response->usage.reasoning_output_tokens, 3);
+    assert_usage(answer, 10, 4, 7, 3);
 }
 
 static void an_answer_is_read_however_it_is_split(void **state)
 {
     struct stream stream = usual_stream();
-    for (size_t first = 0; first < stream.text.len; first++) {
-        struct answer *answer = read_stream(&stream, first, stream.text.len);
-        assert_usual(answer);
-        provider_responses.answer_free(answer);
-    }
-    for (size_t step = 1; step < 20; step++) {
-        struct answer *answer = read_stream(&stream, step, step);
-        assert_usual(answer);
-        provider_responses.answer_free(answer);
-    }
+    read_at_every_split(&stream, assert_usual);
     buf_release(&stream.text);
 }
 
 static void an_answer_that_is_cut_anywhere_is_broken(void **state)
 {
     struct stream stream = usual_stream();
-    size_t whole = stream.text.len;
-    for (size_t len = 0; len < whole; len++) {
-        stream.text.len = len;
-        struct answer *answer = read_stream(&stream, len, 1);
-        assert_int_equal(answer->state, ANSWER_FAILED);
-        assert_int_equal(answer->failure.kind, FAILURE_BROKEN_STREAM);
-        provider_responses.answer_free(answer);
-    }
+    cut_everywhere(&stream, stream.text.len);
     buf_release(&stream.text);
-}
-
-static struct answer *read_and_release(struct stream *stream)
-{
-    struct answer *answer = read_stream(stream, stream->text.len, 1);
-    buf_release(&stream->text);
-    return answer;
 }
 
 static void a_final_list_stands_in_for_items_that_were_not_sent(void **state)
@@ -402,21 +279,21 @@ static void arguments_that_are_no_object_go_back_as_one(void **state)
         json_t *json = json_pack("{s:s,s:s,s:s,s:s,s:s}", "type", "function_call", "id", "fc_1",
                                  "call_id", "c", "name", "f", "arguments", arguments[i]);
         AUTO_FREE char *raw = json_dumps(json, JSON_COMPACT);
-        struct item item;
+        struct response response = {0};
+        struct json_span span = {raw, strlen(raw)};
         struct err err;
-        assert_int_equal(
-            provider_responses.read_item(&item, json, (struct json_span){raw, strlen(raw)}, &err),
-            0);
-        assert_string_equal(item.arguments, arguments[i]);
-        assert_int_equal(item.json_len, strlen(item.json));
-        json_t *kept = json_loads(item.json, 0, NULL);
+        assert_int_equal(provider_responses.read_item(&response, json, span, &err), 0);
+        const struct item *item = &response.items[0];
+        assert_string_equal(item->arguments, arguments[i]);
+        assert_int_equal(item->json_len, strlen(item->json));
+        json_t *kept = json_loads(item->json, 0, NULL);
         assert_string_equal(string_at(kept, "id"), "fc_1");
         json_t *object = json_loads(string_at(kept, "arguments"), 0, NULL);
         assert_string_equal(string_at(object, "invalid_json"), arguments[i]);
         json_decref(object);
         json_decref(kept);
         json_decref(json);
-        item_release(&item);
+        response_release(&response);
     }
 }
 

@@ -66,9 +66,13 @@ static void http_answers_are_told_apart(void **state)
     assert_string_equal(from_http(400, cases[0].body).param, "reasoning.summary");
     assert_string_equal(from_http(400, cases[0].body).message,
                         "the model server answers 400: Unsupported value");
+    static const char forbidden[] =
+        "{\"detail\":[{\"loc\":[\"body\",\"messages\",2,\"reasoning\"],\"msg\":\"Extra inputs are not "
+        "permitted\"}]}";
+    assert_string_equal(from_http(422, forbidden).param, "messages.reasoning");
 }
 
-/* Of OpenAI, vLLM, FastAPI, Ollama, Azure, Go's http.NotFound and a proxy. */
+/* Of OpenAI, vLLM, FastAPI, Mistral, Google, Ollama, Azure, Go's http.NotFound and a proxy. */
 static void what_a_server_says_is_passed_on(void **state)
 {
     static const struct {
@@ -79,6 +83,9 @@ static void what_a_server_says_is_passed_on(void **state)
         {"{\"detail\":\"no\"}", ": no"},
         {"{\"detail\":[{\"loc\":[\"body\",\"input\"],\"msg\":\"Field required\"}]}",
          ": Field required"},
+        {"{\"object\":\"error\",\"message\":{\"detail\":[{\"loc\":[\"body\",\"x\"],\"msg\":\"no\"}]}}",
+         ": no"},
+        {"[{\"error\":{\"code\":400,\"message\":\"no\",\"status\":\"INVALID_ARGUMENT\"}}]", ": no"},
         {"{\"error\":\"no\"}", ": no"},
         {"{\"statusCode\":404,\"message\":\"no\"}", ": no"},
         {"404 page not found\nmore\n", ": 404 page not found"},

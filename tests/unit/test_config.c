@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "config/internet.h"
 #include "config/paths.h"
+#include "config/secrets.h"
 
 static void refuse(const char *text, const char *expected)
 {
@@ -173,10 +174,24 @@ static void a_bad_value_says_what_a_good_one_is(void **state)
            "c:2: name: 'my model' has a space, a quote or a letter that is not ASCII");
     refuse("[provider \"x\"]\nbase_url = http://x/\"a\n",
            "c:2: base_url: 'http://x/\"a' has a space, a quote or a letter that is not ASCII");
-    refuse("[provider \"p\"]\nwire_api = chat\n",
-           "c:2: wire_api: 'chat' is not available yet: use responses or replay");
     refuse("[provider \"p\"]\nwire_api = soap\n",
-           "c:2: wire_api: 'soap' is not a wire_api: responses or replay");
+           "c:2: wire_api: 'soap' is not a wire_api: responses, chat, messages or replay");
+    refuse("[provider \"p\"]\nheader.Host = x\n", "c:2: header.Host: this header cannot be set");
+    refuse("[provider \"p\"]\nheader.proxy-x = x\n",
+           "c:2: header.proxy-x: this header cannot be set");
+    refuse("[provider \"p\"]\nheader.A B = x\n", "c:2: header.A B: 'A B' is not a name");
+    refuse("[provider \"p\"]\nquery. = x\n", "c:2: query.: '' is not a name");
+    refuse("[provider \"p\"]\nheader.X = \n", "c:2: 'header.X' has no value");
+    refuse("[provider \"p\"]\nheader.X = \xc3\xa9\n",
+           "c:2: header.X: only printable ASCII characters are allowed");
+    refuse("[provider \"p\"]\nheader.X = a ${KEY}\n",
+           "c:2: header.X: write ${env:NAME} or ${file:/path} at '${KEY}'");
+    refuse("[provider \"p\"]\nheader.X = ${env:}\n",
+           "c:2: header.X: write ${env:NAME} or ${file:/path} at '${env:}'");
+    refuse("[provider \"p\"]\nheader.X = ${file:here}\n",
+           "c:2: header.X: write ${env:NAME} or ${file:/path} at '${file:here}'");
+    refuse("[provider \"p\"]\nheader.X = a\nheader.x = b\n", "c:3: 'header.x' is given twice");
+    refuse("[server]\nheader.X = a\n", "c:2: unknown key 'header.X' in [server]");
 }
 
 static void sections_must_fit_together(void **state)
@@ -187,6 +202,68 @@ static void sections_must_fit_together(void **state)
            "c:1: provider 'p' replays recorded turns but has no file");
     refuse("[provider \"p\"]\nbase_url = http://h\nenv_key = K\nkey_file = /k\n",
            "c:1: provider 'p' has both env_key and key_file");
+}
+
+static void every_wire_has_its_name(void **state)
+{
+    static const char *const wires[] = {"responses", "chat", "messages"};
+    for (size_t i = 0; i < 3; i++) {
+        char text[100], bad[100];
+        snprintf(text, sizeof text, "[provider \"p\"]\nbase_url = http://h\nwire_api = %s\n",
+                 wires[i]);
+        struct config c;
+        accept(&c, text);
+        assert_string_equal(wire_api_name(c.providers[0].wire_api), wires[i]);
+        config_release(&c);
+        snprintf(bad, sizeof bad, "[provider \"p\"]\nwire_api = %s\n", wires[i]);
+        refuse(bad, "c:1: provider 'p' has no base_url");
+    }
+}
+
+/* Headers and parameters: what they refer to is read once, and taken out of the environment. */
+static void references_are_resolved(void **state)
+{
+    char file[] = "/tmp/test-config-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0 && write(fd, " token-of-the-file\n", 19) == 19);
+    char text[1000];
+    snprintf(text, sizeof text,
+             "[provider \"p\"]\nbase_url = http://h\nheader.api-key = ${env:TEST_KEY}\n"
+             "header.Authorization = Bearer ${file:%s}\nheader.X-Cost = 5 $ or $x\n"
+             "query.api-version = 2024-10-21\nquery.team = t-${env:TEST_TEAM}-t\n"
+             "[provider \"q\"]\nbase_url = http://h\nheader.x = ${env:TEST_KEY}\n"
+             "[provider \"r\"]\nbase_url = http://h\nheader.x = ${env:TEST_NONE}${file:/none}\n",
+             file);
+    setenv("TEST_KEY", "key-of-the-environment", 1);
+    setenv("TEST_TEAM", "seven", 1);
+    unsetenv("TEST_NONE");
+    struct config c;
+    struct secrets secrets;
+    struct err err;
+    accept(&c, text);
+    assert_int_equal(secrets_load(&secrets, &c, &err), 0);
+    const struct secret *p = &secrets.providers[0];
+    assert_null(p->missing);
+    assert_null(p->key);
+    assert_string_equal(c.providers[0].headers.list[1].name, "Authorization");
+    assert_string_equal(p->headers[0], "key-of-the-environment");
+    assert_string_equal(p->headers[1], "Bearer token-of-the-file");
+    assert_string_equal(p->headers[2], "5 $ or $x");
+    assert_string_equal(p->query[0], "2024-10-21");
+    assert_string_equal(p->query[1], "t-seven-t");
+    /* What is short may stand in any answer by chance. */
+    assert_int_equal(p->parts_count, 2);
+    assert_string_equal(p->parts[0], "key-of-the-environment");
+    assert_string_equal(p->parts[1], "token-of-the-file");
+    assert_string_equal(secrets.providers[1].headers[0], "key-of-the-environment");
+    assert_string_equal(secrets.providers[2].missing,
+                        "TEST_NONE is not set in codexd's environment");
+    assert_null(getenv("TEST_KEY"));
+    assert_null(getenv("TEST_TEAM"));
+    secrets_release(&secrets);
+    config_release(&c);
+    close(fd);
+    unlink(file);
 }
 
 static void long_lines_and_names_are_refused(void **state)
@@ -267,6 +344,8 @@ int main(void)
         cmocka_unit_test(a_mistake_names_its_line),
         cmocka_unit_test(a_bad_value_says_what_a_good_one_is),
         cmocka_unit_test(sections_must_fit_together),
+        cmocka_unit_test(every_wire_has_its_name),
+        cmocka_unit_test(references_are_resolved),
         cmocka_unit_test(long_lines_and_names_are_refused),
         cmocka_unit_test(paths_follow_the_environment),
     };

@@ -177,7 +177,7 @@ static void a_turn_is_told_as_the_api_tells_it(void **state)
 
     /* and metered like any other answer */
     struct meter meter;
-    meter_init(&meter);
+    meter_init(&meter, WIRE_RESPONSES);
     meter_feed(&meter, stream.data, stream.len);
     assert_true(meter.known);
     assert_int_equal(meter.usage.input_tokens, 10);

@@ -202,7 +202,7 @@ static struct request_check check;
 
 static int check_request(const char *text, size_t step)
 {
-    request_check_init(&check, "o3");
+    request_check_init(&check, "o3", false);
     size_t len = strlen(text);
     struct err err;
     for (size_t at = 0; at < len; at += step) {
@@ -312,7 +312,7 @@ static void names_are_compared_whole(void **state)
 static void the_verdict_falls_before_the_last_brace(void **state)
 {
     static const char text[] = "{\"input\":[]}";
-    request_check_init(&check, "o3");
+    request_check_init(&check, "o3", false);
     assert_int_equal(request_check_feed(&check, text, sizeof text - 2, NULL), 0);
     assert_int_equal(request_check_feed(&check, "}", 1, NULL), ERR_REFUSED);
 }
@@ -352,6 +352,61 @@ static void a_stream_is_wanted_by_true_alone(void **state)
     assert_false(check.wants_stream);
 }
 
+/* A request that is to be counted: `stream` and what asks for the usage have one reading only. */
+static int check_counted(const char *members, size_t step)
+{
+    AUTO_FREE char *text = str_format("{\"model\":\"o3\"%s}", members);
+    request_check_init(&check, "o3", true);
+    size_t len = strlen(text);
+    struct err err;
+    for (size_t at = 0; at < len; at += step) {
+        int status = request_check_feed(&check, text + at, len - at < step ? len - at : step, &err);
+        if (status < 0)
+            return status;
+    }
+    return request_check_end(&check, &err);
+}
+
+static void a_stream_must_ask_for_its_usage(void **state)
+{
+    static const char *const good[] = {
+        "",
+        ",\"stream\":false",
+        ",\"stream\":null,\"stream_options\":null",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true}",
+        ",\"stream_options\":{\"x\":{\"include_usage\":0},\"include_usage\":true},\"stream\":true",
+        ",\"stream\":false,\"x\":{\"stream\":true,\"Stream\":1}",
+    };
+    static const char *const bad[] = {
+        ",\"stream\":true",
+        ",\"stream\":true,\"stream_options\":{}",
+        ",\"stream\":true,\"stream_options\":null",
+        ",\"stream\":true,\"stream_options\":[{\"include_usage\":true}]",
+        ",\"stream\":true,\"stream_options\":{\"x\":{\"include_usage\":true}}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":false}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":1}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":{}}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"include_usage\":false}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"Include_Usage\":false}",
+        ",\"stream\":true,\"stream_options\":{\"include_us\\u0061ge\":true}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"stream_options\":{}",
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"Stream_Options\":{}",
+        ",\"stream\":false,\"stream\":true",
+        ",\"stream\":false,\"STREAM\":true",
+        ",\"stream\":1",
+        ",\"stream\":\"true\"",
+        ",\"stream\":{}",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        for (size_t step = 1; step < 80; step++)
+            if (check_counted(good[i], step) != 0)
+                fail_msg("step %zu: refused %s", step, good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (size_t step = 1; step < 80; step++)
+            if (check_counted(bad[i], step) != ERR_PROTOCOL)
+                fail_msg("step %zu: %d for %s", step, check_counted(bad[i], step), bad[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +423,7 @@ int main(void)
         cmocka_unit_test(the_verdict_falls_before_the_last_brace),
         cmocka_unit_test(the_turn_is_found_in_the_conversation),
         cmocka_unit_test(a_stream_is_wanted_by_true_alone),
+        cmocka_unit_test(a_stream_must_ask_for_its_usage),
     };
     return cmocka_run_group_tests_name("gateway request", tests, NULL, NULL);
 }

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
+#include "agent/providers/body.h"
+#include "agent/providers/request.h"
 #include "base/str.h"
 
 /* Members that not every server or model takes: left out once it has said so. */
@@ -46,7 +47,7 @@ static bool is_about_kinds_of_tools(const struct failure *failure)
             (strcasestr(failure->message, "custom") || strstr(failure->message, "'function'")));
 }
 
-static unsigned optional(const char *model, const struct failure *failure)
+static unsigned optional(const char *model, unsigned left_out, const struct failure *failure)
 {
     static const struct {
         const char *param;
@@ -56,6 +57,8 @@ static unsigned optional(const char *model, const struct failure *failure)
         {"text.verbosity", OPTIONAL_VERBOSITY},     {"prompt_cache_key", OPTIONAL_CACHE_KEY},
         {"parallel_tool_calls", OPTIONAL_PARALLEL}, {"include", OPTIONAL_INCLUDE},
     };
+    if (failure->kind != FAILURE_REJECTED)
+        return 0;
     for (size_t i = 0; i < sizeof params / sizeof params[0]; i++)
         if (!strcmp(failure->param, params[i].param))
             return params[i].bit;
@@ -66,94 +69,39 @@ static unsigned optional(const char *model, const struct failure *failure)
     return takes_custom_tools(model) && is_about_kinds_of_tools(failure) ? OPTIONAL_CUSTOM : 0;
 }
 
-/* The frame's parts are ours or were bounded by whoever read them: they fit. */
-static void put(struct buf *out, const char *s)
-{
-    if (buf_append_str(out, s) < 0)
-        abort();
-}
-
-static void put_string(struct buf *out, const char *s)
-{
-    if (json_text_cstring(out, s) < 0)
-        abort();
-}
-
-static void put_member(struct buf *out, const char *name, const char *value)
-{
-    put(out, ",\"");
-    put(out, name);
-    put(out, "\":");
-    put_string(out, value);
-}
-
 static void put_function(struct buf *out, const struct tool *tool)
 {
-    put(out, "{\"type\":\"function\"");
-    put_member(out, "name", tool->name);
-    put_member(out, "description", tool->description);
-    put(out, ",\"strict\":false,\"parameters\":");
-    put(out, tool->schema);
-    put(out, "}");
+    request_put(out, "{\"type\":\"function\"");
+    request_put_member(out, "name", tool->name);
+    request_put_description(out, tool);
+    request_put(out, ",\"strict\":false,\"parameters\":");
+    request_put_schema(out, tool);
+    request_put(out, "}");
 }
 
-static void put_custom(struct buf *out, const struct tool *tool)
+static void put_freeform(struct buf *out, const struct tool *tool)
 {
-    put(out, "{\"type\":\"custom\"");
-    put_member(out, "name", tool->name);
-    put_member(out, "description", tool->description);
-    put(out, ",\"format\":{\"type\":\"grammar\",\"syntax\":\"lark\"");
-    put_member(out, "definition", tool->schema);
-    put(out, "}}");
-}
-
-/* The function form of a custom tool: no server enforces the grammar, so the model gets to read
- * it. */
-static void put_custom_as_function(struct buf *out, const struct tool *tool)
-{
-    AUTO_FREE char *what =
-        str_format("%s\n\n`%s` is plain text that follows this Lark grammar:\n%s",
-                   tool->description, tool->argument, tool->schema);
-    put(out, "{\"type\":\"function\"");
-    put_member(out, "name", tool->name);
-    put_member(out, "description", what);
-    put(out, ",\"strict\":false,\"parameters\":{\"type\":\"object\",\"properties\":{");
-    put_string(out, tool->argument);
-    put(out, ":{\"type\":\"string\"}},\"required\":[");
-    put_string(out, tool->argument);
-    put(out, "],\"additionalProperties\":false}}");
-}
-
-static void put_tools(struct buf *out, const struct request_settings *settings, unsigned left_out)
-{
-    bool custom = takes_custom_tools(settings->model) && !(left_out & OPTIONAL_CUSTOM);
-    bool first = true;
-    put(out, ",\"tools\":[");
-    for (size_t g = 0; g < settings->groups_count; g++) {
-        for (size_t i = 0; i < settings->groups[g].count; i++) {
-            const struct tool *tool = &settings->groups[g].tools[i];
-            put(out, first ? "" : ",");
-            first = false;
-            if (tool->kind == TOOL_FUNCTION)
-                put_function(out, tool);
-            else if (custom)
-                put_custom(out, tool);
-            else
-                put_custom_as_function(out, tool);
-        }
+    if (tool->kind == TOOL_FUNCTION) {
+        put_function(out, tool);
+        return;
     }
-    put(out, "]");
+    request_put(out, "{\"type\":\"custom\"");
+    request_put_member(out, "name", tool->name);
+    request_put_member(out, "description", tool->description);
+    request_put(out, ",\"format\":{\"type\":\"grammar\",\"syntax\":\"lark\"");
+    request_put_member(out, "definition", tool->schema);
+    request_put(out, "}}");
 }
 
 static void put_reasoning(struct buf *out, const char *effort, unsigned left_out)
 {
-    put(out, ",\"reasoning\":{\"effort\":");
-    put_string(out, effort);
+    request_put(out, ",\"reasoning\":{\"effort\":");
+    request_put_string(out, effort);
     if (!(left_out & OPTIONAL_SUMMARY))
-        put(out, ",\"summary\":\"auto\"");
-    put(out, "}");
+        request_put(out, ",\"summary\":\"auto\"");
+    request_put(out, "}");
     if (!(left_out & OPTIONAL_INCLUDE))
-        put(out, ",\"include\":[\"reasoning.encrypted_content\"]");
+        request_put(out, ",\"include\":[\"reasoning.encrypted_content\"]");
 }
 
 static void frame(const struct request_settings *settings, unsigned left_out, struct buf *head,
@@ -161,23 +109,26 @@ static void frame(const struct request_settings *settings, unsigned left_out, st
 {
     /* `model` first: the gateway can then refuse another model before it has seen the rest. */
     buf_clear(head);
-    put(head, "{\"model\":");
-    put_string(head, settings->model);
-    put_member(head, "instructions", settings->instructions);
-    put_tools(head, settings, left_out);
-    put(head, ",\"input\":[");
+    request_put(head, "{\"model\":");
+    request_put_string(head, settings->model);
+    request_put_member(head, "instructions", settings->instructions);
+    bool custom = takes_custom_tools(settings->model) && !(left_out & OPTIONAL_CUSTOM);
+    request_put(head, ",\"tools\":[");
+    request_put_tools(head, settings, custom ? put_freeform : put_function);
+    request_put(head, "]");
+    request_put(head, ",\"input\":[");
 
     buf_clear(tail);
-    put(tail, "],\"tool_choice\":\"auto\",\"store\":false,\"stream\":true");
+    request_put(tail, "],\"tool_choice\":\"auto\",\"store\":false,\"stream\":true");
     if (!(left_out & OPTIONAL_PARALLEL))
-        put(tail, ",\"parallel_tool_calls\":true");
+        request_put(tail, ",\"parallel_tool_calls\":true");
     if (settings->effort && !(left_out & OPTIONAL_REASONING))
         put_reasoning(tail, settings->effort, left_out);
     if (!(left_out & OPTIONAL_CACHE_KEY))
-        put_member(tail, "prompt_cache_key", settings->cache_key);
+        request_put_member(tail, "prompt_cache_key", settings->cache_key);
     if (!(left_out & OPTIONAL_VERBOSITY)) /* "medium" is the one that every model takes */
-        put(tail, ",\"text\":{\"verbosity\":\"medium\"}");
-    put(tail, "}");
+        request_put(tail, ",\"text\":{\"verbosity\":\"medium\"}");
+    request_put(tail, "}");
 }
 
 const struct provider provider_responses = {
@@ -185,11 +136,14 @@ const struct provider provider_responses = {
     .path = "/responses",
     .frame = frame,
     .optional = optional,
-    .user_message = responses_user_message,
+    .user_messages = responses_user_messages,
     .call_output = responses_call_output,
+    .output_id = "call_id",
+    .answer = {"", ""},
+    .outputs = {"", ""},
     .read_item = responses_read_item,
     .answer_new = responses_answer_new,
-    .answer_feed = responses_answer_feed,
-    .answer_end = responses_answer_end,
-    .answer_free = responses_answer_free,
+    .answer_feed = body_feed,
+    .answer_end = body_end,
+    .answer_free = body_free,
 };

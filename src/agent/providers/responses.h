@@ -5,15 +5,12 @@
 #include "agent/provider.h"
 
 /* responses_item.c */
-int responses_user_message(struct buf *out, const char *text, size_t len);
+int responses_user_messages(struct buf *out, const struct message *messages, size_t count);
 int responses_call_output(struct buf *out, const struct item *call, const char *text, size_t len);
-int responses_read_item(struct item *item, const json_t *json, struct json_span raw,
+int responses_read_item(struct response *response, const json_t *json, struct json_span raw,
                         struct err *err);
 
-/* responses_stream.c */
+/* responses_stream.c; fed, ended and freed by body.h's functions */
 struct answer *responses_answer_new(void);
-void responses_answer_feed(struct answer *answer, const char *bytes, size_t len);
-void responses_answer_end(struct answer *answer);
-void responses_answer_free(struct answer *answer);
 
 #endif

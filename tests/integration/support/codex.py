@@ -147,13 +147,14 @@ class Codex:
 
 
 @contextlib.contextmanager
-def codex_on(script, configuration="", environment=None, **server_options):
-    """A codexd whose provider is a ModelServer with SCRIPT; yields both.
+def codex_on(script, configuration="", environment=None, wire="responses", provider="", **server_options):
+    """A codexd whose provider is a ModelServer with SCRIPT, on WIRE; yields both.
 
-    CONFIGURATION is put before the sections that this makes ([model], [provider "scripted"], [sandbox])."""
+    CONFIGURATION is put before the sections that this makes ([model], [provider "scripted"], [sandbox]),
+    PROVIDER are more lines of the provider."""
     with ModelServer(script, api_key=API_KEY, **server_options) as model:
         text = (f"{configuration}\n[model]\nname = o3\nprovider = scripted\n"
-                f"[provider \"scripted\"]\nbase_url = {model.base_url}\nwire_api = responses\n"
-                f"env_key = SCRIPTED_KEY\n")
+                f"[provider \"scripted\"]\nbase_url = {model.base_url}\nwire_api = {wire}\n"
+                f"env_key = SCRIPTED_KEY\n{provider}\n")
         with Codex(text, {"SCRIPTED_KEY": API_KEY, **(environment or {})}) as codex:
             yield codex, model

@@ -1,4 +1,5 @@
-"""A scripted model server on loopback that speaks the Responses API, for tests.
+"""A scripted model server on loopback that speaks the Responses API, Chat Completions and the Messages
+API, each at its path, for tests.
 
     with ModelServer([
         [reasoning("thinking"), call("exec_command", {"cmd": "ls"})],
@@ -30,11 +31,12 @@ A request past the end of its script, or of no script, is answered 400 and fails
 import dataclasses
 import http.server
 import json
-import re
 import socket
 import sys
 import threading
 import time
+
+from support.wires import Responses, wire_of
 
 DEFAULT_USAGE = {"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 20,
                  "reasoning_output_tokens": 5}
@@ -182,36 +184,29 @@ class Request:
         self.time = time.monotonic()
         self.path = path
         self.headers = headers      # as email.message.Message: headers["Authorization"]
+        self.wire = wire_of(path)
         self.raw = raw_body
         self.body = json.loads(raw_body)
 
     @property
     def input(self):
         """The conversation."""
-        return self.body.get("input", [])
+        return self.wire.conversation(self.body)
 
     @property
     def user_texts(self):
         """The text of every user message."""
-        return [part.get("text", "") for item in self.input if item.get("role") == "user"
-                for part in _parts(item.get("content", ""))]
+        return self.wire.user_texts(self.body)
 
     @property
     def outputs(self):
         """What the calls came to: call_id → output, in the order of the conversation."""
-        return {item["call_id"]: item["output"] for item in self.input
-                if item.get("type", "").endswith("_call_output")}
+        return self.wire.outputs(self.body)
 
     @property
     def turn(self):
-        """Which turn of the script comes next: one more than the last in the conversation."""
-        ids = [str(item.get(name)) for item in self.input for name in ("id", "call_id")]
-        found = [re.fullmatch(r"[a-z]+_(\d+)_\d+", id_) for id_ in ids]
-        return max([int(match[1]) for match in found if match], default=0) + 1
-
-
-def _parts(content):
-    return [{"text": content}] if isinstance(content, str) else content
+        """Which turn of the script comes next."""
+        return self.wire.turn(self.body)
 
 
 # ---- the server
@@ -315,7 +310,8 @@ class ModelServer:
 
     def authorised(self, headers):
         """Whether the request brings the key that is demanded."""
-        return not self.api_key or headers.get("Authorization") == f"Bearer {self.api_key}"
+        return not self.api_key or headers.get("Authorization") == f"Bearer {self.api_key}" \
+            or headers.get("x-api-key") == self.api_key
 
 
 class _HttpServer(http.server.ThreadingHTTPServer):
@@ -362,23 +358,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The one call of the API."""
         body = self._read_body()
         model = self.server.model
-        if not self.path.endswith("/responses"):
+        if not wire_of(self.path):
             return self._send_plain(status(404))
         if not model.authorised(self.headers):
             return self._send_plain(status(401, {"error": {
                 "message": "Incorrect API key provided", "type": "invalid_request_error",
                 "code": "invalid_api_key"}}))
-        entry, turn = model.choose(Request(self.path, self.headers, body))
+        request = Request(self.path, self.headers, body)
+        entry, turn = model.choose(request)
         request_streams = json.loads(body).get("stream", False)
         if not entry.answer:
             return self._say_nothing(entry)
         if entry.items is None:
             return self._send_plain(entry)
-        events = list(response_events(entry, turn))
         if not request_streams:
-            last = json.dumps(events[-1].get("response", {})).encode()
-            return self._send_plain(Entry(status=200, body=last))
-        return self._send_stream(entry, encode_events(events, entry.noise))
+            return self._send_plain(Entry(body=json.dumps(whole_answer(request.wire, entry, turn)).encode()))
+        return self._send_stream(entry, told_as_stream(request.wire, entry, turn))
 
     def _read_body(self):
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -436,17 +431,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return None
 
 
-# ---- the event stream
+# ---- the answer, as its wire tells it
 
-def encode_events(events, noise=()):
-    """Server-sent events, with the lines of NOISE in front of each but the first."""
-    blocks = []
-    for event in events:
-        if noise and blocks:
-            blocks.append(b"\n\n".join(noise) + b"\n\n")
-        blocks.append(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
-    return b"".join(blocks)
+def told_as_stream(wire, entry, turn):
+    """Server-sent events, with the entry's noise in front of each but the first."""
+    if wire is Responses:
+        events = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+                  for event in response_events(entry, turn)]
+    else:
+        events = list(wire.events(entry, turn, DEFAULT_USAGE))
+    noise = b"\n\n".join(entry.noise) + b"\n\n" if entry.noise else b""
+    return noise.join(events)
 
+
+def whole_answer(wire, entry, turn):
+    """The same as one JSON object."""
+    if wire is Responses:
+        return list(response_events(entry, turn))[-1].get("response", {})
+    return wire.whole(entry, turn, DEFAULT_USAGE)
+
+
+# ---- the Responses API
 
 def response_events(entry, turn):
     """The events of one response, numbered, as the published API sends them."""
