@@ -199,8 +199,11 @@ class Task:
 
     def events(self):
         path = self.directory / "events"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        events = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):  # torn: its gateway was killed
+                events.append(json.loads(line))
+        return events
 
     def wait_for_output(self, text):
         wait_for(lambda: text in self.output(), SECONDS, f"output {text!r}")
