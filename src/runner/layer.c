@@ -114,7 +114,7 @@ static void remove_unused(int dir, const char *state, const char *name)
     AUTO_FD int lock = open_lock(dir, name, LOCK_EX);
     if (lock < 0 || is_needed(state, name))
         return;
-    char file[LAYER_NAME_SIZE + sizeof ".lock"], making[LAYER_NAME_SIZE + sizeof ".new"];
+    char file[NAME_MAX + sizeof ".lock"], making[NAME_MAX + sizeof ".new"];
     snprintf(making, sizeof making, "%s.new", name);
     snprintf(file, sizeof file, "%s.lock", name);
     /* Renamed first: half a layer must not look like one. */
