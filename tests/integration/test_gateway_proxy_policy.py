@@ -1,4 +1,5 @@
 """codex-gateway's HTTP proxy: what it refuses, in whatever disguise, and what it says then."""
+import contextlib
 import json
 import os
 import pathlib
@@ -266,6 +267,8 @@ class forwarded_443:  # pylint: disable=invalid-name
         return self
 
     def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a thread in accept() would keep it listening
         self._listener.close()
 
     def _run(self):

@@ -103,6 +103,8 @@ class Host:
         return self
 
     def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a thread in accept() would keep it listening
         self._listener.close()
 
     def _accept(self):
