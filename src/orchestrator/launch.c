@@ -35,18 +35,16 @@ static int open_configs(struct job *job, const struct task *task, struct run_fds
         return err_set(err, ERR_USAGE, "there is no provider '%s' any more: submit the task again",
                        task->provider);
     const struct secrets *secrets = job->o->secrets;
-    struct err why;
-    if (secrets_check_provider(secrets, config, provider, &why) < 0)
-        return err_set(err, ERR_KEY_MISSING, "provider '%s' cannot be used: %s", provider->name,
-                       why.message);
     char sandbox_key[SANDBOX_KEY_SIZE];
     run_config_sandbox_key(sandbox_key);
     fds->fd[SPAWN_FD_TASK] = run_config_task(task, config, provider, sandbox_key, err);
     if (fds->fd[SPAWN_FD_TASK] < 0)
         return err->code;
     struct provider_secrets keys;
-    if (secrets_provider(secrets, provider, &keys, err) < 0)
-        return err->code;
+    struct err why;
+    if (secrets_provider(secrets, config, provider, &keys, &why) < 0)
+        return err_set(err, ERR_KEY_MISSING, "provider '%s' cannot be used: %s", provider->name,
+                       why.message);
     fds->fd[SPAWN_FD_GATEWAY] =
         run_config_gateway(task, config, provider, &keys, sandbox_key, err);
     provider_secrets_release(&keys);

@@ -134,7 +134,7 @@ static int open_config(const struct probe *probe, const char *sandbox_key, struc
         provider.idle_timeout_ms = PROVIDER_MS;
     const struct task task = {.id = "doctor", .model = config->model};
     struct provider_secrets keys;
-    int fd = secrets_provider(probe->options.secrets, &provider, &keys, err);
+    int fd = secrets_provider(probe->options.secrets, config, probe->provider, &keys, err);
     if (fd < 0)
         return fd;
     fd = run_config_gateway(&task, config, &provider, &keys, sandbox_key, err);

@@ -269,6 +269,13 @@ int secrets_get(const struct secrets *secrets, const char *name, const char *fil
 
 /* --- providers --- */
 
+static const struct secret_recording *recording_of(const struct secrets *secrets,
+                                                   const struct config *config,
+                                                   const struct config_provider *provider)
+{
+    return &secrets->recordings[provider - config->providers];
+}
+
 /* What the reference PART stands for joins VALUE, and is remembered. */
 static int resolve(const struct secrets *secrets, const struct reference_part *part,
                    struct provider_secrets *keys, struct buf *value, struct err *err)
@@ -312,10 +319,15 @@ static int expand(const struct secrets *secrets, const struct config_extras *ext
     return status;
 }
 
-int secrets_provider(const struct secrets *secrets, const struct config_provider *provider,
-                     struct provider_secrets *out, struct err *err)
+int secrets_provider(const struct secrets *secrets, const struct config *config,
+                     const struct config_provider *provider, struct provider_secrets *out,
+                     struct err *err)
 {
     *out = (struct provider_secrets){0};
+    const struct secret_recording *recording = recording_of(secrets, config, provider);
+    if (provider->wire_api == WIRE_REPLAY && recording->missing)
+        return err_set(err, ERR_NOT_FOUND, "%s: set it right and restart codexd",
+                       recording->missing);
     int status = secrets_get(secrets, provider->env_key, provider->key_file, &out->key, err);
     if (status == 0)
         status = expand(secrets, &provider->headers, out, out->headers, err);
@@ -341,22 +353,11 @@ void provider_secrets_release(struct provider_secrets *keys)
     *keys = (struct provider_secrets){0};
 }
 
-static const struct secret_recording *recording_of(const struct secrets *secrets,
-                                                   const struct config *config,
-                                                   const struct config_provider *provider)
-{
-    return &secrets->recordings[provider - config->providers];
-}
-
 int secrets_check_provider(const struct secrets *secrets, const struct config *config,
                            const struct config_provider *provider, struct err *err)
 {
-    const struct secret_recording *recording = recording_of(secrets, config, provider);
-    if (provider->wire_api == WIRE_REPLAY && recording->missing)
-        return err_set(err, ERR_NOT_FOUND, "%s: set it right and restart codexd",
-                       recording->missing);
     struct provider_secrets keys;
-    int status = secrets_provider(secrets, provider, &keys, err);
+    int status = secrets_provider(secrets, config, provider, &keys, err);
     if (status == 0)
         provider_secrets_release(&keys);
     return status;

@@ -77,10 +77,11 @@ struct provider_secrets {
     size_t parts_count;
 };
 
-/* Look all of it up: ERR_NOT_FOUND or ERR_USAGE with what to do about it. Release OUT after a
- * success. */
-int secrets_provider(const struct secrets *secrets, const struct config_provider *provider,
-                     struct provider_secrets *out, struct err *err);
+/* Look all of it up for PROVIDER, of CONFIG: ERR_NOT_FOUND or ERR_USAGE with what to do about it,
+ * also when its recorded turns are not there. Release OUT after a success. */
+int secrets_provider(const struct secrets *secrets, const struct config *config,
+                     const struct config_provider *provider, struct provider_secrets *out,
+                     struct err *err);
 void provider_secrets_release(struct provider_secrets *keys);
 
 /* Whether all is there that PROVIDER, of CONFIG, needs: its key, its recorded turns. */

@@ -373,7 +373,7 @@ static void references_are_resolved(void **state)
     assert_int_equal(config_parse(&c, "c", text, strlen(text), &err), 0);
     assert_int_equal(secrets_load(&secrets, &c, &err), 0);
     struct provider_secrets p;
-    assert_int_equal(secrets_provider(&secrets, &c.providers[0], &p, &err), 0);
+    assert_int_equal(secrets_provider(&secrets, &c, &c.providers[0], &p, &err), 0);
     assert_null(p.key);
     assert_string_equal(c.providers[0].headers.list[1].name, "Authorization");
     assert_string_equal(p.headers[0], "key-of-the-environment");
@@ -386,10 +386,10 @@ static void references_are_resolved(void **state)
     assert_string_equal(p.parts[0], "key-of-the-environment");
     assert_string_equal(p.parts[1], "token-of-the-file");
     provider_secrets_release(&p);
-    assert_int_equal(secrets_provider(&secrets, &c.providers[1], &p, &err), 0);
+    assert_int_equal(secrets_provider(&secrets, &c, &c.providers[1], &p, &err), 0);
     assert_string_equal(p.headers[0], "key-of-the-environment");
     provider_secrets_release(&p);
-    assert_int_equal(secrets_provider(&secrets, &c.providers[2], &p, &err), ERR_NOT_FOUND);
+    assert_int_equal(secrets_provider(&secrets, &c, &c.providers[2], &p, &err), ERR_NOT_FOUND);
     assert_non_null(strstr(err.message, "TEST_NONE is not set in codexd's environment"));
     assert_null(getenv("TEST_KEY"));
     assert_null(getenv("TEST_TEAM"));
