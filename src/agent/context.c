@@ -183,20 +183,6 @@ static void put_element(struct buf *out, const char *name, const char *text)
     buf_appendf(out, "</%s>\n", name);
 }
 
-static bool is_in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    for (path = path && *path ? path : "/usr/local/bin:/usr/bin:/bin"; *path;) {
-        size_t len = strcspn(path, ":");
-        char file[PATH_MAX];
-        int n = snprintf(file, sizeof file, "%.*s/%s", (int)len, path, program);
-        if (n > 0 && (size_t)n < sizeof file && access(file, X_OK) == 0)
-            return true;
-        path += len + (path[len] == ':');
-    }
-    return false;
-}
-
 static void put_programs(struct buf *out)
 {
     static const char *const programs[] = {
@@ -204,10 +190,12 @@ static void put_programs(struct buf *out)
         "meson", "ninja", "python3", "pytest", "node", "npm",    "yarn", "pnpm",  "cargo",
         "go",    "java",  "mvn",     "gradle", "ruby", "bundle", "php",  "perl",  "sqlite3",
     };
+    const char *path = getenv("PATH");
+    path = path && *path ? path : "/usr/local/bin:/usr/bin:/bin";
     AUTO_BUF struct buf found;
     buf_init(&found, 1024);
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
-        if (is_in_path(programs[i]))
+        if (process_in_path(path, programs[i]))
             buf_appendf(&found, "%s%s", found.len ? " " : "", programs[i]);
     put_element(out, "programs", found.data);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 enum { MAX_CHILD_FD = 64 };
 
@@ -214,4 +215,16 @@ const char *process_program_dir(void)
     if (slash)
         *slash = '\0';
     return dir;
+}
+
+bool process_in_path(const char *path, const char *name)
+{
+    while (*path) {
+        size_t len = strcspn(path, ":");
+        AUTO_FREE char *file = str_format("%.*s/%s", (int)len, path, name);
+        if (access(file, X_OK) == 0)
+            return true;
+        path += len + (path[len] == ':');
+    }
+    return false;
 }

@@ -57,4 +57,7 @@ void process_reserve_stdio(void);
 /* The directory of the running executable, where our other programs are ("" when unknown). */
 const char *process_program_dir(void);
 
+/* Whether a program NAME that we may run is in one of the directories of PATH ("/usr/bin:/bin"). */
+bool process_in_path(const char *path, const char *name);
+
 #endif

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "base/str.h"
 
 struct placer_local {
@@ -50,23 +51,13 @@ static pid_t find_run(void *self, const struct run_name *name, struct err *err)
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
 }
 
-static bool in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    AUTO_FREE char *dirs = str_dup(path ? path : "/usr/bin:/bin");
-    for (char *rest = dirs, *dir; (dir = strsep(&rest, ":"));) {
-        AUTO_FREE char *full = str_format("%s/%s", dir, program);
-        if (access(full, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int check_ready(void *self, struct err *err)
 {
     const struct placer_local *local = self;
-    bool found =
-        strchr(local->runtime, '/') ? access(local->runtime, X_OK) == 0 : in_path(local->runtime);
+    const char *path = getenv("PATH");
+    bool found = strchr(local->runtime, '/')
+                     ? access(local->runtime, X_OK) == 0
+                     : process_in_path(path ? path : "/usr/bin:/bin", local->runtime);
     if (!found)
         return err_set(err, ERR_SANDBOX,
                        "there is no OCI runtime '%s': install it, or set runtime in [sandbox]",

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/json_text.h"
+#include "base/process.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "base/user_env.h"
@@ -72,14 +73,7 @@ static char **make_env(void)
 static bool is_program(void *arg, const char *name)
 {
     const char *path = user_env_get(arg, "PATH");
-    while (path && *path) {
-        size_t len = strcspn(path, ":");
-        AUTO_FREE char *file = str_format("%.*s/%s", (int)len, path, name);
-        if (access(file, X_OK) == 0)
-            return true;
-        path += len + (path[len] == ':');
-    }
-    return false;
+    return path && process_in_path(path, name);
 }
 
 static int make_plan(const struct step *step, char **env, struct deps_plan *plan, struct err *err)

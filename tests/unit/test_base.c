@@ -320,9 +320,19 @@ static void text_that_is_not_json_stays_within_its_bytes(void **state)
     }
 }
 
+static void programs_are_found_by_path(void **state)
+{
+    assert_true(process_in_path("/usr/bin:/bin", "sh"));
+    assert_true(process_in_path("/nowhere::/bin", "sh"));
+    assert_false(process_in_path("/usr/bin:/bin", "no-such-program"));
+    assert_false(process_in_path("/nowhere", "sh"));
+    assert_false(process_in_path("", "sh"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(programs_are_found_by_path),
         cmocka_unit_test(buf_grows_to_its_maximum_and_no_further),
         cmocka_unit_test(buf_is_a_string_also_when_reserved_room_is_not_used),
         cmocka_unit_test(durations_are_read_strictly),
