@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/fnv.h"
+
 /* Waiting for a long build is the same call again and again too: calls that take their time may be
  * repeated longer (200 waits of 10 s are half an hour without a sign of life). */
 static const struct limits {
@@ -11,10 +13,9 @@ static const struct limits {
 
 enum { SLOW_MS = 5000 };
 
-/* FNV-1a, 64 bits (www.isthe.com/chongo/tech/comp/fnv). */
 static uint64_t hash_byte(uint64_t hash, unsigned char byte)
 {
-    return (hash ^ byte) * 0x100000001b3;
+    return fnv_add(hash, &byte, 1);
 }
 
 static uint64_t hash_bytes(uint64_t hash, struct json_span bytes, bool without_numbers)
@@ -33,7 +34,7 @@ static uint64_t hash_bytes(uint64_t hash, struct json_span bytes, bool without_n
 enum repeat_verdict repeat_note(struct repeat *repeat, const char *name, struct json_span arguments,
                                 struct json_span output, int64_t duration_ms)
 {
-    uint64_t signature = 0xcbf29ce484222325;
+    uint64_t signature = fnv_start;
     signature = hash_bytes(signature, (struct json_span){name, strlen(name)}, false);
     signature = hash_bytes(signature, arguments, false);
     signature = hash_bytes(signature, output, true);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fnv.h"
 #include "base/str.h"
 
 enum { HEADER_MAX = 64, NAME_KEPT = TEST_NAME_MAX - 20 };
@@ -55,14 +56,6 @@ static void put(struct test_list *list, enum test_status status, char *name)
     list->bytes += bytes;
 }
 
-static uint64_t hash_of(const char *bytes, size_t len)
-{
-    uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a, isthe.com/chongo/tech/comp/fnv */
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3ULL;
-    return hash;
-}
-
 static bool is_control(unsigned char c)
 {
     return c < 0x20 || c == 0x7f;
@@ -83,7 +76,7 @@ void test_list_add(struct test_list *list, enum test_status status, const char *
         while ((clean.data[keep] & 0xc0) == 0x80)
             keep--;
         clean.len = keep;
-        buf_appendf(&clean, "…%016llx", (unsigned long long)hash_of(name, len));
+        buf_appendf(&clean, "…%016llx", (unsigned long long)fnv_add(fnv_start, name, len));
     }
     for (char *p = clean.data; *p; p++)
         if (is_control((unsigned char)*p))

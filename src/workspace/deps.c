@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fnv.h"
 #include "base/str.h"
 #include "workspace/deps_each.h"
 
@@ -26,12 +27,9 @@ struct search {
     int directories;
 };
 
-/* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
 static void mix(struct deps_plan *plan, const void *bytes, size_t len)
 {
-    const unsigned char *p = bytes;
-    for (size_t i = 0; i < len; i++)
-        plan->fingerprint = (plan->fingerprint ^ p[i]) * 0x100000001b3ULL;
+    plan->fingerprint = fnv_add(plan->fingerprint, bytes, len);
 }
 
 static void mix_string(struct deps_plan *plan, const char *s)

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fnv.h"
 #include "base/io.h"
 #include "base/json_text.h"
 #include "base/process.h"
@@ -78,7 +79,7 @@ static bool is_program(void *arg, const char *name)
 
 static int make_plan(const struct step *step, char **env, struct deps_plan *plan, struct err *err)
 {
-    *plan = (struct deps_plan){.fingerprint = 0xcbf29ce484222325ULL};
+    *plan = (struct deps_plan){.fingerprint = fnv_start};
     if (step->setup_command) {
         deps_use(step->setup_command, plan);
         return 0;
