@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/by_age.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "orchestrator/internal.h"
@@ -108,46 +109,19 @@ int files_link_bundle(const struct orchestrator *o, const char *key, const char 
     return 0;
 }
 
-struct bundle {
-    char name[NAME_MAX + 1];
-    struct timespec used;
-};
-
-static int newest_first(const void *a, const void *b)
+static bool is_bundle(const char *name)
 {
-    const struct timespec *x = &((const struct bundle *)a)->used;
-    const struct timespec *y = &((const struct bundle *)b)->used;
-    if (x->tv_sec != y->tv_sec)
-        return x->tv_sec < y->tv_sec ? 1 : -1;
-    return (x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
+    return str_ends_with(name, ".bundle");
 }
 
 void files_trim_bundles(const struct orchestrator *o)
 {
     AUTO_FREE char *path = str_format("%s/server/bundles", o->state_dir);
-    AUTO_DIR DIR *dir = opendir(path);
-    AUTO_FREE struct bundle *bundles = NULL;
-    size_t count = 0, cap = 0;
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        struct stat status;
-        if (!str_ends_with(entry->d_name, ".bundle") ||
-            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (count == cap) {
-            cap = cap ? cap * 2 : BUNDLES_KEPT * 2;
-            bundles = realloc(bundles, cap * sizeof *bundles);
-            if (!bundles)
-                abort();
-        }
-        strcpy(bundles[count].name, entry->d_name);
-        bundles[count++].used = status.st_mtim;
-    }
-    if (count <= BUNDLES_KEPT)
-        return;
-    qsort(bundles, count, sizeof *bundles, newest_first);
+    AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FREE struct by_age *bundles = NULL;
+    size_t count = dir < 0 ? 0 : by_age_list(dir, is_bundle, &bundles);
     for (size_t i = BUNDLES_KEPT; i < count; i++)
-        unlinkat(dirfd(dir), bundles[i].name, 0);
+        unlinkat(dir, bundles[i].name, 0);
 }
 
 /* Whatever is in server/NAME and has PART in its name. */

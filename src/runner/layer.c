@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/by_age.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
@@ -77,20 +77,6 @@ int layer_take(struct layer *layer, const char *state, const char *name, struct 
 
 /* ---- removing old ones */
 
-struct candidate {
-    char name[NAME_MAX + 1];
-    struct timespec used;
-};
-
-static int newest_first(const void *a, const void *b)
-{
-    const struct timespec *x = &((const struct candidate *)a)->used;
-    const struct timespec *y = &((const struct candidate *)b)->used;
-    if (x->tv_sec != y->tv_sec)
-        return x->tv_sec < y->tv_sec ? 1 : -1;
-    return x->tv_nsec < y->tv_nsec ? 1 : x->tv_nsec > y->tv_nsec ? -1 : 0;
-}
-
 /* Whether a workspace of the server lies on the layer NAME. */
 static bool is_needed(const char *state, const char *name)
 {
@@ -128,25 +114,11 @@ static void trim(const char *state)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/layers", state);
-    AUTO_DIR DIR *stream = opendir(path);
-    AUTO_FREE struct candidate *found = NULL;
-    size_t count = 0;
-    struct dirent *entry;
-    struct stat st;
-    while (stream && (entry = readdir(stream))) {
-        if (!name_is_valid(entry->d_name) ||
-            fstatat(dirfd(stream), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        found = reallocarray(found, count + 1, sizeof *found);
-        if (!found)
-            abort();
-        snprintf(found[count].name, sizeof found[count].name, "%s", entry->d_name);
-        found[count++].used = st.st_mtim;
-    }
-    if (count)
-        qsort(found, count, sizeof *found, newest_first);
+    AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO_FREE struct by_age *layers = NULL;
+    size_t count = dir < 0 ? 0 : by_age_list(dir, name_is_valid, &layers);
     for (size_t i = LAYERS_KEPT; i < count; i++)
-        remove_unused(dirfd(stream), state, found[i].name);
+        remove_unused(dir, state, layers[i].name);
 }
 
 /* ---- making */
