@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/str.h"
 
 enum {
     TASK_MAX_BYTES = 8 << 20,
@@ -20,15 +21,6 @@ struct member {
     bool required;
 };
 
-/* What becomes part of a line (a header, a path) holds no control characters. */
-static bool is_one_line(const char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return false;
-    return true;
-}
-
 static int read_string(const json_t *json, const struct member *member, struct err *err)
 {
     const json_t *value = json_object_get(json, member->name);
@@ -42,7 +34,7 @@ static int read_string(const json_t *json, const struct member *member, struct e
         return err_set(err, ERR_USAGE, "'%s' is empty", member->name);
     if (len > member->max)
         return err_set(err, ERR_USAGE, "'%s' is longer than %zu bytes", member->name, member->max);
-    if (member->max <= PATH_MAX_BYTES && !is_one_line(s))
+    if (member->max <= PATH_MAX_BYTES && !str_is_one_line(s))
         return err_set(err, ERR_USAGE, "'%s' holds a control character", member->name);
     *member->out = s;
     return 0;

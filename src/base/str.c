@@ -18,6 +18,14 @@ bool str_ends_with(const char *s, const char *suffix)
     return len >= tail && memcmp(s + len - tail, suffix, tail) == 0;
 }
 
+bool str_is_one_line(const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
 char *str_dup(const char *s)
 {
     if (!s)

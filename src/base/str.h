@@ -24,6 +24,9 @@ bool str_is_plain(const char *s);
 /* The whole of S as a decimal number in [MIN, MAX]. Returns 0 or -EINVAL. */
 int str_parse_int(const char *s, int64_t min, int64_t max, int64_t *out);
 
+/* Whether S has no control character: it can be part of a line, a header, a path. */
+bool str_is_one_line(const char *s);
+
 /* "4096", "512M", "4G", "1T" (also lower case, powers of 1024) to bytes in [1, INT64_MAX]; else
  * -EINVAL. */
 int str_parse_size(const char *s, uint64_t *bytes);

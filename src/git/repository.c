@@ -43,9 +43,8 @@ static int find_top(const char *path, char top[PATH_MAX], struct err *err)
         int status = err_errno(err, "cannot open '%s'", path);
         return status == -ENOENT || status == -ENOTDIR ? ERR_NOT_FOUND : status;
     }
-    for (const char *p = top; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return err_set(err, ERR_REFUSED, "the path has a control character in it");
+    if (!str_is_one_line(top))
+        return err_set(err, ERR_REFUSED, "the path has a control character in it");
     while (!looks_like_repository(top)) {
         char *slash = strrchr(top, '/');
         if (slash == top)

@@ -64,10 +64,7 @@ static bool base_sane(const char *base)
     size_t len = strlen(base);
     if (len == 0 || len > BASE_MAX || base[0] == '-' || strchr(base, ':') || strstr(base, "^{/"))
         return false;
-    for (const char *p = base; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return false;
-    return true;
+    return str_is_one_line(base);
 }
 
 int git_resolve_base(const char *git_dir, const char *base, char **name, char *sha, struct err *err)

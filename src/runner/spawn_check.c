@@ -53,10 +53,7 @@ static bool is_component(const char *s, size_t size)
 {
     if (!is_terminated(s, size) || !*s || !strcmp(s, ".") || !strcmp(s, ".."))
         return false;
-    for (; *s; s++)
-        if (*s == '/' || (unsigned char)*s < 0x20 || *s == 0x7f)
-            return false;
-    return true;
+    return !strchr(s, '/') && str_is_one_line(s);
 }
 
 int spawn_check_run(const struct spawn_run *run, struct err *err)

@@ -33,21 +33,13 @@ struct member {
     bool one_line;
 };
 
-static bool is_one_line(const char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return false;
-    return true;
-}
-
 static int read_string(const json_t *json, const struct member *member, struct err *err)
 {
     const json_t *value = json_object_get(json, member->name);
     if (!value || json_is_null(value))
         return member->required ? err_set(err, ERR_USAGE, "'%s' is missing", member->name) : 0;
     const char *s = json_string_value(value);
-    if (!s || !*s || strlen(s) > member->max || (member->one_line && !is_one_line(s)))
+    if (!s || !*s || strlen(s) > member->max || (member->one_line && !str_is_one_line(s)))
         return err_set(err, ERR_USAGE, "'%s' must be a string of 1 to %zu bytes%s", member->name,
                        member->max, member->one_line ? " in one line" : "");
     *member->out = s;
