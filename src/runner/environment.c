@@ -36,7 +36,7 @@ static int wait_a_moment(struct run *run)
  * it is the latter. */
 static bool name_layer(struct run *run, char name[LAYER_NAME_SIZE])
 {
-    layer_read_need(run->layers, name);
+    layer_read_need(run->sandboxes, name);
     if (*name)
         return run->resumed;
     snprintf(name, LAYER_NAME_SIZE, "%s-%s", run->request.layer, run->host.image.key);
@@ -136,7 +136,7 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
     if (found < 0)
         return -1;
     /* Before the layer is ours no more alone: nobody may think that it is not needed. */
-    if (layer_write_need(run->layers, name, &err) < 0)
+    if (layer_write_need(run->sandboxes, name, &err) < 0)
         return run_fail_by(run, &err);
     if (!found)
         return needed ? run_fail(run, FAULT_PLATFORM,

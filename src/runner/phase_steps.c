@@ -29,7 +29,7 @@ struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char
 {
     char name[SANDBOX_NAME_SIZE], own[4096 + 32];
     struct err err;
-    snprintf(own, sizeof own, "%s/%s", run->layers, role);
+    snprintf(own, sizeof own, "%s/%s", run->sandboxes, role);
     struct sandbox *sandbox = NULL;
     if (sandbox_name(name, run->options->state, run->name, role, &err) == 0)
         sandbox = sandbox_create(&run->host,

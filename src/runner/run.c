@@ -153,16 +153,16 @@ static int open_run(struct run *run, struct err *err)
                                                          .config_fd = run->fds[SPAWN_FD_GATEWAY],
                                                          .replay_fd = run->fds[SPAWN_FD_REPLAY]},
                           err);
-    snprintf(run->layers, sizeof run->layers, "%s/sandboxes", options->state);
-    AUTO_FD int layers = status < 0 ? status : io_open_private_dir(run->layers, err);
-    if (layers < 0)
-        return layers;
-    if (snprintf(run->layers, sizeof run->layers, "%s/sandboxes/%s/work", options->state,
-                 run->name) >= (int)sizeof run->layers)
+    snprintf(run->sandboxes, sizeof run->sandboxes, "%s/sandboxes", options->state);
+    AUTO_FD int parent = status < 0 ? status : io_open_private_dir(run->sandboxes, err);
+    if (parent < 0)
+        return parent;
+    if (snprintf(run->sandboxes, sizeof run->sandboxes, "%s/sandboxes/%s/work", options->state,
+                 run->name) >= (int)sizeof run->sandboxes)
         return err_set(err, -ENAMETOOLONG, "path too long");
-    run->has_workspace = run->resumed = access(run->layers, F_OK) == 0;
-    *strrchr(run->layers, '/') = '\0';
-    return io_make_dirs(run->layers, 0700, err);
+    run->has_workspace = run->resumed = access(run->sandboxes, F_OK) == 0;
+    *strrchr(run->sandboxes, '/') = '\0';
+    return io_make_dirs(run->sandboxes, 0700, err);
 }
 
 /* Make this machine ready for sandboxes; what is missing fails the run, with an event that says
@@ -222,7 +222,7 @@ static void release_files(struct run *run, enum run_outcome outcome, bool told)
     struct err err;
     if (told && write_status(run, "ended", run_outcome_name(outcome), keep, &err) < 0)
         log_warn(run->request.name.task, "%s", err.message);
-    if (told && !keep && io_remove_tree_at(AT_FDCWD, run->layers, &err) < 0)
+    if (told && !keep && io_remove_tree_at(AT_FDCWD, run->sandboxes, &err) < 0)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
     run_dir_release(&run->dir, false);
 }
