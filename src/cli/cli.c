@@ -11,9 +11,9 @@
 enum { ERROR_LINE_MAX = 8192 };
 
 const struct verb *const verbs[] = {
-    &verb_task,   &verb_status,  &verb_list,    &verb_logs,   &verb_diff,   &verb_apply,
-    &verb_cancel, &verb_deliver, &verb_sandbox, &verb_secret, &verb_doctor,
-    &verb_help,  &verb_version, &verb_complete, NULL,
+    &verb_task,   &verb_status, &verb_list,    &verb_logs,     &verb_diff,
+    &verb_apply,  &verb_cancel, &verb_deliver, &verb_sandbox,  &verb_secret,
+    &verb_doctor, &verb_help,   &verb_version, &verb_complete, NULL,
 };
 
 const struct verb *verb_find(const char *name)

@@ -18,8 +18,8 @@
 
 enum {
     CALL_TIMEOUT_MS = 30000,
-    SLUG_MAX = 200,       /* "owner/name" */
-    BODY_CHARS = 65536,   /* the most that GitHub takes */
+    SLUG_MAX = 200,     /* "owner/name" */
+    BODY_CHARS = 65536, /* the most that GitHub takes */
 };
 
 struct github_call {
@@ -65,7 +65,8 @@ static bool read_slug(const char *repo, char slug[SLUG_MAX])
         memchr(slash + 1, '/', len - (size_t)(slash + 1 - path)))
         return false;
     snprintf(slug, SLUG_MAX, "%.*s", (int)len, path);
-    return !slug[strspn(slug, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/")];
+    return !slug[strspn(slug,
+                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/")];
 }
 
 static struct github_call *call_new(const struct forge *forge, const char *repo, void *arg)
@@ -182,9 +183,10 @@ static void on_base(struct github_call *call, const struct rest_answer *answer,
     struct err err = {0};
     json_t *root = read_answer(call, answer, why, &err);
     if (!root && err.code == ERR_NOT_FOUND)
-        err_set(&err, ERR_REFUSED,
-                "a pull request needs a branch to go to, and '%s' is none there: name one by --base",
-                call->base);
+        err_set(
+            &err, ERR_REFUSED,
+            "a pull request needs a branch to go to, and '%s' is none there: name one by --base",
+            call->base);
     json_decref(root);
     finish_check(call, &err);
 }
@@ -283,7 +285,8 @@ static void on_created(struct github_call *call, const struct rest_answer *answe
     json_t *root = read_answer(call, answer, why, &err);
     bool good = root && github_pull_read(root, &pull, &err) == 0;
     json_decref(root);
-    finish_open(call, good ? &pull : NULL, &err, answer && answer->wait_ms > 0 ? answer->wait_ms : 0);
+    finish_open(call, good ? &pull : NULL, &err,
+                answer && answer->wait_ms > 0 ? answer->wait_ms : 0);
 }
 
 static void create(struct github_call *call)
@@ -337,8 +340,7 @@ static void look_for_it(struct github_call *call)
     AUTO_FREE char *owner = str_format("%.*s", (int)strcspn(call->slug, "/"), call->slug);
     AUTO_FREE char *branch = escaped(call->branch);
     AUTO_FREE char *base = escaped(call->base);
-    AUTO_FREE char *path =
-        str_format("/pulls?state=all&head=%s:%s&base=%s", owner, branch, base);
+    AUTO_FREE char *path = str_format("/pulls?state=all&head=%s:%s&base=%s", owner, branch, base);
     ask(call, "GET", path, NULL, on_listed);
 }
 

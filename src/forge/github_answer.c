@@ -64,7 +64,8 @@ int github_pull_read(const json_t *json, struct github_pull *pull, struct err *e
     if (!json_is_integer(number) || json_integer_value(number) < 1 || !url || !state ||
         strlen(url) >= sizeof pull->url ||
         (!str_starts_with(url, "https://") && !str_starts_with(url, "http://")) ||
-        url[strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@%+")])
+        url[strspn(url,
+                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#@%+")])
         return err_set(err, ERR_PROTOCOL, "the server's answer is no pull request");
     *pull = (struct github_pull){.number = json_integer_value(number),
                                  .draft = json_is_true(json_object_get(json, "draft")),

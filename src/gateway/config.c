@@ -132,7 +132,8 @@ static int take_wire(struct gateway_config *config, const json_t *root, struct e
     config->wire = wire_find(config->is_replay ? "responses" : wire);
     if (!config->wire)
         return err_set(err, ERR_USAGE,
-                       "'wire_api' must be responses, chat, messages, replay or none, not '%s'", wire);
+                       "'wire_api' must be responses, chat, messages, replay or none, not '%s'",
+                       wire);
     return config->is_replay ? 0 : take_address(config, root, err);
 }
 

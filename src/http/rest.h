@@ -17,8 +17,8 @@ struct rest;
 struct rest_call;
 
 struct rest_request {
-    const char *method; /* "GET", "POST" … */
-    const char *url;    /* http:// or https:// */
+    const char *method;                        /* "GET", "POST" … */
+    const char *url;                           /* http:// or https:// */
     const char *headers[REST_HEADERS_MAX + 1]; /* "Name: value"; NULL at the end */
     const char *body;                          /* JSON; NULL: none */
     const char *ca;     /* certificates in PEM to trust instead of the system's; NULL: those */
@@ -29,7 +29,8 @@ struct rest_answer {
     int status;
     const char *body; /* of at most REST_ANSWER_MAX bytes, a NUL behind them */
     size_t len;
-    int64_t wait_ms; /* how long the server asks to wait (Retry-After, x-ratelimit-reset); -1: it does
+    int64_t
+        wait_ms; /* how long the server asks to wait (Retry-After, x-ratelimit-reset); -1: it does
                         not say */
 };
 

@@ -41,8 +41,9 @@ static int get_token(void *host, char **token, struct err *err)
     const struct site *site = host;
     int status = repo_token(site->o, site->config, token, err);
     if (status == 0 && !*token)
-        status = err_set(err, ERR_REFUSED, "[forge \"%s\"] has no token: set token_env in codex.conf",
-                         site->config->name);
+        status =
+            err_set(err, ERR_REFUSED, "[forge \"%s\"] has no token: set token_env in codex.conf",
+                    site->config->name);
     return status < 0 ? err_set(err, ERR_REFUSED, "%s", err->message) : 0;
 }
 

@@ -45,8 +45,7 @@ static int open_configs(struct job *job, const struct task *task, struct run_fds
     if (secrets_provider(secrets, config, provider, &keys, &why) < 0)
         return err_set(err, ERR_KEY_MISSING, "provider '%s' cannot be used: %s", provider->name,
                        why.message);
-    fds->fd[SPAWN_FD_GATEWAY] =
-        run_config_gateway(task, config, provider, &keys, sandbox_key, err);
+    fds->fd[SPAWN_FD_GATEWAY] = run_config_gateway(task, config, provider, &keys, sandbox_key, err);
     provider_secrets_release(&keys);
     if (fds->fd[SPAWN_FD_GATEWAY] < 0)
         return err->code;

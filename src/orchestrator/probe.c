@@ -173,7 +173,8 @@ static const char *write_request(struct probe *probe)
     buf_append_str(&probe->body, "{\"model\":");
     json_text_cstring(&probe->body, probe->options.config->model);
     if (probe->provider->wire_api == WIRE_CHAT) {
-        buf_append_str(&probe->body, ",\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}]}");
+        buf_append_str(&probe->body,
+                       ",\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}]}");
         return "/v1/chat/completions";
     }
     if (probe->provider->wire_api == WIRE_MESSAGES) {

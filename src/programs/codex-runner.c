@@ -181,8 +181,8 @@ static int sandbox_main(int argc, char **argv)
         if (!take_sandbox_option(&options, id, optarg))
             return bad_value(sandbox_options[index].name, optarg);
     }
-    bool lacks_config = options.gateway_config >= 0 &&
-                        fcntl(options.gateway_config, F_SETFD, FD_CLOEXEC) < 0;
+    bool lacks_config =
+        options.gateway_config >= 0 && fcntl(options.gateway_config, F_SETFD, FD_CLOEXEC) < 0;
     if (lacks_config || !options.state || !options.images || !argv[optind])
         return usage();
     options.argv = (const char *const *)argv + optind;

@@ -45,8 +45,8 @@ int gateway_link_start(struct gateway_link *link, struct err *err)
  * from what we know. */
 static bool is_kept(uint32_t type)
 {
-    return type != GATEWAY_LISTEN && type != GATEWAY_UNLISTEN && type != GATEWAY_STREAM && type != GATEWAY_STREAM_STOP &&
-           type != GATEWAY_RUN_ENDED;
+    return type != GATEWAY_LISTEN && type != GATEWAY_UNLISTEN && type != GATEWAY_STREAM &&
+           type != GATEWAY_STREAM_STOP && type != GATEWAY_RUN_ENDED;
 }
 
 struct unread {

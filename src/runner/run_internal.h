@@ -35,7 +35,7 @@ struct run {
     struct gateway_link gateway;
     struct sandbox_host host;
     char sandboxes[4096]; /* sandboxes/<name>, which holds a directory for each sandbox */
-    struct layer layer; /* below every sandbox of the run, once preparing has it */
+    struct layer layer;   /* below every sandbox of the run, once preparing has it */
     struct sandbox *work;
     bool has_workspace; /* of this run or one before: there is something to commit and archive */
     bool resumed;       /* a run before this one has crashed, and left a workspace */

@@ -40,7 +40,7 @@ struct secrets {
     struct vault *vault; /* NULL: not opened */
     struct secret_kept *kept;
     size_t kept_count;
-    struct secret_forge forges[CONFIG_FORGES_MAX]; /* as config->forges */
+    struct secret_forge forges[CONFIG_FORGES_MAX];            /* as config->forges */
     struct secret_recording recordings[CONFIG_PROVIDERS_MAX]; /* as config->providers */
 };
 

@@ -1,7 +1,7 @@
 /*
  * ctest:
  *
- *     Test project /work/build
+ *     Test project /path/to/build
  *     1/2 Test #1: adds .................   Passed    0.01 sec
  *     2/2 Test #2: fails ................***Failed    0.02 sec
  *     50% tests passed, 1 tests failed out of 2

@@ -1,8 +1,6 @@
 """The scripted model server itself: every other integration test stands on it."""
 import http.client
 import json
-import os
-import pathlib
 import threading
 
 import pytest
@@ -10,9 +8,7 @@ import pytest
 from support.model_server import (ModelServer, call, custom_call, cut, failed, forever, hang_up,
                                   incomplete, message, noisy, raw, reasoning, silence, status, stream,
                                   unfinished)
-
-# OpenAI's published description of the API (openai-openapi), where there is a copy.
-SPECIFICATION = pathlib.Path(os.environ.get("CODEX_OPENAI_SPECIFICATION", "/work/shared/api/openai.json"))
+from support.specification import schema_check, specification_is_here
 
 
 def ask(server, conversation=(), timeout=5, key=None, prompt="go", **more):
@@ -170,12 +166,9 @@ def test_chunks_are_those_of_the_published_api():
     assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["prompt_tokens"] == 100
     said = whole["choices"][0]["message"]
     assert (said["content"], len(said["tool_calls"])) == ("a" * 100, 2)
-    if not SPECIFICATION.exists():
+    if not specification_is_here():
         return
-    jsonschema = pytest.importorskip("jsonschema")
-    document = json.loads(SPECIFICATION.read_text().replace('"oneOf"', '"anyOf"'))
-    schema = {"$ref": "#/components/schemas/CreateChatCompletionStreamResponse", "components": document["components"]}
-    check = jsonschema.Draft202012Validator(schema)
+    check = schema_check("CreateChatCompletionStreamResponse")
     for chunk in chunks:
         for choice in chunk["choices"]:  # null until the end, which the description does not know
             if choice["finish_reason"] is None:

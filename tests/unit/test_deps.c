@@ -1,4 +1,4 @@
-#include "test.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +12,6 @@
 #include "workspace/environment_file.h"
 #include "workspace/setup_advice.h"
 
-static char dir[] = "/tmp/codex-test-XXXXXX";
 static const char *missing; /* the one program that is not there */
 
 static bool has_program(void *arg, const char *name)
@@ -22,28 +21,8 @@ static bool has_program(void *arg, const char *name)
 
 static int set_up(void **state)
 {
-    strcpy(dir + strlen(dir) - 6, "XXXXXX");
     missing = NULL;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    struct err err;
-    return io_remove_tree_at(AT_FDCWD, dir, &err);
-}
-
-static void put(const char *name, const char *text)
-{
-    struct err err;
-    AUTO_FREE char *path = str_format("%s/%s", dir, name);
-    char *slash = strrchr(path, '/');
-    *slash = '\0';
-    assert_int_equal(io_make_dirs(path, 0755, &err), 0);
-    *slash = '/';
-    AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    assert_true(fd >= 0);
-    assert_int_equal(io_write_all(fd, text, strlen(text), &err), 0);
+    return scratch_make();
 }
 
 /* The commands are TEXT: a line each, "DIR: LINE (FOUND)". */
@@ -55,7 +34,7 @@ static void expect(const char *text)
     AUTO_BUF struct buf out;
     buf_init(&out, 65536);
     buf_append_str(&out, "");
-    assert_int_equal(deps_find(dir, &probe, &plan, &err), 0);
+    assert_int_equal(deps_find(scratch, &probe, &plan, &err), 0);
     for (size_t i = 0; i < plan.count; i++)
         buf_appendf(&out, "%s: %s (%s)\n", plan.commands[i].dir, plan.commands[i].line,
                     plan.commands[i].found);
@@ -68,7 +47,7 @@ static uint64_t fingerprint(void)
     const struct deps_probe probe = {has_program, NULL};
     struct deps_plan plan = {0};
     struct err err;
-    assert_int_equal(deps_find(dir, &probe, &plan, &err), 0);
+    assert_int_equal(deps_find(scratch, &probe, &plan, &err), 0);
     uint64_t value = plan.fingerprint;
     deps_plan_release(&plan);
     return value;
@@ -201,7 +180,7 @@ static void there_is_an_end_to_it(void **state)
     const struct deps_probe probe = {has_program, NULL};
     struct deps_plan plan = {0};
     struct err err;
-    assert_int_equal(deps_find(dir, &probe, &plan, &err), 0);
+    assert_int_equal(deps_find(scratch, &probe, &plan, &err), 0);
     assert_int_equal(plan.count, DEPS_COMMANDS_MAX);
     assert_true(plan.cut);
     deps_plan_release(&plan);
@@ -211,9 +190,9 @@ static void what_the_repository_says_itself(void **state)
 {
     struct environment_file file;
     struct err err;
-    assert_int_equal(environment_file_read(dir, &file, &err), 0);
+    assert_int_equal(environment_file_read(scratch, &file, &err), 0);
     put(".codex/environment.conf", "# how to build\n\nsetup = make deps\n  setup= npm ci  \n");
-    assert_int_equal(environment_file_read(dir, &file, &err), 1);
+    assert_int_equal(environment_file_read(scratch, &file, &err), 1);
     assert_int_equal(file.setup_count, 2);
     assert_string_equal(file.setup[0], "make deps");
     assert_string_equal(file.setup[1], "npm ci");
@@ -221,7 +200,7 @@ static void what_the_repository_says_itself(void **state)
     static const char *const bad[] = {"setup\n", "setup =\n", "= x\n", "setpu = x\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         put(".codex/environment.conf", bad[i]);
-        assert_int_equal(environment_file_read(dir, &file, &err), ERR_USAGE);
+        assert_int_equal(environment_file_read(scratch, &file, &err), ERR_USAGE);
         assert_non_null(strstr(err.message, ".codex/environment.conf:1: "));
         environment_file_release(&file);
     }
@@ -255,15 +234,15 @@ static void advice_names_the_line_and_what_to_try(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_to_install, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(node_by_its_lock_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(python_by_its_lock_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_other_kind, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_to_install, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(node_by_its_lock_file, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(python_by_its_lock_file, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(every_other_kind, set_up, scratch_remove),
         cmocka_unit_test_setup_teardown(members_of_a_workspace_are_not_asked_again, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(the_fingerprint_is_of_what_decides, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(there_is_an_end_to_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_repository_says_itself, set_up, tear_down),
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(the_fingerprint_is_of_what_decides, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(there_is_an_end_to_it, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(what_the_repository_says_itself, set_up, scratch_remove),
         cmocka_unit_test(advice_names_the_line_and_what_to_try),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "test.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,6 @@
 #include "base/str.h"
 #include "workspace/find.h"
 
-static char dir[] = "/tmp/codex-test-XXXXXX";
 static bool pytest_is_there;
 static int pytest_asked;
 
@@ -22,29 +21,9 @@ static bool probe_pytest(void *arg)
 
 static int set_up(void **state)
 {
-    strcpy(dir + strlen(dir) - 6, "XXXXXX");
     pytest_is_there = false;
     pytest_asked = 0;
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    struct err err;
-    return io_remove_tree_at(AT_FDCWD, dir, &err);
-}
-
-static void put(const char *name, const char *text)
-{
-    struct err err;
-    AUTO_FREE char *path = str_format("%s/%s", dir, name);
-    char *slash = strrchr(path, '/');
-    *slash = '\0';
-    assert_int_equal(io_make_dirs(path, 0755, &err), 0);
-    *slash = '/';
-    AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    assert_true(fd >= 0);
-    assert_int_equal(io_write_all(fd, text, strlen(text), &err), 0);
+    return scratch_make();
 }
 
 /* What is found is FOUND, run by COMMAND; both NULL for nothing. */
@@ -55,7 +34,7 @@ static void expect(const char *found, const char *command)
     struct err err;
     AUTO_BUF struct buf text;
     buf_init(&text, 4096);
-    assert_int_equal(test_plan_find(dir, &probe, &plan, &err), 0);
+    assert_int_equal(test_plan_find(scratch, &probe, &plan, &err), 0);
     if (found) {
         assert_non_null(plan.found);
         assert_string_equal(plan.found, found);
@@ -142,7 +121,7 @@ static void a_configured_pytest_is_used_if_it_is_there_or_needed(void **state)
         expect("pytest", "python3 -m pytest");
         pytest_is_there = false;
         expect("unittest", "python3 -m unittest discover -v -s tests");
-        AUTO_FREE char *path = str_format("%s/%s", dir, configurations[i].file);
+        AUTO_FREE char *path = str_format("%s/%s", scratch, configurations[i].file);
         unlink(path);
     }
     expect("unittest", "python3 -m unittest discover -v -s tests");
@@ -269,10 +248,10 @@ static void java_needs_test_classes(void **state)
     expect("pom.xml", "mvn -B -fae test");
     put("mvnw", "#!/bin/sh\n"); /* not executable */
     expect("pom.xml", "mvn -B -fae test");
-    AUTO_FREE char *wrapper = str_format("%s/mvnw", dir);
+    AUTO_FREE char *wrapper = str_format("%s/mvnw", scratch);
     assert_int_equal(chmod(wrapper, 0755), 0);
     expect("pom.xml", "./mvnw -B -fae test");
-    AUTO_FREE char *pom = str_format("%s/pom.xml", dir);
+    AUTO_FREE char *pom = str_format("%s/pom.xml", scratch);
     assert_int_equal(unlink(pom), 0);
     expect(NULL, NULL);
     put("build.gradle.kts", "");
@@ -293,7 +272,7 @@ static bool none_ran(int exit_code, const char *tail)
     const struct test_probe probe = {probe_pytest, NULL};
     struct test_plan plan;
     struct err err;
-    assert_int_equal(test_plan_find(dir, &probe, &plan, &err), 0);
+    assert_int_equal(test_plan_find(scratch, &probe, &plan, &err), 0);
     bool none = plan.none_ran(exit_code, tail);
     test_plan_release(&plan);
     return none;
@@ -337,7 +316,7 @@ static void commands_are_shown_as_one_would_type_them(void **state)
     test_plan_release(&plan);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_remove)
 
 int main(void)
 {

@@ -333,7 +333,8 @@ static void a_damaged_secret_is_not_passed_over(void **state)
 static void what_is_no_key(void **state)
 {
     struct err err;
-    static const char *const bad[] = {"", " \n", "a b", "a\nb", "\x7f", "k\xc3\xa9y", "a\tb", "\"k\"", "a\\b"};
+    static const char *const bad[] = {"",           " \n",  "a b",   "a\nb", "\x7f",
+                                      "k\xc3\xa9y", "a\tb", "\"k\"", "a\\b"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *text = bad[i];
         size_t len = strlen(text);
