@@ -1,5 +1,4 @@
 """codex-git on remote repositories that are hostile, broken or just elsewhere."""
-import pathlib
 import socket
 import subprocess
 import threading
@@ -8,7 +7,7 @@ import time
 import pytest
 
 from support.bundles import import_work
-from support.git_server import TOKEN, GitServer, access, bare, git
+from support.git_server import TOKEN, GitServer, access, bare, git, nothing_stays_in_run
 from support.program import run_program
 from support.repository import CALCULATOR, ENVIRONMENT, Repository
 
@@ -307,9 +306,9 @@ def test_bad_usage(arguments):
 
 
 def test_a_malformed_access_is_refused(remote):
-    for content in (b"token", b"token 5\n", b"token 5\nabc\n", b"token 3\nabcX", b"other 3\nabc\n",
-                    b"token 3\nabc\ntoken 3\nabc\n", b"token -1\n\n", b"token 99999999999\nabc\n"):
-        done = run_program("codex-git", "resolve", "--repo", remote.url, "--mirror", remote.mirror, "--timeout", "5000",
-                           "--stall", "5000", inputs={3: content}, check=1)
-        assert "malformed access" in done.stderr
-    assert not list(pathlib.Path("/run").glob("codex-git-*"))
+    with nothing_stays_in_run():
+        for content in (b"token", b"token 5\n", b"token 5\nabc\n", b"token 3\nabcX", b"other 3\nabc\n",
+                        b"token 3\nabc\ntoken 3\nabc\n", b"token -1\n\n", b"token 99999999999\nabc\n"):
+            done = run_program("codex-git", "resolve", "--repo", remote.url, "--mirror", remote.mirror, "--timeout", "5000",
+                               "--stall", "5000", inputs={3: content}, check=1)
+            assert "malformed access" in done.stderr

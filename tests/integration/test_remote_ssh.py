@@ -1,12 +1,10 @@
 """Remote repositories by ssh, with a real server and keys of the test."""
-import os
-import pathlib
 import subprocess
 
 import pytest
 
 from support.codex import codex_on
-from support.git_server import access, bare, git
+from support.git_server import access, bare, git, nothing_stays_in_run
 from support.program import run_program
 from support.repository import CALCULATOR, Repository
 from support.ssh_server import SshServer, available
@@ -41,7 +39,7 @@ def test_a_task_by_ssh(server, origin):
     known_hosts = server.directory / "known_hosts"
     known_hosts.write_text(server.known_hosts)
     section = (f"[forge \"{server.site}\"]\nssh_key_file = {server.key}\nknown_hosts = {known_hosts}\n")
-    with codex_on(GOOD_WORK, section) as (codex, _):
+    with nothing_stays_in_run(), codex_on(GOOD_WORK, section) as (codex, _):
         codex.run("task", "Add subtract", "--repo", server.url(origin.bare), "--follow")
         task = codex.tasks()[0]
         assert task["state"] == "completed" and task["verdict"] == "passed", task
@@ -51,7 +49,6 @@ def test_a_task_by_ssh(server, origin):
         found = subprocess.run(["grep", "-rlF", secret, codex.state, "/run", "/dev/shm"], check=False,
                                capture_output=True, text=True).stdout
         assert found == ""
-        assert not list(pathlib.Path("/run").glob("codex-git-*"))
 
 
 def test_what_ssh_refuses(server, origin, tmp_path):
@@ -78,9 +75,10 @@ def test_no_configuration_of_ours_is_used(server, origin, tmp_path):
     (home / ".ssh" / "config").write_text(f"Host *\n\tProxyCommand touch {canary}\n")
     (tmp_path / "mirror").mkdir()
     secrets = access(ssh_key=server.key.read_text(), known_hosts=server.known_hosts)
-    done = run_program("codex-git", "resolve", "--repo", server.url(origin.bare), "--mirror", tmp_path / "mirror",
-                       "--timeout", "20000", "--stall", "10000", inputs={3: secrets}, check=0,
-                       environment={"HOME": str(home), "SSH_AUTH_SOCK": "/nonexistent", "GIT_SSH_COMMAND": f"touch {canary}",
-                                    "GIT_SSH": f"{canary}", "GIT_PROXY_COMMAND": f"touch {canary}"})
+    with nothing_stays_in_run():
+        done = run_program("codex-git", "resolve", "--repo", server.url(origin.bare), "--mirror", tmp_path / "mirror",
+                           "--timeout", "20000", "--stall", "10000", inputs={3: secrets}, check=0,
+                           environment={"HOME": str(home), "SSH_AUTH_SOCK": "/nonexistent",
+                                        "GIT_SSH_COMMAND": f"touch {canary}", "GIT_SSH": f"{canary}",
+                                        "GIT_PROXY_COMMAND": f"touch {canary}"})
     assert done.stdout and not canary.exists()
-    assert not [entry for entry in os.listdir("/run") if entry.startswith("codex-git-")]

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 
+from support.codex import wait_for
 from support.repository import ENVIRONMENT
 
 BACKEND = "/usr/lib/git-core/git-http-backend"
@@ -163,6 +164,17 @@ def git(path, *arguments):
 def access(**fields):
     """The bytes of an access file: user, token, ssh_key, known_hosts, ca."""
     return b"".join(f"{name} {len(value.encode())}\n{value}\n".encode() for name, value in fields.items())
+
+
+@contextlib.contextmanager
+def nothing_stays_in_run():
+    """What codex-git makes in /run meanwhile goes away. Other tests' is there at times: none of it may stay."""
+    def directories():
+        return set(pathlib.Path("/run").glob("codex-git-*"))
+    before = directories()
+    yield
+    made = directories() - before
+    wait_for(lambda: not made & directories(), 30, "nothing is left in /run")
 
 
 @contextlib.contextmanager
