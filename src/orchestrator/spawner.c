@@ -195,7 +195,8 @@ static void on_ready(void *arg, uint32_t events)
             close(fds[--count]);
         if (len == -EAGAIN)
             return;
-        if (len == 0)
+        /* Killed with a message of ours unread, it leaves a reset. */
+        if (len == 0 || len == -ECONNRESET)
             err_set(&err, ERR_REFUSED, "the spawner has ended");
         if (len <= 0 || check_report(&message, len, &err) < 0) {
             fail(spawner, &err);

@@ -91,7 +91,7 @@ def sandbox_is_gone(sandbox):
 
 
 def test_a_killed_runner_takes_its_sandbox_along_and_a_spawner_its_files():
-    with Spawner() as sandbox:
+    with Spawner(started=False) as sandbox:  # else its first cleaning may come after the kill
         killed_runner(sandbox)
         sandbox.start_spawner()
         wait_for(lambda: sandbox.cgroups() == [] and sandbox.files() == [], 30, "the spawner has cleaned up")

@@ -71,8 +71,9 @@ def memfd(data):
 class Spawner(Sandbox):
     """A state directory with a spawner on it. The gateway, the agent and codex-git are the tests' own."""
 
-    def __init__(self, git=None, runtime=None):
-        """RUNTIME: a script that stands for crun, with {home} where a test's own files are."""
+    def __init__(self, git=None, runtime=None, started=True):
+        """RUNTIME: a script that stands for crun, with {home} where a test's own files are. STARTED: else with
+        start_spawner(), before the end."""
         super().__init__()
         self.runtime = self.home / "crun" if runtime else "crun"
         if runtime:
@@ -88,7 +89,8 @@ class Spawner(Sandbox):
         self.tasks.mkdir()
         self.log = self.home / "spawner.log"
         self.process = self.socket = None
-        self.start_spawner()
+        if started:
+            self.start_spawner()
 
     def start_spawner(self):
         """Another one, when there was one before: that one lives on until its last child has ended."""
