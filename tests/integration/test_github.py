@@ -46,6 +46,7 @@ def run(codex, server, *arguments, check=True):
     return codex.tasks()[0]
 
 
+@pytest.mark.slow
 def test_a_pull_request_is_opened_with_its_evidence(server, hub, origin):
     with on(server, hub) as (codex, _):
         task = run(codex, server)
@@ -154,6 +155,7 @@ def test_one_that_was_refused_is_tried_again_on_request(server, hub, origin):
         assert task["state"] == "completed" and len(hub.pulls) == 1
 
 
+@pytest.mark.slow
 def test_work_that_fails_is_a_draft_or_says_so_where_there_are_none(server, hub, origin):
     patch = "sed -i 's/a + b/a - b/' calc.py"
     script = [[call("exec_command", {"cmd": patch})], *[[message("Done.")]] * 5]
@@ -164,6 +166,7 @@ def test_work_that_fails_is_a_draft_or_says_so_where_there_are_none(server, hub,
         assert hub.pulls[0]["title"].startswith("Draft: ") and not task["pull_request"]["draft"]
 
 
+@pytest.mark.slow
 def test_an_old_pull_request_of_the_same_branch_name_is_not_taken_for_ours(server, hub, origin):
     hub.pulls.append({"number": 7, "html_url": "https://github.com/team/calculator/pull/7", "state": "closed",
                       "draft": False, "merged_at": "2026-01-01T00:00:00Z", "title": "old", "body": "",

@@ -49,6 +49,7 @@ PACKAGE = {"package.json": '{"name":"p","version":"1.0.0","scripts":{"test":"nod
            "test.js": 'if (require("left-pad")("1", 3) !== "  1") process.exit(1);\n'}
 
 
+@pytest.mark.tools_of_others
 def test_dependencies_come_from_the_real_registry(tmp_path):
     """Set-up has the way out, too: in a sandbox of its own, before the baseline."""
     if not has_registry():

@@ -173,6 +173,7 @@ def test_a_failed_verification_goes_back_to_the_agent(repository):
         assert "return b + a" in repository.git("show", f"{task['branch']}:calc.py")
 
 
+@pytest.mark.slow
 def test_work_that_stays_broken_is_a_draft_and_exit_1(repository):
     script = [[custom_call("apply_patch", BREAK_ADD)]] + [[message(f"Try {n}.")] for n in range(4)]
     with codex_on(script) as (codex, _):
@@ -220,6 +221,7 @@ def test_no_change_needed_is_an_outcome(repository):
         assert task["verdict"] == "none" and repository.branches() == {"main"}
 
 
+@pytest.mark.slow
 def test_a_task_cannot_fake_its_evidence(repository):
     """What the agent does to its own sandbox is not there when its commit is tested."""
     cheat = "mkdir -p ~/bin /tmp/bin; printf '#!/bin/sh\\nexit 0\\n' > ~/bin/python3; chmod +x ~/bin/python3; " \

@@ -46,6 +46,7 @@ def on(server, script=GOOD_WORK, token=TOKEN, more="", **options):
     return codex_on(script, forge(server, more), {"FORGE_TOKEN": token}, **options)
 
 
+@pytest.mark.slow
 def test_a_private_repository_becomes_a_branch_there(server, origin):
     with on(server) as (codex, _):
         done = codex.run("task", "Add subtract", "--repo", server.url("calculator.git"), "--follow")
@@ -168,6 +169,7 @@ def test_one_fetch_for_tasks_that_wait_and_none_for_those_that_follow(server, or
         assert len(posts) == 2 and b"have " in posts[1]
 
 
+@pytest.mark.slow
 def test_a_fetch_that_hangs_is_ended_and_starves_nobody(server, origin, tmp_path):
     bare(origin, tmp_path / "srv" / "stuck.git")
     hung = []
@@ -191,6 +193,7 @@ def test_a_fetch_that_hangs_is_ended_and_starves_nobody(server, origin, tmp_path
         assert len(hung) == 3
 
 
+@pytest.mark.slow
 def test_a_fetch_that_breaks_off_is_tried_again(server, origin):
     broken = []
 
@@ -208,6 +211,7 @@ def test_a_fetch_that_breaks_off_is_tried_again(server, origin):
         assert codex.wait(task)["state"] == "completed" and len(broken) == 2
 
 
+@pytest.mark.slow
 def test_a_push_that_is_refused_keeps_the_work(server, origin):
     hook = origin.bare / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho 'error: GH006: Protected branch' >&2\nexit 1\n")
@@ -239,6 +243,7 @@ def test_a_push_that_is_refused_keeps_the_work(server, origin):
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
+@pytest.mark.slow
 def test_names_that_are_taken_there_get_a_number(server, origin):
     origin.git("branch", "feat/subtract", "HEAD")
     origin.git("push", "--quiet", str(origin.bare), "feat/subtract")
@@ -310,6 +315,7 @@ def test_a_checkout_without_anything_of_origin_is_told_what_to_do(server, origin
         assert done.returncode == 5 and "--repo ." in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_bundles_of_strangers(server, origin):
     """What comes along is as hostile as anything from a sandbox."""
     known = unpushed(origin, server)

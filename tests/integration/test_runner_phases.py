@@ -666,6 +666,7 @@ def test_a_commit_that_cannot_be_set_up_fails_the_verification(spawner):
     assert task.result(VERIFYING)[0] == '{"command":"npm ci"}\n' and "testing" not in task.output(VERIFYING)
 
 
+@pytest.mark.slow
 def test_only_layers_used_lately_are_kept(spawner):
     for number in range(1, 19):
         task = Task(spawner, GOOD, number)

@@ -90,6 +90,8 @@ def make_wheel(directory, name, version, source):
         wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 
 
+@pytest.mark.slow
+@pytest.mark.tools_of_others
 def test_pip_from_an_index(tmp_path):
     """A static index, by name, in a virtual environment."""
     package = tmp_path / "simple" / "codexdemo"
@@ -108,6 +110,8 @@ python3 -c 'import urllib.request; urllib.request.urlopen("https://10.9.8.7/")' 
         assert {headers["Host"] for _, _, headers in files.requests} == {f"index.test:{files.port}"}
 
 
+@pytest.mark.slow
+@pytest.mark.tools_of_others
 @pytest.mark.parametrize("access", ["public", "common"])
 def test_npm_from_its_registry(access):
     """The real one, over TLS in tunnels: with dependencies, many at once; in `common` their TLS is checked."""
@@ -122,6 +126,7 @@ npm view left-pad version""", seconds=300)
         assert "4.19.2 true" in out and "1.3.0" in out
 
 
+@pytest.mark.tools_of_others
 def test_apt_through_the_proxy(tmp_path):
     """As the container's root, from a repository of plain files, with an environment that nobody set."""
     build, site = tmp_path / "build", tmp_path / "site"
@@ -145,6 +150,8 @@ codex-demo""", options=("--root",))
         assert out.endswith("hello from apt\n")
 
 
+@pytest.mark.slow
+@pytest.mark.tools_of_others
 def test_maven_and_gradle_find_the_proxy_in_their_settings():
     """Maven asks for its repository by the proxy: the refusal says so. Gradle reads its own properties."""
     with OnlineSandbox({"access": "list"}) as sandbox:

@@ -250,6 +250,8 @@ def test_no_terminal_of_the_host_goes_inside_when_only_one_stream_is_one(sandbox
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.tools_of_others
 def test_the_image_is_made_once_by_one_of_many(sandbox):
     images = sandbox.home / "images"
     images.mkdir(mode=0o700)

@@ -26,6 +26,8 @@ git mv a c && git commit -qm two && git log --oneline --stat | cat && git fsck""
     assert "{a => c}/b/f" in out or "a/b/f => c/b/f" in out
 
 
+@pytest.mark.slow
+@pytest.mark.tools_of_others
 def test_python_venv_and_directory_rename(sandbox):
     out = sandbox.shell("""
 python3 -m venv .venv && . .venv/bin/activate && python -c 'import sys, ssl, sqlite3; print(sys.prefix)'
@@ -34,6 +36,7 @@ mv .venv/lib .venv/lib2 && mv .venv/lib2 .venv/lib && rm -r .venv && echo gone""
     assert "/workspace/project/.venv" in out and "pip " in out and out.endswith("gone\n")
 
 
+@pytest.mark.tools_of_others
 def test_node_and_npm(sandbox):
     out = sandbox.shell("""
 mkdir dep && echo '{"name":"dep","version":"1.0.0","main":"i.js"}' >dep/package.json
@@ -70,6 +73,7 @@ dpkg -r hello-codex >/dev/null; hash -r; ! command -v hello-codex""", options=("
     assert "hello-codex:x:" in out
 
 
+@pytest.mark.tools_of_others
 def test_npm_global_as_root(sandbox):
     out = sandbox.shell("""
 mkdir tool && cd tool && echo '{"name":"tool-codex","version":"1.0.0","bin":"i.js"}' >package.json

@@ -297,6 +297,7 @@ def test_one_user_cannot_take_all_streams(stuck):
     wait_for(lambda: server.call("GET", "/healthz").status == 200, 5, "it answers")
 
 
+@pytest.mark.slow
 def test_a_quiet_stream_is_kept_alive(stuck):
     server, task = stuck
     stream = server.stream(task)

@@ -60,6 +60,7 @@ def check_all_is_well(server, repository, tasks):
     assert len({server.status(task)["pull_request"]["number"] for task in tasks.values()}) == len(tasks)
 
 
+@pytest.mark.slow
 def test_codexd_killed_again_and_again(repository):
     """Twenty tasks at once, ten kills: what codexd is away for is not lost."""
     names = [f"file{n}" for n in range(20)]
@@ -144,6 +145,7 @@ def test_a_refused_key_is_the_users_to_mend(repository):
         assert "key" in ended["fault"]["message"]
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_not_there_is_told_soon(repository):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]  # nobody is there once it is closed
@@ -179,6 +181,7 @@ def test_a_full_disk_is_told(repository):
             server.close()
 
 
+@pytest.mark.slow
 def test_baselines_are_known_the_second_time(repository):
     with ModelServer({"write a.": work("a", 0), "write b.": work("b", 0)}) as model, \
             Server(model_section(model), {"KEY": "k"}) as server:

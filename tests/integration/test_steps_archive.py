@@ -139,6 +139,7 @@ def fill(top, name):
             os.rename(top / "next", top / name)
 
 
+@pytest.mark.slow
 def test_ten_thousand_directories_deep(workspace):
     dig(workspace.path, "dd", 10000, leaf_every=1000)
     done = archive(workspace, timeout=300)

@@ -213,14 +213,14 @@ class Gateway:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def raw(self, data, **options):
+    def raw(self, data, of_connect=False, **options):
         """Send exactly DATA on a connection of its own; returns the Answer."""
         with self.connect(**options) as connection:
             try:
                 connection.sendall(data)
             except OSError:
                 pass        # an early answer may close it; what came is still to be read
-            return Answer.read(connection)
+            return Answer.read(connection, of_connect)
 
     def ask(self, body=None, key=SANDBOX_KEY, path="/v1/responses", method="POST", headers=(), **members):
         """A request for the model: BODY (bytes or a dict) or MEMBERS over the plain request."""
@@ -283,8 +283,8 @@ class Answer:
         self.status, self.headers, self.body, self.broken = status, headers, body, broken
 
     @classmethod
-    def read(cls, connection):
-        """Read one from CONNECTION to its end."""
+    def read(cls, connection, of_connect=False):
+        """Read one from CONNECTION to its end; OF_CONNECT: a tunnel is not read."""
         response = http.client.HTTPResponse(connection)
         try:
             response.begin()
@@ -292,7 +292,8 @@ class Answer:
             return cls(None, {}, b"", True)
         body, broken = b"", False
         try:
-            body = response.read()
+            if not (of_connect and response.status == 200):
+                body = response.read()
         except http.client.IncompleteRead as error:
             body, broken = error.partial, True
         except ConnectionError:

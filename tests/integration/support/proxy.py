@@ -52,7 +52,7 @@ class Proxy(Gateway):
     def refused(self, authority):
         """CONNECT that is refused; returns (status, the header X-Codex-Denied, the sentence)."""
         got = self.raw(b"CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n" %
-                       (authority if isinstance(authority, bytes) else authority.encode("latin-1")))
+                       (authority if isinstance(authority, bytes) else authority.encode("latin-1")), of_connect=True)
         return got.status, got.headers.get("x-codex-denied"), got.body.decode()
 
     def get(self, url, method="GET", headers=(), body=b"", version="HTTP/1.1"):

@@ -1,0 +1,26 @@
+"""What all test files have in common: two marks, and the order of tests.
+
+    @pytest.mark.slow               takes ten seconds or more: not among the last ones, which all others wait for
+    @pytest.mark.tools_of_others    its time goes into npm, pip and the like, which no sanitizer of ours looks into:
+                                    left out in the sanitizer build
+"""
+from support.codex import BUILD
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes ten seconds or more")
+    config.addinivalue_line("markers", "tools_of_others: left out in the sanitizer build")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "sanitize" in BUILD.name:
+        left_out = [item for item in items if item.get_closest_marker("tools_of_others")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    # Workers take the first half in runs of neighbours, and the rest a few at a time: one to each run.
+    step = max(1, len(others) // 2 // (len(slow) or 1))
+    for number, item in enumerate(slow):
+        others.insert(number * (step + 1), item)
+    items[:] = others
