@@ -190,11 +190,13 @@ def test_sigterm_stops_and_the_next_one_starts(server):
 
 
 def spawners_of(server):
-    """Without what it has just started to look at the machine."""
+    """Children of codexd's. A child that a spawner has just started looks as itself until it executes another."""
     def is_spawner(pid):
         try:
-            return b"\0--spawner\0" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-        except FileNotFoundError:
+            process = pathlib.Path(f"/proc/{pid}")
+            return (b"\0--spawner\0" in (process / "cmdline").read_bytes() and
+                    f"\nPPid:\t{server.server.pid}\n" in (process / "status").read_text())
+        except (FileNotFoundError, ProcessLookupError):
             return False
     return [pid for pid in server.processes() if is_spawner(pid)]
 
