@@ -12,10 +12,10 @@ import threading
 import time
 
 from leftovers import after_its_end, while_it_serves
-from processes import Family, kill
 from scripts import changes_nothing, writes
 from support.codex import ENDED, IMAGES, wait_for
 from support.model_server import ModelServer
+from support.processes import Family, kill
 from support.repository import Repository
 from support.server import Server
 

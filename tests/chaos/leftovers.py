@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from processes import Family, read, state_id
+from support.processes import Family, read, state_id
 
 CGROUPS = ("/sys/fs/cgroup/*/codex/{id}*", "/sys/fs/cgroup/codex/{id}*")
 KEPT_OF_A_TASK = {"diff.patch", "archive.tar.zst", "work.bundle"}

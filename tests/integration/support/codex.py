@@ -59,11 +59,15 @@ class Codex:
 
     def start(self):
         """Start codexd and wait until it answers."""
+        self.launch()
+        wait_for(self._answers, START_SECONDS, "codexd answers")
+
+    def launch(self):
+        """Start codexd."""
         with open(self.log, "ab") as log:
             self.server = subprocess.Popen([BUILD / "codexd", "--config", self.config],
                                            env=self.environment, stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log, start_new_session=True)
-        wait_for(self._answers, START_SECONDS, "codexd answers")
 
     def _answers(self):
         assert self.server.poll() is None, f"codexd ended: {self.log.read_text()}"

@@ -65,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _body(self):
+    def body(self):
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = []
@@ -78,7 +78,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self):
         server = self.server.owner
         path, _, query = self.path.partition("?")
-        body = self._body()
+        body = server.reader(self, path, self.body) if server.reader else self.body()
         service = query + path
         if not self._authorized(service):
             return
@@ -92,6 +92,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                        "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
                        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         done = subprocess.run([BACKEND], env=environment, input=body, capture_output=True, check=False)
+        if server.afterwards and server.afterwards(self, path, query):
+            return
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         status, headers = 200, []
         for line in head.decode().split("\r\n"):
@@ -113,11 +115,15 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class GitServer:
-    """Serves the bare repositories below ROOT. HOOK(handler, path, query, body): True when it has answered."""
+    """Serves the bare repositories below ROOT. HOOK(handler, path, query, body): True when it has answered.
+
+    READER(handler, path, body): the request's body in the place of body(), what git sends. AFTERWARDS(handler, path,
+    query), when git has done its work: True when it has answered."""
 
     def __init__(self, root, tls=None, token=TOKEN, user=USER, public=False, read_only=False, hook=None):
         self.root = pathlib.Path(root)
         self.token, self.user, self.public, self.read_only, self.hook = token, user, public, read_only, hook
+        self.reader = self.afterwards = None
         self.requests = []
         self.httpd = _Server(("127.0.0.1", 0), _Handler)
         self.httpd.owner = self
