@@ -224,6 +224,14 @@ static void delivery_branch(struct render *render, const json_t *event, struct b
     lines_add(render, event, STYLE_PLAIN, "branch ", line, out);
 }
 
+static void delivery_base_moved(struct render *render, const json_t *event, struct buf *out)
+{
+    AUTO_BUF struct buf line;
+    buf_init(&line, RENDER_EVENT_MAX);
+    append_base_moved(&line, event);
+    lines_add(render, event, STYLE_YELLOW, "", line.data, out);
+}
+
 static void delivery_pull_request(struct render *render, const json_t *event, struct buf *out)
 {
     AUTO_BUF struct buf line;
@@ -260,6 +268,7 @@ static const struct {
     {"network.used", network_used},
     {"run.ended", run_ended},
     {"delivery.branch", delivery_branch},
+    {"delivery.base_moved", delivery_base_moved},
     {"delivery.pull_request", delivery_pull_request},
     {"delivery.archive", delivery_archive},
 };

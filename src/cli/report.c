@@ -183,6 +183,12 @@ static void outcome(const struct report *report)
     } else {
         line(report, "branch", branch);
     }
+    if (field_at(task, "base_moved")) {
+        AUTO_BUF struct buf moved;
+        buf_init(&moved, 8192);
+        append_base_moved(&moved, task);
+        line(report, "base", moved.data);
+    }
     if (!field_at(task, "pull_request"))
         return;
     buf_append_str(report->out, "  ");

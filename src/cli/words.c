@@ -169,6 +169,17 @@ void append_pull_request(struct buf *out, const json_t *pull_request)
     }
 }
 
+void append_base_moved(struct buf *out, const json_t *from)
+{
+    int64_t behind = field_int(from, "base_moved.behind", 0);
+    const json_t *conflicts = field_at(from, "base_moved.conflicts");
+    buf_appendf(out, "%s has got %lld commit%s meanwhile; ", field_text_or(from, "base", "?"),
+                (long long)behind, behind == 1 ? "" : "s");
+    buf_append_str(out, !conflicts                ? "whether they conflict is not known"
+                        : json_is_true(conflicts) ? "they conflict with the work"
+                                                  : "they do not conflict with the work");
+}
+
 void short_commit(const char *commit, char *out)
 {
     size_t digits = commit ? strspn(commit, "0123456789abcdef") : 0;

@@ -37,6 +37,9 @@ void append_usage(struct buf *out, const json_t *usage);
 /* "pull request #1: Add pagination (draft, open)", and its URL when it has one. */
 void append_pull_request(struct buf *out, const json_t *pull_request);
 
+/* "main has got 2 commits meanwhile; …", of a task or of its event; the name is as it came. */
+void append_base_moved(struct buf *out, const json_t *from);
+
 /* The first seven digits of a commit. OUT holds 8 bytes. */
 void short_commit(const char *commit, char *out);
 

@@ -146,6 +146,25 @@ static void append_changes(struct buf *out, const struct task *task)
         buf_append_str(out, "\nTest by test, nothing has changed.\n");
 }
 
+/* What whoever merges it will meet. */
+static void append_base_moved(struct buf *out, const struct task *task)
+{
+    const struct base_moved *moved = &task->base_moved;
+    if (!moved->commit)
+        return;
+    code(out, task->base, strlen(task->base));
+    buf_appendf(
+        out,
+        " has got %lld commit%s meanwhile that this work does not build on (it was at %.10s "
+        "when this was delivered). ",
+        (long long)moved->behind, moved->behind == 1 ? "" : "s", moved->commit);
+    buf_append_str(out, moved->conflicts > 0    ? "**They conflict with it.**"
+                        : moved->conflicts == 0 ? "They do not conflict with it; the tests did not "
+                                                  "run on both together."
+                                                : "Whether they conflict with it is not known.");
+    buf_append_str(out, "\n\n");
+}
+
 /* Why tests that pass are not enough. */
 static void append_reservation(struct buf *out, const struct test_changes *changes)
 {
@@ -191,6 +210,7 @@ char *pull_request_body(const struct task *task, enum verdict verdict)
     append_changes(&out, task);
     buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(task, verdict));
     append_reservation(&out, &task->changes);
+    append_base_moved(&out, task);
     const struct token_usage *usage = &task->usage;
     buf_appendf(&out,
                 "Made by Codex (%s) with %s, effort %s: %lld tokens in (%lld of them cached), %lld "

@@ -3,7 +3,8 @@
  * (gitformat-bundle(5), version 2): a few lines of text, then a pack.
  *
  * A base bundle has refs/codex/base, and nothing that it depends on. A work bundle has
- * refs/codex/work and depends on the base commit. When the repository is a shallow clone, the base
+ * refs/codex/work and depends on the base commit; one of what the base branch has got since has
+ * refs/codex/moved, and depends on it, too. When the repository is a shallow clone, the base
  * bundle also names the commits whose parents are missing, as refs/codex/shallow/N.
  *
  * Bundles are read at offsets, so that one open file can serve several processes at once.
@@ -20,6 +21,7 @@
 
 #define BUNDLE_REF_BASE    "refs/codex/base"
 #define BUNDLE_REF_WORK    "refs/codex/work"
+#define BUNDLE_REF_MOVED   "refs/codex/moved"
 #define BUNDLE_REF_SHALLOW "refs/codex/shallow/"
 
 enum { BUNDLE_SHALLOW_MAX = 1000 };

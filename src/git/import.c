@@ -37,18 +37,6 @@ static const uint64_t diff_max = 32ULL << 20;       /* bytes of the diff */
 static const char scratch_repository[] = "import.git";
 static const char scratch_diff[] = "import.diff";
 
-static int make_repository(struct err *err)
-{
-    int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
-    if (status < 0)
-        return status;
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
-             scratch_repository, NULL);
-    return git_must(&git, err);
-}
-
 /* What the submitter's repository had: trusted as far as the submitter trusts it, so its old
  * mistakes are no reason to refuse the work. */
 static int take_base(const struct verb_request *request, struct err *err)
@@ -212,7 +200,9 @@ static int take_and_write(const struct verb_request *request,
                           int (*write)(const struct verb_request *request, struct err *err),
                           struct err *err)
 {
-    int status = make_repository(err);
+    int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
+    if (status == 0)
+        status = repository_make_bare(scratch_repository, err);
     if (status == 0)
         status = take_base(request, err);
     if (status == 0)

@@ -9,15 +9,22 @@
 
 enum { PUSH_FD_BUNDLE = 3, PUSH_TIMEOUT_MS = 600000 };
 
-/* 1: the branch is there already, with this commit; 0: it can be created. */
+/* 1: the branch is there already, with this commit, or with what somebody has put on top of it;
+ * 0: it can be created. */
 static int look_at_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
     char sha[OBJECT_ID_SIZE];
+    struct repository_name commit = {.name = request->commit};
     int status = repository_find_branch(git_dir, request->branch, sha, err);
     if (status < 0 || !*sha)
         return status;
     if (!strcmp(sha, request->commit))
         return 1;
+    status = repository_look_up(git_dir, &commit, 1, err);
+    if (status == 0 && *commit.sha)
+        status = repository_contains(git_dir, sha, commit.sha, err);
+    if (status != 0)
+        return status;
     return err_set(err, ERR_CONFLICT, "branch '%s' exists and is another commit", request->branch);
 }
 

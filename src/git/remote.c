@@ -15,6 +15,7 @@
 #include "base/object_id.h"
 #include "base/str.h"
 #include "git/remote_error.h"
+#include "git/repository.h"
 
 enum { CONNECT_SECONDS = 15, SAID_MAX = 65536 };
 
@@ -201,13 +202,28 @@ int remote_run(struct remote *remote, struct git_command *command, struct err *e
     return remote_run_said(remote, command, &said, err);
 }
 
-/* A bare repository at PATH. */
-static int make_repository(const char *path, struct err *err)
+int remote_find_branch(struct remote *remote, const char *branch, char *sha, struct err *err)
 {
+    AUTO_FREE char *ref = str_format("refs/heads/%s", branch);
+    AUTO_BUF struct buf answer;
+    buf_init(&answer, SAID_MAX);
     struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", path, NULL);
-    return git_must(&git, err);
+    remote_command(remote, &git, NULL);
+    git_args(&git, "ls-remote", "--quiet", remote->url.text, ref, NULL);
+    git.out = &answer;
+    git.dir = "/";
+    int status = remote_run(remote, &git, err);
+    if (status < 0)
+        return status;
+    /* Names that end alike are listed, too. */
+    AUTO_FREE char *end = str_format("\t%s\n", ref);
+    const char *found = strstr(answer.data, end);
+    sha[0] = '\0';
+    if (found && found - answer.data >= OBJECT_ID_LEN) {
+        memcpy(sha, found - OBJECT_ID_LEN, OBJECT_ID_LEN);
+        sha[OBJECT_ID_LEN] = '\0';
+    }
+    return 0;
 }
 
 char *remote_scratch(struct remote *remote, const char *name, struct err *err)
@@ -216,7 +232,7 @@ char *remote_scratch(struct remote *remote, const char *name, struct err *err)
     if (!remote->scratch && !(remote->scratch = make_directory(places, err)))
         return NULL;
     AUTO_FREE char *path = str_format("%s/%s", remote->scratch, name);
-    if (make_repository(path, err) < 0)
+    if (repository_make_bare(path, err) < 0)
         return NULL;
     if (!remote->mirror)
         return steal_pointer(&path);

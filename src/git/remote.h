@@ -51,6 +51,10 @@ int remote_run_said(struct remote *remote, struct git_command *command, struct b
  * NULL on failure. It sees the mirror's objects when there is a mirror. */
 char *remote_scratch(struct remote *remote, const char *name, struct err *err);
 
+/* The commit of BRANCH at the remote into SHA, "" when it is not there. */
+int remote_find_branch(struct remote *remote, const char *branch, char sha[/* OBJECT_ID_SIZE */],
+                       struct err *err);
+
 /* Whether we may push: asks the remote without changing anything. */
 int remote_check_push(struct remote *remote, struct err *err);
 

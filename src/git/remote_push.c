@@ -97,42 +97,42 @@ static int read_outcome(const char *answer, const char *said, const struct verb_
     return 1;
 }
 
-/* The commit of the branch at the remote into SHA, "" when it is not there. */
-static int look_at_branch(struct remote *remote, const char *branch, char sha[OBJECT_ID_SIZE],
-                          struct err *err)
+/* 1 when the branch, which is at the remote, contains the commit, else 0; negative when that cannot be
+ * found out. */
+static int branch_contains(struct remote *remote, const struct verb_request *request,
+                           const char *git_dir, struct err *err)
 {
-    AUTO_FREE char *ref = str_format("refs/heads/%s", branch);
-    AUTO_BUF struct buf answer;
-    buf_init(&answer, ANSWER_MAX);
+    static const char there[] = "refs/codex/there";
+    AUTO_FREE char *spec = str_format("+refs/heads/%s:%s", request->branch, there);
+    struct repository_name name = {.name = there};
     struct git_command git;
-    remote_command(remote, &git, NULL);
-    git_args(&git, "ls-remote", "--quiet", remote->url.text, ref, NULL);
-    git.out = &answer;
-    git.dir = "/";
+    remote_command(remote, &git, git_dir);
+    git_args(&git, "fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-auto-gc",
+             "--no-recurse-submodules", "--no-show-forced-updates", remote->url.text, spec, NULL);
     int status = remote_run(remote, &git, err);
-    if (status < 0)
+    if (status == 0)
+        status = repository_look_up(git_dir, &name, 1, err);
+    if (status < 0 || !*name.sha)
         return status;
-    /* Names that end alike are listed, too. */
-    AUTO_FREE char *end = str_format("\t%s\n", ref);
-    const char *found = strstr(answer.data, end);
-    sha[0] = '\0';
-    if (found && found - answer.data >= OBJECT_ID_LEN) {
-        memcpy(sha, found - OBJECT_ID_LEN, OBJECT_ID_LEN);
-        sha[OBJECT_ID_LEN] = '\0';
-    }
-    return 0;
+    return repository_contains(git_dir, name.sha, request->commit, err);
 }
 
-/* The remote said no, as ERR tells. curl sends a request again when its connection broke off under
- * it, so that may be because of ourselves: then the branch is there as it should be. */
-static int look_again(struct remote *remote, const struct verb_request *request, int refused,
-                      struct err *err)
+/* The remote said no, as ERR tells. That may be because of ourselves: a push before this one, of
+ * which we have not heard, or curl, which sends a request again when its connection broke off under
+ * it. Then the branch is there as it should be, or somebody has built on it already. */
+static int look_again(struct remote *remote, const struct verb_request *request,
+                      const char *git_dir, int refused, struct err *err)
 {
     char sha[OBJECT_ID_SIZE];
     struct err ignored;
-    if (look_at_branch(remote, request->branch, sha, &ignored) < 0 || !*sha)
+    if (remote_find_branch(remote, request->branch, sha, &ignored) < 0 || !*sha)
         return refused;
     if (!strcmp(sha, request->commit))
+        return 0;
+    int contains = branch_contains(remote, request, git_dir, err);
+    if (contains == -EHOSTUNREACH) /* it is asked again, and not taken for another's meanwhile */
+        return contains;
+    if (contains > 0)
         return 0;
     return err_set(err, ERR_CONFLICT, "branch '%s' exists and is another commit", request->branch);
 }
@@ -160,7 +160,7 @@ static int push(struct remote *remote, const struct verb_request *request, const
     if (outcome == 0)
         return 0;
     *err = why;
-    return look_again(remote, request, outcome, err);
+    return look_again(remote, request, git_dir, outcome, err);
 }
 
 int git_remote_push(const struct verb_request *request, struct err *err)

@@ -36,11 +36,19 @@ int git_push(const struct verb_request *request, struct err *err);
 /* 1 when the base contains the commit, 0 when not, negative as above. */
 int git_merged(const struct verb_request *request, struct err *err);
 
+/* What the branch BASE has beyond BASE_COMMIT: its tip and how many commits, printed; and them as a
+ * bundle, when there are any. */
+int git_moved(const struct verb_request *request, struct err *err);
+
+/* Whether COMMIT and what git_moved() found can be merged, printed. */
+int git_merge(const struct verb_request *request, struct err *err);
+
 /* The same where REPO is the address of a remote repository. */
 int git_remote_resolve(const struct verb_request *request, struct err *err);
 int git_remote_fetch(const struct verb_request *request, struct err *err);
 int git_remote_push(const struct verb_request *request, struct err *err);
 int git_remote_merged(const struct verb_request *request, struct err *err);
+int git_remote_moved(const struct verb_request *request, struct err *err);
 
 /*
  * What a person means by BASE in the repository GIT_DIR: a branch first, then a tag, a remote's

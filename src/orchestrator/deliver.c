@@ -34,7 +34,7 @@ static int record(struct orchestrator *o, const struct task *task, struct err *e
         return status;
     status = task_set_state(o->store, &move, err);
     if (status == 0)
-        status = delivery_choose_branch(o, task, &row, 1, err);
+        status = delivery_choose_branch(o, task, &row, task->branch_number, err);
     if (status == 0)
         status = store_outbox_set(o->store, task->number, &row, err);
     outbox_release(&row);

@@ -1,4 +1,4 @@
-#include "orchestrator/internal.h"
+#include "orchestrator/delivery.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,13 +21,7 @@ enum {
     PUSH_TIMEOUT_MS = 5 * 60 * 1000,
     BRANCH_NUMBERS_MAX = 1000,
     UNREACHABLE_TRIES_MAX = 7, /* a minute in all */
-    FORGE_TRIES_MAX = 7,
-    FORGE_WAIT_MAX_MS = 15 * 60 * 1000, /* of what a forge asks us to wait */
 };
-
-/* A step's outcome, written in one transaction with what follows from it. */
-typedef int outcome_fn(struct job *job, const struct task *task, struct outbox *row,
-                       const void *arg, struct err *err);
 
 static int64_t steal_pause(struct job *job)
 {
@@ -36,8 +30,7 @@ static int64_t steal_pause(struct job *job)
     return pause_ms;
 }
 
-/* Read task and row again (they may have changed while the step ran), let FN write, go on. */
-static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
+void delivery_write(struct job *job, outcome_fn *fn, const void *arg)
 {
     struct store *store = job->o->store;
     struct task task = {0};
@@ -62,8 +55,8 @@ static void write_outcome(struct job *job, outcome_fn *fn, const void *arg)
         job_continue(job);
 }
 
-static int end_as(struct job *job, const struct task *task, enum task_state to, const char *reason,
-                  const struct fault *fault, struct err *err)
+int delivery_end(struct job *job, const struct task *task, enum task_state to, const char *reason,
+                 const struct fault *fault, struct err *err)
 {
     struct task_move move = {.number = task->number,
                              .fence = task->run,
@@ -75,18 +68,19 @@ static int end_as(struct job *job, const struct task *task, enum task_state to, 
     return task_set_state(job->o->store, &move, err);
 }
 
-/* Failed in delivering; what was done is kept as a patch. Takes MESSAGE over. */
-static int fail(struct job *job, const struct task *task, enum fault_kind kind, char *message,
-                struct err *err)
+int delivery_fail(struct job *job, const struct task *task, const struct outbox *row,
+                  enum fault_kind kind, char *message, struct err *err)
 {
     AUTO_FREE char *owned = message;
     struct fault fault = {kind, (char *)"delivering", owned};
-    return end_as(job, task, TASK_FAILED, NULL, &fault, err);
+    int status = row->branch ? store_task_set_branch_number(job->o->store, task->number,
+                                                            row->branch_number, err)
+                             : 0;
+    return status < 0 ? status : delivery_end(job, task, TASK_FAILED, NULL, &fault, err);
 }
 
-/* The step neither succeeded nor failed for good: 1 when it is to be tried again, after a pause. */
-static int try_again(struct job *job, const struct task *task, struct outbox *row, int tries_max,
-                     struct err *err)
+int delivery_try_again(struct job *job, const struct task *task, struct outbox *row, int tries_max,
+                       struct err *err)
 {
     if (++row->tries >= tries_max)
         return 0;
@@ -120,10 +114,10 @@ static int imported(struct job *job, const struct task *task, struct outbox *row
                     struct err *err)
 {
     if (row->end_state != TASK_COMPLETED)
-        return end_as(job, task, row->end_state, row->reason, &row->fault, err);
+        return delivery_end(job, task, row->end_state, row->reason, &row->fault, err);
     static const struct fault none = {FAULT_NONE, NULL, NULL};
     if (task->cancel_requested)
-        return end_as(job, task, TASK_CANCELLED, "cancelled on request", &none, err);
+        return delivery_end(job, task, TASK_CANCELLED, "cancelled on request", &none, err);
     /* The push is claimed with this: from here on a cancel is refused. */
     int status = delivery_choose_branch(job->o, task, row, 1, err);
     row->step = OUTBOX_PUSH;
@@ -136,15 +130,15 @@ static int not_imported(struct job *job, const struct task *task, struct outbox 
 {
     const struct git_result *result = arg;
     if (result->status < 0) {
-        int again = try_again(job, task, row, TRIES_MAX, err);
+        int again = delivery_try_again(job, task, row, TRIES_MAX, err);
         if (again)
             return again < 0 ? again : 0;
     }
     log_warn(task->id, "the work cannot be imported: %s", result->message);
     if (row->end_state != TASK_COMPLETED)
-        return end_as(job, task, row->end_state, row->reason, &row->fault, err);
-    return fail(
-        job, task, FAULT_AGENT,
+        return delivery_end(job, task, row->end_state, row->reason, &row->fault, err);
+    return delivery_fail(
+        job, task, row, FAULT_AGENT,
         str_format("the work cannot be taken out of the sandbox (%s): submit the task again",
                    result->message),
         err);
@@ -156,7 +150,7 @@ static void on_imported(void *arg, const struct git_result *result)
     struct err err = {0};
     job->git = NULL;
     if (result->status != GIT_EXIT_DONE) {
-        write_outcome(job, not_imported, result);
+        delivery_write(job, not_imported, result);
         return;
     }
     AUTO_FREE char *clean_new = orchestrator_task_file(job->o, job->id, "push.bundle.tmp");
@@ -166,7 +160,7 @@ static void on_imported(void *arg, const struct git_result *result)
     if (files_publish(clean_new, clean, &err) < 0 || files_publish(diff_new, diff, &err) < 0)
         job_trouble(job, &err);
     else
-        write_outcome(job, imported, NULL);
+        delivery_write(job, imported, NULL);
 }
 
 static int start_import(struct job *job, const struct task *task, struct err *err)
@@ -200,6 +194,8 @@ static int start_import(struct job *job, const struct task *task, struct err *er
 static int pushed(struct job *job, const struct task *task, struct outbox *row, const void *arg,
                   struct err *err)
 {
+    /* Of a delivery that is tried again it may have been told already. */
+    bool told = task->branch && !strcmp(task->branch, row->branch);
     AUTO_BUF struct buf members;
     buf_init(&members, 8192);
     buf_append_str(&members, ",\"branch\":");
@@ -210,10 +206,10 @@ static int pushed(struct job *job, const struct task *task, struct outbox *row, 
                                 .run = task->run,
                                 .type = "delivery.branch",
                                 .members = members.data};
-    int status = store_event_add(job->o->store, &event, err);
+    int status = told ? 0 : store_event_add(job->o->store, &event, err);
     if (status == 0)
         status = store_task_set_branch(job->o->store, task->number, row->branch, err);
-    row->step = OUTBOX_PULL_REQUEST;
+    row->step = delivery_base_is_branch(task) ? OUTBOX_BASE : OUTBOX_PULL_REQUEST;
     row->tries = 0;
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
 }
@@ -223,8 +219,8 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
 {
     const struct git_result *result = arg;
     if (result->status == GIT_EXIT_BRANCH_EXISTS && task->branch_wanted)
-        return fail(
-            job, task, FAULT_USER,
+        return delivery_fail(
+            job, task, row, FAULT_USER,
             str_format("branch '%s' has appeared meanwhile: remove it and try again with 'codex "
                        "deliver %s', or apply the work with 'codex apply'",
                        row->branch, task->id),
@@ -234,16 +230,17 @@ static int not_pushed(struct job *job, const struct task *task, struct outbox *r
         return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
     }
     if (result->status < 0 || result->status == GIT_EXIT_UNREACHABLE) {
-        int again =
-            try_again(job, task, row, result->status < 0 ? TRIES_MAX : UNREACHABLE_TRIES_MAX, err);
+        int again = delivery_try_again(job, task, row,
+                                       result->status < 0 ? TRIES_MAX : UNREACHABLE_TRIES_MAX, err);
         if (again)
             return again < 0 ? again : 0;
     }
-    return fail(job, task, result->status == GIT_EXIT_UNREACHABLE ? FAULT_ENVIRONMENT : FAULT_USER,
-                str_format("the branch cannot be pushed (%s): put that right and try again with "
-                           "'codex deliver %s', or apply the work with 'codex apply'",
-                           result->message, task->id),
-                err);
+    return delivery_fail(
+        job, task, row, result->status == GIT_EXIT_UNREACHABLE ? FAULT_ENVIRONMENT : FAULT_USER,
+        str_format("the branch cannot be pushed (%s): put that right and try again with "
+                   "'codex deliver %s', or apply the work with 'codex apply'",
+                   result->message, task->id),
+        err);
 }
 
 static void on_pushed(void *arg, const struct git_result *result)
@@ -252,7 +249,7 @@ static void on_pushed(void *arg, const struct git_result *result)
     job->git = NULL;
     if (result->status != GIT_EXIT_DONE)
         log_info(job->id, "not pushed: %s", result->message);
-    write_outcome(job, result->status == GIT_EXIT_DONE ? pushed : not_pushed, result);
+    delivery_write(job, result->status == GIT_EXIT_DONE ? pushed : not_pushed, result);
 }
 
 static int start_push(struct job *job, const struct task *task, const struct outbox *row,
@@ -284,103 +281,6 @@ static int start_push(struct job *job, const struct task *task, const struct out
     return status;
 }
 
-/* --- pull request --- */
-
-static int opened(struct job *job, const struct task *task, struct outbox *row, const void *arg,
-                  struct err *err)
-{
-    struct pull_request request = *(const struct pull_request *)arg;
-    int status = store_pull_request_add(job->o->store, task->number, task->repo, &request, err);
-    AUTO_BUF struct buf members;
-    buf_init(&members, 2 << 20);
-    buf_append_str(&members, ",\"pull_request\":");
-    if (pull_request_to_json(&request, &members) < 0)
-        abort(); /* its title and body are bounded far below that */
-    struct store_event event = {.number = task->number,
-                                .run = task->run,
-                                .type = "delivery.pull_request",
-                                .members = members.data};
-    if (status == 0)
-        status = store_event_add(job->o->store, &event, err);
-    static const struct fault none = {FAULT_NONE, NULL, NULL};
-    return status < 0 ? status : end_as(job, task, TASK_COMPLETED, NULL, &none, err);
-}
-
-/* What the answer of the forge is for. */
-struct opening {
-    struct job *job;
-    struct pull_request request;
-    struct err err;
-    int64_t wait_ms;
-};
-
-void delivery_free_opening(struct job *job)
-{
-    if (!job->opening)
-        return;
-    pull_request_release(&job->opening->request);
-    free(job->opening);
-    job->opening = NULL;
-}
-
-static int not_opened(struct job *job, const struct task *task, struct outbox *row, const void *arg,
-                      struct err *err)
-{
-    const struct opening *opening = arg;
-    if (opening->err.code != ERR_REFUSED && opening->err.code != ERR_NOT_FOUND) {
-        int again = try_again(job, task, row, FORGE_TRIES_MAX, err);
-        if (opening->wait_ms > job->pause_ms)
-            job->pause_ms =
-                opening->wait_ms < FORGE_WAIT_MAX_MS ? opening->wait_ms : FORGE_WAIT_MAX_MS;
-        if (again)
-            return again < 0 ? again : 0;
-    }
-    return fail(job, task, FAULT_USER,
-                str_format("%s. The branch '%s' is there; 'codex deliver %s' tries again",
-                           opening->err.message, task->branch, task->id),
-                err);
-}
-
-static void on_opened(void *arg, const struct forge_opened *answer, const struct err *err,
-                      int64_t wait_ms)
-{
-    struct job *job = arg;
-    struct opening *opening = job->opening;
-    if (answer) {
-        opening->request.url = str_dup(answer->url);
-        opening->request.number = answer->number;
-        opening->request.draft = answer->draft;
-    } else {
-        opening->err = *err;
-        opening->wait_ms = wait_ms;
-        log_warn(job->id, "%s", err->message);
-    }
-    job->opening = NULL;
-    write_outcome(job, answer ? opened : not_opened,
-                  answer ? (void *)&opening->request : (void *)opening);
-    pull_request_release(&opening->request);
-    free(opening);
-}
-
-static void open_pull_request(struct job *job, const struct task *task)
-{
-    const struct forge *forge = forges_of(job->o->forges, task->repo);
-    struct opening *opening = calloc(1, sizeof *opening);
-    if (!opening)
-        abort();
-    *opening = (struct opening){
-        .job = job,
-        .request = {.exists = true,
-                    .forge = str_dup(forge->name),
-                    .state = str_dup("open"),
-                    .draft = verdict_is_draft(task->verdict, &task->changes),
-                    .title = pull_request_title(task, task->verdict),
-                    .body = pull_request_body(task, task->verdict)},
-    };
-    job->opening = opening;
-    forge->open(forge, task, &opening->request, on_opened, job);
-}
-
 /* A file that the step needs is not there: lost in a power cut, or removed by somebody. The push's
  * are made again by the import. */
 static int file_missing(struct job *job, const struct task *task, struct outbox *row,
@@ -388,13 +288,14 @@ static int file_missing(struct job *job, const struct task *task, struct outbox 
 {
     const struct err *why = arg;
     row->step = OUTBOX_IMPORT;
-    int again = try_again(job, task, row, TRIES_MAX, err);
+    int again = delivery_try_again(job, task, row, TRIES_MAX, err);
     if (again)
         return again < 0 ? again : 0;
     if (row->end_state != TASK_COMPLETED)
-        return end_as(job, task, row->end_state, row->reason, &row->fault, err);
-    return fail(job, task, FAULT_PLATFORM,
-                str_format("a file of the task is gone (%s): submit it again", why->message), err);
+        return delivery_end(job, task, row->end_state, row->reason, &row->fault, err);
+    return delivery_fail(
+        job, task, row, FAULT_PLATFORM,
+        str_format("a file of the task is gone (%s): submit it again", why->message), err);
 }
 
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row)
@@ -405,10 +306,12 @@ void delivery_continue(struct job *job, const struct task *task, const struct ou
         status = start_import(job, task, &err);
     else if (row->step == OUTBOX_PUSH)
         status = start_push(job, task, row, &err);
+    else if (row->step == OUTBOX_BASE)
+        delivery_look_at_base(job, task);
     else
-        open_pull_request(job, task);
+        delivery_open_request(job, task);
     if (status == -ENOENT)
-        write_outcome(job, file_missing, &err);
+        delivery_write(job, file_missing, &err);
     else if (status < 0)
         job_trouble(job, &err);
 }

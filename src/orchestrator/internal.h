@@ -30,6 +30,7 @@ struct job {
     int adopt_tries;           /* failed ones, to take up commits that came along */
     bool wants_slot;           /* it has its bundle, and waits until it may run */
     struct opening *opening;   /* a pull request is being opened */
+    struct base_look *look;    /* it is found out what the base branch has got */
     int64_t pause_ms;          /* before a step of the delivery is tried again */
     struct follower *follower; /* the run was handed over; its events come from here */
     bool placed;               /* handed over by this codexd, so a report will come */
@@ -145,6 +146,7 @@ int end_task(struct job *job, const struct task *task, enum task_state to, const
 /* delivery.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
 void delivery_free_opening(struct job *job);
+void delivery_free_look(struct job *job);
 
 /* The first choice of a branch, from the FROMth on, that no other task is using: into ROW. */
 int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,

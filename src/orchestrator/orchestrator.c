@@ -48,6 +48,7 @@ static void job_free(struct job *job)
         at = &(*at)->next;
     *at = job->next;
     delivery_free_opening(job);
+    delivery_free_look(job);
     job_drop_waits(job);
     free(job);
 }

@@ -55,6 +55,11 @@ static const struct verb {
      "--repo REPO --commit SHA --branch NAME", git_remote_push, REMOTE_FD_BUNDLE},
     {"merged", git_merged, OPT_REPO | OPT_BASE | OPT_COMMIT, OPT_REPO | OPT_BASE | OPT_COMMIT, 2,
      "--repo REPO --base REF --commit SHA", git_remote_merged, REMOTE_FD_ACCESS},
+    {"moved", git_moved, OPT_REPO | OPT_BASE | OPT_BASE_COMMIT | OPT_COMMIT,
+     OPT_REPO | OPT_BASE | OPT_BASE_COMMIT, 3,
+     "--repo REPO --base BRANCH --base-commit SHA [--commit SHA]", git_remote_moved,
+     REMOTE_FD_BUNDLE},
+    {"merge", git_merge, OPT_COMMIT, OPT_COMMIT, 5, "--commit SHA", NULL, 0},
 };
 
 static void print_usage(FILE *out)

@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 
-static const char *const steps[OUTBOX_STEP_COUNT] = {
-    [OUTBOX_IMPORT] = "import", [OUTBOX_PUSH] = "push", [OUTBOX_PULL_REQUEST] = "pull_request"};
+static const char *const steps[OUTBOX_STEP_COUNT] = {[OUTBOX_IMPORT] = "import",
+                                                     [OUTBOX_PUSH] = "push",
+                                                     [OUTBOX_BASE] = "base",
+                                                     [OUTBOX_PULL_REQUEST] = "pull_request"};
 
 void outbox_release(struct outbox *row)
 {

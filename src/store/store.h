@@ -96,6 +96,10 @@ int store_task_add_usage(struct store *store, int64_t number, const struct token
 int store_task_set_archive(struct store *store, int64_t number, const char *path,
                            const char *sha256, int64_t size_bytes, struct err *err);
 int store_task_set_branch(struct store *store, int64_t number, const char *branch, struct err *err);
+int store_task_set_branch_number(struct store *store, int64_t number, int64_t branch_number,
+                                 struct err *err);
+int store_task_set_base_moved(struct store *store, int64_t number, const struct base_moved *moved,
+                              struct err *err);
 int store_task_request_cancel(struct store *store, int64_t number, struct err *err);
 
 /* 1 when another task is delivering BRANCH of REPO, or has delivered this very COMMIT as it; else
@@ -200,7 +204,13 @@ int store_baseline_set(struct store *store, const struct store_baseline_key *key
 
 /* Delivery: outbox.c */
 
-enum outbox_step { OUTBOX_IMPORT, OUTBOX_PUSH, OUTBOX_PULL_REQUEST, OUTBOX_STEP_COUNT };
+enum outbox_step {
+    OUTBOX_IMPORT,
+    OUTBOX_PUSH,
+    OUTBOX_BASE,
+    OUTBOX_PULL_REQUEST,
+    OUTBOX_STEP_COUNT
+};
 
 struct outbox {
     enum outbox_step step;

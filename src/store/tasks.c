@@ -14,6 +14,7 @@
     "round, activity, title, body, branch_offered, work_commit, work_run, branch, verdict, "       \
     "fault_kind, fault_step, fault_message, archive_path, archive_sha256, archive_size, "          \
     "input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens, "                  \
+    "branch_number, moved_commit, moved_behind, moved_conflicts, "                                 \
     "setup_failure, prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
 
 /* What was asked: the columns number to base_known. */
@@ -71,6 +72,10 @@ static void read_course(sqlite3_stmt *row, struct task *t, int c)
     t->usage.cached_input_tokens = sqlite3_column_int64(row, c++);
     t->usage.output_tokens = sqlite3_column_int64(row, c++);
     t->usage.reasoning_output_tokens = sqlite3_column_int64(row, c++);
+    t->branch_number = sqlite3_column_int64(row, c++);
+    t->base_moved.commit = sql_text(row, c++);
+    t->base_moved.behind = sqlite3_column_int64(row, c++);
+    t->base_moved.conflicts = sqlite3_column_int(row, c++);
     t->setup_failure = sql_text(row, c++);
     t->prepared = sqlite3_column_int(row, c++);
     t->cancel_requested = sqlite3_column_int(row, c++);
@@ -298,6 +303,23 @@ int store_task_set_branch(struct store *store, int64_t number, const char *branc
 {
     return sql_exec(store_writing(store), err, "UPDATE task SET branch = ? WHERE number = ?",
                     SQL_TEXT(branch), SQL_INT(number));
+}
+
+int store_task_set_branch_number(struct store *store, int64_t number, int64_t branch_number,
+                                 struct err *err)
+{
+    return sql_exec(store_writing(store), err, "UPDATE task SET branch_number = ? WHERE number = ?",
+                    SQL_INT(branch_number), SQL_INT(number));
+}
+
+int store_task_set_base_moved(struct store *store, int64_t number, const struct base_moved *moved,
+                              struct err *err)
+{
+    return sql_exec(store_writing(store), err,
+                    "UPDATE task SET moved_commit = ?, moved_behind = ?, moved_conflicts = ? "
+                    "WHERE number = ?",
+                    SQL_TEXT(moved->commit), SQL_INT(moved->behind), SQL_INT(moved->conflicts),
+                    SQL_INT(number));
 }
 
 int store_task_request_cancel(struct store *store, int64_t number, struct err *err)

@@ -31,6 +31,7 @@ void task_release(struct task *task)
     };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free(strings[i]);
+    free(task->base_moved.commit);
     test_result_release(&task->baseline);
     test_result_release(&task->verification);
     test_changes_release(&task->changes);

@@ -37,6 +37,13 @@ struct pull_request {
     int64_t checked_ms; /* when the forge was asked last for its state; UTC, 0: never */
 };
 
+/* What the base branch has got since the task began on it. */
+struct base_moved {
+    char *commit; /* its tip when the work was delivered; NULL: it has not moved, or is not known */
+    int64_t behind; /* how many commits it has that the work does not build on */
+    int conflicts;  /* of the work with these: 1, 0, -1 when that is not known */
+};
+
 struct task {
     int64_t number; /* order of submission, 1… */
     char id[TASK_ID_SIZE];
@@ -65,6 +72,8 @@ struct task {
     char *commit;                        /* the work, */
     uint32_t work_run;                   /* in the work bundle of this run */
     char *branch;                        /* delivered */
+    int64_t branch_number; /* of the name that was pushed last, of a delivery that failed: 1, 2 … */
+    struct base_moved base_moved;
     struct test_result baseline, verification;
     struct test_changes changes; /* between the two */
     enum verdict verdict;
@@ -90,6 +99,9 @@ int task_to_json(const struct task *task, struct buf *out);
 
 /* {"forge":…} or null, as in a task. */
 int pull_request_to_json(const struct pull_request *request, struct buf *out);
+
+/* {"commit":…,"behind":…,"conflicts":…} or null. */
+int base_moved_to_json(const struct base_moved *moved, struct buf *out);
 
 /* {"kind":…,"step":…,"message":…} or null. */
 int fault_to_json(enum fault_kind kind, const char *step, const char *message, struct buf *out);

@@ -168,6 +168,8 @@ int task_to_json(const struct task *task, struct buf *out)
     text(&w, "repo", task->repo);
     text(&w, "base", task->base);
     text(&w, "base_commit", task->base_commit);
+    key(&w, "base_moved");
+    put(&w, base_moved_to_json(&task->base_moved, out));
     text(&w, "branch", task->branch);
     text(&w, "commit", task->commit);
     number(&w, "turn", task->turn);
@@ -202,6 +204,19 @@ int pull_request_to_json(const struct pull_request *request, struct buf *out)
     raw(&w, "draft", request->draft ? "true" : "false");
     text(&w, "title", request->title);
     text(&w, "body", request->body);
+    put(&w, buf_append_char(out, '}'));
+    return w.status;
+}
+
+int base_moved_to_json(const struct base_moved *moved, struct buf *out)
+{
+    if (!moved->commit)
+        return buf_append_str(out, "null");
+    struct writer w = {.out = out};
+    put(&w, buf_append_char(out, '{'));
+    text(&w, "commit", moved->commit);
+    number(&w, "behind", moved->behind);
+    raw(&w, "conflicts", moved->conflicts < 0 ? "null" : moved->conflicts ? "true" : "false");
     put(&w, buf_append_char(out, '}'));
     return w.status;
 }

@@ -4,6 +4,7 @@ whoever comes there, until the test has done its worst."""
 import contextlib
 import shutil
 import socket
+import sqlite3
 import subprocess
 import threading
 
@@ -21,12 +22,12 @@ from support.stops import Files, Stops
 WORK = [[call("exec_command", {"cmd": "echo it >it; head -c 300000 /dev/urandom >data"}),
          call("submit", {"title": "Add it", "body": "As asked.", "branch": "feat/it"})]]
 
-# In their order. The first three and the last have codexd alone at work, or an isolated codex-git.
+# In their order.
 CLAIMED, IMPORT, PUSH_CLAIMED = "claimed", "import", "push claimed"
 ASKED, HALF, PUSHED = "push asked", "half of the pack", "pushed"
-LOOK, CREATE, CREATED, RECORDED = "look for it", "create", "created", "recorded"
-GIT_STEPS = [IMPORT, ASKED, HALF, PUSHED]
-STEPS = [CLAIMED, IMPORT, PUSH_CLAIMED, ASKED, HALF, PUSHED, LOOK, CREATE, CREATED]
+BASE_CLAIMED, BASE_ASKED, MERGE = "push recorded", "base asked", "merge"
+LOOK, CREATE, CREATED = "look for it", "create", "created"
+STEPS = [CLAIMED, IMPORT, PUSH_CLAIMED, ASKED, HALF, PUSHED, BASE_CLAIMED, BASE_ASKED, MERGE, LOOK, CREATE, CREATED]
 
 
 def cut(handler):
@@ -41,12 +42,18 @@ class World:
     likes, since its state directory is put back."""
 
     def __init__(self, directory):
-        self.stops = Stops([])
+        self.stops, self.away = Stops([]), False
         repository = Repository(directory / "work", {"Makefile": "test:\n\ttrue\n"})
         (directory / "srv" / "team").mkdir(parents=True)
         self.bare = bare(repository, directory / "srv" / "team" / "it.git")
         self.base = repository.head()
+        self.moves = {}  # what the base branch may get meanwhile
+        for name, files in (("clean", {"other": "theirs\n"}), ("conflict", {"it": "theirs\n"})):
+            repository.git("checkout", "--quiet", "-B", name, self.base)
+            self.moves[name] = repository.commit(files, name)
+            repository.git("push", "--quiet", str(self.bare), f"HEAD:refs/moves/{name}")
         self.saved = directory / "saved"
+        self.files = directory / "none yet"  # the task's
         self.git = GitServer(directory / "srv", user="x-access-token", hook=self.before, token=TOKEN)
         self.git.reader, self.git.afterwards = self.read, self.after
         self.hub = GitHub(name="team/it", head=lambda branch: git(self.bare, "rev-parse", branch))
@@ -87,12 +94,16 @@ class World:
         return first
 
     def before(self, handler, path, query, body):
-        return query == "service=git-receive-pack" and self.stops.arrive(ASKED) and cut(handler)
+        if query == "service=git-upload-pack" and (self.files / "moved.tmp").exists():
+            return self.stops.arrive(BASE_ASKED) and cut(handler)
+        return self.away and cut(handler) or query == "service=git-receive-pack" and self.stops.arrive(ASKED) and cut(handler)
 
     def after(self, handler, path, query):
-        return path.endswith("git-receive-pack") and self.has_branch() and self.stops.arrive(PUSHED) and cut(handler)
+        return path.endswith("git-receive-pack") and self.pushed() and self.stops.arrive(PUSHED) and cut(handler)
 
     def at_forge(self, handler, hub, path, body):
+        if self.away:
+            return cut(handler)
         if handler.command == "GET":
             return path == "/pulls" and self.stops.arrive(LOOK) and cut(handler)
         if self.stops.arrive(CREATE):
@@ -119,11 +130,13 @@ class World:
         wait_for(lambda: not self.server.processes(), 60, "all have ended")
         subprocess.run(["cp", "-a", self.server.state, self.saved], check=True)
 
-    def put_back(self):
+    def put_back(self, main):
         shutil.rmtree(self.server.state)
         subprocess.run(["cp", "-a", self.saved, self.server.state], check=True)
         for branch in self.branches() - {"main"}:
             git(self.bare, "update-ref", "-d", f"refs/heads/{branch}")
+        git(self.bare, "update-ref", "refs/heads/main", main)
+        self.main = main
         self.hub.pulls.clear()
 
     # ---- what is done to them
@@ -146,18 +159,41 @@ class World:
     def branches(self):
         return set(git(self.bare, "for-each-ref", "--format=%(refname:short)", "refs/heads").split())
 
-    def has_branch(self):
-        return "feat/it" in self.branches()
+    def pushed(self):
+        """Whether the work is there, under whatever name."""
+        return "Add it" in git(self.bare, "log", "--branches", "--format=%s").splitlines()
+
+    def fail_at(self, step):
+        """Break off at STEP, for the last time: the delivery has failed. There is a stop before that step."""
+        self.stops.next()
+        self.kill("everything")
+        self.server.server.wait(60)
+        self.be_at_the_last_try()
+        self.server.launch()
+        stop = self.stops.next()
+        assert stop.name == step
+        self.away = True  # git's own repetition does not get through, either
+        stop.release(cut=True)
+        wait_for(self.server._answers, 60, "codexd answers")
+        return self.server.wait(self.task, "failed")
+
+    def deliver(self):
+        self.away = False
+        wait_for(lambda: self.server.call("POST", f"/v1/tasks/{self.task}/deliver").status == 200, 20,
+                 "it can be tried again")
 
     @contextlib.contextmanager
-    def delivery(self, steps):
-        """codexd goes on from the saved state, and stops at STEPS."""
-        self.put_back()
+    def delivery(self, steps, move=None):
+        """codexd goes on from the saved state, and stops at STEPS. MOVE: what the base branch has got."""
+        self.put_back(self.moves[move] if move else self.base)
+        self.away = False
         self.stops = Stops(steps)
         with Files(self.stops) as files:
             files.at_open(self.files / "diff.patch.tmp", CLAIMED)
             files.at_open(self.files / "push.bundle", PUSH_CLAIMED)
             files.at_read(self.files / "work-1.bundle", IMPORT)
+            files.at_open(self.files / "moved.tmp", BASE_CLAIMED)
+            files.at_read(self.files / "moved.tmp", MERGE)
             self.server.launch()  # which may be stopped before it answers
             try:
                 yield
@@ -168,15 +204,27 @@ class World:
                 self.server.stop()
                 wait_for(lambda: not self.server.processes(), 60, "all have ended")
 
-    def check_delivered(self):
+    def be_at_the_last_try(self):
+        """Between two lives of codexd: what fails next, fails for good."""
+        with contextlib.closing(sqlite3.connect(self.server.state / "server" / "codex.db")) as store, store:
+            assert store.execute("UPDATE outbox SET tries = 100").rowcount == 1
+
+    def commit(self, parent):
+        """A commit of somebody else's on top of PARENT, in the remote repository."""
+        return git(self.bare, "commit-tree", "-m", "theirs", "-p", parent, f"{parent}^{{tree}}")
+
+    def check_delivered(self, branch="feat/it", on_top=None):
+        """ON_TOP: what somebody has put on top of the branch."""
         wait_for(self.server._answers, 60, "codexd answers")
         task = self.server.wait(self.task)
-        assert (task["state"], task["verdict"], task["branch"]) == ("completed", "passed", "feat/it"), task
-        assert self.branches() == {"main", "feat/it"}
-        assert git(self.bare, "rev-parse", "feat/it") == task["commit"]
-        assert git(self.bare, "rev-parse", "feat/it^") == self.base == git(self.bare, "rev-parse", "main")
+        assert (task["state"], task["verdict"], task["branch"]) == ("completed", "passed", branch), task
+        assert self.branches() == {"main", branch}
+        head = on_top or task["commit"]
+        assert git(self.bare, "rev-parse", branch) == head
+        assert git(self.bare, "rev-parse", task["commit"] + "^") == self.base
+        assert git(self.bare, "rev-parse", "main") == self.main
         pull, = self.hub.pulls
-        assert (pull["head"], pull["base"]["ref"]) == ({"ref": "feat/it", "sha": task["commit"]}, "main")
+        assert (pull["head"], pull["base"]["ref"]) == ({"ref": branch, "sha": head}, "main")
         assert task["pull_request"] == {**task["pull_request"], "number": pull["number"], "url": pull["html_url"]}
         events = self.server.events(self.task, "?limit=10000")
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -205,7 +253,7 @@ def make_world(tmp_path_factory):
 
 def interrupt(world, whom, steps):
     """One delivery, in which WHOM dies at each of STEPS."""
-    with world.delivery(steps):
+    with world.delivery(steps, "clean"):
         for step in steps:
             stop = world.stops.next()
             assert stop.name == step
@@ -216,6 +264,8 @@ def interrupt(world, whom, steps):
             world.kill(whom)
             world.go_on(stop, whom)
         world.check_delivered()
+        assert world.server.status(world.task)["base_moved"] == \
+            {"commit": world.moves["clean"], "behind": 1, "conflicts": False}
         if whom != "connection":
             world.kill("everything")
             world.server.server.wait(60)
@@ -227,6 +277,76 @@ def interrupt(world, whom, steps):
 @pytest.mark.parametrize("whom, steps", [
     ("codexd", STEPS), ("spawner", STEPS), ("everything", STEPS),
     ("codex-git", [IMPORT, ASKED, HALF]), ("codex-git", [PUSHED]),
-    ("connection", [ASKED, HALF, PUSHED, LOOK, CREATE, CREATED])])
+    ("connection", [ASKED, HALF, PUSHED, BASE_ASKED, LOOK, CREATE, CREATED])])
 def test_one_branch_and_one_pull_request(world, whom, steps):
     interrupt(world, whom, steps)
+
+
+@pytest.mark.parametrize("step, kind", [(ASKED, "environment"), (PUSHED, "environment"), (CREATED, "user")])
+def test_a_remote_that_stays_away_gets_the_work_later(world, step, kind):
+    with world.delivery([LOOK if step == CREATED else PUSH_CLAIMED, step]):
+        failed = world.fail_at(step)
+        assert (failed["fault"]["kind"], failed["fault"]["step"]) == (kind, "delivering"), failed["fault"]
+        assert f"codex deliver {world.task}" in failed["fault"]["message"] and failed["pull_request"] is None
+        assert (world.files / "push.bundle").is_file()
+        world.deliver()
+        world.check_delivered()
+
+
+def test_the_name_of_a_branch_stays(world):
+    """It had to get a number; the push was not known to have succeeded; the first name has become free meanwhile."""
+    with world.delivery([PUSH_CLAIMED, PUSHED]):
+        git(world.bare, "branch", "feat/it", world.commit("main"))
+        failed = world.fail_at(PUSHED)
+        assert failed["fault"]["step"] == "delivering" and world.branches() == {"main", "feat/it", "feat/it-2"}
+        git(world.bare, "update-ref", "-d", "refs/heads/feat/it")
+        world.deliver()
+        world.check_delivered("feat/it-2")
+
+
+@pytest.mark.parametrize("steps", [[PUSHED], [CREATE]])
+def test_a_branch_that_somebody_has_built_on_is_ours(world, steps):
+    with world.delivery(steps):
+        stop = world.stops.next()
+        theirs = world.commit("feat/it")
+        git(world.bare, "update-ref", "refs/heads/feat/it", theirs)
+        world.kill("everything")
+        world.go_on(stop, "everything")
+        world.check_delivered(on_top=theirs)
+
+
+@pytest.mark.parametrize("move, conflicts, words", [
+    ("clean", False, "hey do not conflict with "), ("conflict", True, "hey conflict with ")])
+def test_a_base_that_moved_is_told(world, move, conflicts, words):
+    with world.delivery([], move):
+        world.check_delivered()
+        moved = {"commit": world.moves[move], "behind": 1, "conflicts": conflicts}
+        assert world.server.status(world.task)["base_moved"] == moved
+        told, = [event for event in world.server.events(world.task, "?limit=10000")
+                 if event["type"] == "delivery.base_moved"]
+        assert told["base_moved"] == moved
+        body = world.hub.pulls[0]["body"]
+        assert "`main` has got 1 commit meanwhile" in body and words in body
+        shown = world.server.run("status", world.task).stdout
+        assert "main has got 1 commit meanwhile; t" + words + "the work" in shown
+        assert "main has got 1 commit meanwhile" in world.server.run("logs", world.task).stdout
+
+
+@pytest.mark.parametrize("whom, step", [("connection", BASE_ASKED), ("codex-git", BASE_ASKED), ("codex-git", MERGE)])
+def test_whether_the_base_moved_holds_nothing_up(world, whom, step):
+    unknown = "cannot see whether the base has moved"
+    with world.delivery([step], "clean"):
+        stop = world.stops.next()
+        told = world.server.log.read_text().count(unknown)
+        world.away = whom == "connection"
+        if whom == "codex-git":
+            world.kill(whom)
+        stop.release(cut=world.away)
+        if whom == "connection":
+            wait_for(lambda: told < world.server.log.read_text().count(unknown), 60, "it is told")
+            world.away = False
+        world.check_delivered()
+        moved = world.server.status(world.task)["base_moved"]
+        known = {"commit": world.moves["clean"], "behind": 1, "conflicts": None}
+        assert moved == (known if step == MERGE else None)
+        assert ("is not known" in world.hub.pulls[0]["body"]) == (step == MERGE)

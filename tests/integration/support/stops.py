@@ -65,7 +65,7 @@ class Stops:
 
 
 class Files:
-    """Stops at files: whoever opens a file of a directory, or reads a file."""
+    """Stops at files: whoever opens a file of a directory, or reads one."""
 
     def __init__(self, stops):
         self.stops = stops
@@ -99,9 +99,9 @@ class Files:
         self._mark(FAN_OPEN_PERM | FAN_EVENT_ON_CHILD, os.path.dirname(path))
 
     def at_read(self, path, name):
-        """Stop whoever reads the file PATH."""
+        """Stop whoever reads PATH, which need not be there yet."""
         self.read[os.path.basename(path)] = name
-        self._mark(FAN_ACCESS_PERM, path)
+        self._mark(FAN_ACCESS_PERM | FAN_EVENT_ON_CHILD, os.path.dirname(path))
 
     def _serve(self):
         while True:
