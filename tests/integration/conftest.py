@@ -1,10 +1,27 @@
-"""What all test files have in common: two marks, and the order of tests.
+"""What all test files have in common: two marks, the order of tests, and a fixture.
 
     @pytest.mark.slow               takes ten seconds or more: not among the last ones, which all others wait for
     @pytest.mark.tools_of_others    its time goes into npm, pip and the like, which no sanitizer of ours looks into:
                                     left out in the sanitizer build
 """
+import os
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
 from support.codex import BUILD
+from support.program import NOBODY
+
+
+@pytest.fixture(name="scratch")
+def make_scratch():
+    """A directory that the user nobody can enter and write to."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="codex-test-"))
+    os.chown(path, NOBODY, NOBODY)
+    yield path
+    shutil.rmtree(path)
 
 
 def pytest_configure(config):

@@ -175,6 +175,11 @@ def run_everything(repository, bundle, commit, base, scratch):
     assert b"+changed" in done.files[6]
     push(repository, done.files[5], commit, "feat/x", check=0)
     run_program("codex-git", "merged", "--repo", repository.path, "--base", "main", "--commit", commit, check=1)
+    news = run_program("codex-git", "moved", "--repo", repository.path, "--base", "feat/x", "--base-commit", base,
+                       outputs=(3,), check=0).files[3]
+    merged = run_program("codex-git", "merge", "--commit", commit, inputs={3: base_bytes, 4: done.files[5], 5: news},
+                         cwd=scratch, check=0)
+    assert merged.stdout == b"conflicts no\n"
 
 
 def test_the_canary_can_sing(canary, work):

@@ -1,11 +1,7 @@
 """codex-git: what a sandbox sends is checked, and written anew."""
 import hashlib
-import os
-import pathlib
-import shutil
 import struct
 import subprocess
-import tempfile
 import zlib
 
 import pytest
@@ -13,15 +9,6 @@ import pytest
 from support.bundles import base_bundle, import_work, work_bundle
 from support.program import NOBODY, run_program
 from support.repository import ENVIRONMENT, Repository
-
-
-@pytest.fixture(name="scratch")
-def make_scratch():
-    """A directory that nobody can enter and write to."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="codex-test-"))
-    os.chown(path, NOBODY, NOBODY)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture(name="work")

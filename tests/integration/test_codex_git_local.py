@@ -329,6 +329,17 @@ def test_push_again_is_done_already(repository, tmp_path):
     push(repository, b"", commit, "feat/x", check=0)  # it does not even need the objects
 
 
+def test_a_branch_that_somebody_has_built_on_holds_the_work(repository, tmp_path):
+    bundle, commit, _ = clean_bundle(repository, tmp_path)
+    push(repository, bundle, commit, "feat/x", check=0)
+    theirs = repository.git("commit-tree", "-m", "theirs", "-p", commit, f"{commit}^{{tree}}")
+    repository.git("update-ref", "refs/heads/feat/x", theirs)
+    push(repository, bundle, commit, "feat/x", check=0)
+    assert repository.git("rev-parse", "feat/x") == theirs
+    repository.git("update-ref", "refs/heads/feat/x", repository.git("commit-tree", "-m", "x", f"{commit}^{{tree}}"))
+    push(repository, bundle, commit, "feat/x", check=4)
+
+
 def test_push_never_overwrites(repository, tmp_path):
     bundle, commit, _ = clean_bundle(repository, tmp_path)
     repository.git("branch", "taken")

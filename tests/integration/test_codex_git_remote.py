@@ -1,6 +1,8 @@
 """codex-git on remote repositories that are hostile, broken or just elsewhere."""
+import os
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -290,6 +292,37 @@ def test_merged(remote):
     assert remote.run("merged", "--base", base, "--commit", commit).returncode == 1
     assert remote.run("merged", "--base", "refs/tags/v1", "--commit", commit).returncode == 1
     remote.refused(3, "merged", "--base", "nope", "--commit", commit)
+
+
+def test_moved(remote):
+    base = remote.work.head()
+    moved = ["moved", "--base", "main", "--base-commit", base]
+    done = remote.run(*moved, inputs={4: b""}, check=0)
+    assert done.stdout.decode() == f"commit {base}\nbehind 0\n"
+    tip = remote.work.commit({"theirs.txt": "t\n"}, "theirs")
+    git(remote.work.path, "push", "--quiet", str(remote.bare), "HEAD:refs/heads/main")
+    with tempfile.TemporaryFile() as file:
+        done = remote.run(*moved, inputs={4: file.fileno()}, check=0)
+        assert done.stdout.decode() == f"commit {tip}\nbehind 1\n"
+        assert os.pread(file.fileno(), 200, 0).startswith(f"# v2 git bundle\n-{base}\n{tip} refs/codex/moved".encode())
+    assert remote.run(*moved, "--commit", tip, inputs={4: b""}, check=0).stdout.decode().endswith("behind 0\n")
+    remote.refused(3, *moved[:2], "nope", *moved[3:], inputs={4: b""}, parts=["no branch 'nope' any more"])
+    git(remote.bare, "symbolic-ref", "HEAD", "refs/heads/x")
+    git(remote.bare, "update-ref", "-d", "refs/heads/main")
+    remote.refused(3, *moved, inputs={4: b""}, parts=["no branch 'main' any more"])
+
+
+def test_a_branch_that_somebody_has_built_on_holds_the_work(remote):
+    bundle, commit, _ = work_on(remote)
+    push = ["push", "--commit", commit, "--branch", "feat/x"]
+    remote.run(*push, inputs={4: bundle}, check=0)
+    theirs = git(remote.bare, "commit-tree", "-m", "theirs", "-p", commit, f"{commit}^{{tree}}")
+    set_ref(remote, "refs/heads/feat/x", theirs)
+    remote.run(*push, inputs={4: bundle}, check=0)
+    assert git(remote.bare, "rev-parse", "feat/x") == theirs
+    # Another's branch of that name is not ours, whatever else it holds.
+    set_ref(remote, "refs/heads/feat/x", git(remote.bare, "commit-tree", "-m", "x", f"{commit}^{{tree}}"))
+    remote.refused(4, *push, inputs={4: bundle})
 
 
 @pytest.mark.parametrize("arguments", [

@@ -236,6 +236,7 @@ static void no_member_of_an_event_reaches_the_terminal_raw(void **state)
         "{'type':'delivery.pull_request','pull_request':{'title':'\\u001b[2J','state':'\\u001b[2J',"
         "'url':'\\u001b[2J'}}",
         "{'type':'delivery.archive','archive':{'path':'\\u001b[2J'}}",
+        "{'type':'delivery.base_moved','base':'\\u001b[2J\\u009b','base_moved':{'behind':2}}",
         "{'type':'run.ended','fault':{'message':'\\u001b[2J\\u009b'}}",
         "{'type':'turn.failed','error':{'message':'\\u001b[2J\\u009b'}}",
         "{'type':'error','message':'\\u001b[2J\\u009b'}",
@@ -271,6 +272,7 @@ static void events_of_any_shape_are_survived(void **state)
         "{'type':'from.the.future'}",
         "{'type':'model.usage','usage':null}",
         "{'type':'delivery.pull_request'}",
+        "{'type':'delivery.base_moved','base_moved':7}",
     };
     struct live live;
     live_init(&live);

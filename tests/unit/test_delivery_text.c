@@ -98,6 +98,30 @@ static void the_body_carries_the_evidence(void **state)
     assert_non_null(strstr(bounded, "Verdict: **none**"));
 }
 
+static void the_body_says_that_the_base_moved(void **state)
+{
+    struct task task = {.id = "task-abc123",
+                        .base = (char *)"rel`ease",
+                        .model = (char *)"o3",
+                        .effort = (char *)"high"};
+    AUTO_FREE char *same = pull_request_body(&task, VERDICT_PASSED);
+    assert_null(strstr(same, "meanwhile"));
+    task.base_moved = (struct base_moved){
+        .commit = (char *)"0123456789012345678901234567890123456789", .behind = 1, .conflicts = 0};
+    AUTO_FREE char *clean = pull_request_body(&task, VERDICT_PASSED);
+    assert_non_null(strstr(clean, "`rel'ease` has got 1 commit meanwhile that this work does not "
+                                  "build on (it was at 0123456789 when"));
+    assert_non_null(strstr(clean, "They do not conflict with it; the tests did not run on both"));
+    task.base_moved.behind = 12;
+    task.base_moved.conflicts = 1;
+    AUTO_FREE char *conflict = pull_request_body(&task, VERDICT_PASSED);
+    assert_non_null(strstr(conflict, " has got 12 commits meanwhile"));
+    assert_non_null(strstr(conflict, "**They conflict with it.**"));
+    task.base_moved.conflicts = -1;
+    AUTO_FREE char *unknown = pull_request_body(&task, VERDICT_PASSED);
+    assert_non_null(strstr(unknown, "Whether they conflict with it is not known."));
+}
+
 static void the_body_names_tests(void **state)
 {
     struct task task = {
@@ -151,6 +175,7 @@ int main(void)
         cmocka_unit_test(branches_are_slugs),
         cmocka_unit_test(titles_are_one_line),
         cmocka_unit_test(the_body_carries_the_evidence),
+        cmocka_unit_test(the_body_says_that_the_base_moved),
         cmocka_unit_test(the_body_names_tests),
         cmocka_unit_test(directories_have_harmless_names),
     };

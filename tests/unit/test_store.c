@@ -251,6 +251,9 @@ static void evidence_outbox_and_pull_request(void **state)
     ok(store_pull_request_add(f->store, b, "/repo", &request, &why));
     assert_int_equal(request.number, 2);
     ok(store_pull_request_set_state(f->store, a, "merged", 99, &why));
+    const struct base_moved moved = {.commit = (char *)"c9", .behind = 3, .conflicts = 1};
+    ok(store_task_set_base_moved(f->store, a, &moved, &why));
+    ok(store_task_set_branch_number(f->store, a, 2, &why));
     ok(store_commit(f->store, &why));
 
     struct task task;
@@ -259,6 +262,15 @@ static void evidence_outbox_and_pull_request(void **state)
     assert_false(task.verification.known);
     assert_string_equal(task.pull_request.state, "merged");
     assert_int_equal(task.pull_request.checked_ms, 99);
+    assert_string_equal(task.base_moved.commit, "c9");
+    assert_int_equal(task.base_moved.behind, 3);
+    assert_int_equal(task.base_moved.conflicts, 1);
+    assert_int_equal(task.branch_number, 2);
+    task_release(&task);
+    ok(store_task_load(f->store, b, &task, &why));
+    assert_null(task.base_moved.commit);
+    assert_int_equal(task.base_moved.conflicts, -1);
+    assert_int_equal(task.branch_number, 1);
     task_release(&task);
     struct outbox read;
     bool exists;
