@@ -74,6 +74,7 @@ class Files:
         self.opened, self.read = {}, {}  # name of a file: name of the stop
         self._end, self._tell_end = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._holding = []
 
     def __enter__(self):
         self._thread.start()
@@ -82,6 +83,9 @@ class Files:
     def __exit__(self, *_):
         os.write(self._tell_end, b"x")
         self._thread.join()
+        self.stops.release_all()
+        for thread in self._holding:
+            thread.join()
         for fd in (self.fd, self._end, self._tell_end):  # with the first, all who wait are let go
             os.close(fd)
 
@@ -117,7 +121,8 @@ class Files:
                 if pid == os.getpid() or names.get(name) not in self.stops.left:
                     self._allow(fd)
                 else:
-                    threading.Thread(target=self._hold, args=(names[name], pid, fd), daemon=True).start()
+                    self._holding.append(threading.Thread(target=self._hold, args=(names[name], pid, fd), daemon=True))
+                    self._holding[-1].start()
 
     def _hold(self, name, pid, fd):
         self.stops.arrive(name, pid)
