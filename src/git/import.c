@@ -47,7 +47,8 @@ static int take_base(const struct verb_request *request, struct err *err)
     if (status == 0 && (strcmp(bundle.commit, request->base_commit) != 0 || *bundle.base))
         status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", request->base_commit);
     if (status == 0)
-        status = bundle_unpack(&bundle, IMPORT_FD_BASE, scratch_repository, &options, err);
+        status = bundle_take(&bundle, IMPORT_FD_BASE, request->base_index, scratch_repository,
+                             &options, err);
     bundle_release(&bundle);
     return status < 0 ? err_context(err, "base bundle") : 0;
 }
@@ -155,20 +156,6 @@ static int print_diff(const struct verb_request *request, const char *form, int 
     return git_must(&git, err);
 }
 
-static int copy_out(int from, int to, struct err *err)
-{
-    off_t offset = 0;
-    for (;;) {
-        ssize_t n = sendfile(to, from, &offset, 1 << 20);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, "cannot write the diff");
-        if (n == 0)
-            return io_sync(to, err);
-    }
-}
-
 /* The diff goes to a scratch file first, whose size the kernel bounds. */
 static int write_diff(const struct verb_request *request, struct err *err)
 {
@@ -184,7 +171,9 @@ static int write_diff(const struct verb_request *request, struct err *err)
         if (status == 0)
             status = print_diff(request, "--stat", fd, err);
     }
-    return status < 0 ? status : copy_out(fd, IMPORT_FD_DIFF, err);
+    if (status == 0)
+        status = io_copy(fd, 0, IMPORT_FD_DIFF, err);
+    return status < 0 ? err_context(err, "diff") : io_sync(IMPORT_FD_DIFF, err);
 }
 
 static int write_base_bundle(const struct verb_request *request, struct err *err)
@@ -202,7 +191,7 @@ static int take_and_write(const struct verb_request *request,
 {
     int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
     if (status == 0)
-        status = repository_make_bare(scratch_repository, err);
+        status = repository_init(scratch_repository, err);
     if (status == 0)
         status = take_base(request, err);
     if (status == 0)

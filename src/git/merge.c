@@ -24,8 +24,10 @@ static const uint64_t memory_size_max = 4ULL << 30; /* address space of git */
 
 static const char scratch_repository[] = "merge.git";
 
-/* The bundle FD into the scratch repository; its commit into SHA. */
-static int take(int fd, const char *ref, bool strict, char sha[OBJECT_ID_SIZE], struct err *err)
+/* The bundle FD into the scratch repository, by its INDEX where there is one (else 0); its commit into
+ * SHA. */
+static int take(int fd, const char *ref, int index, bool strict, char sha[OBJECT_ID_SIZE],
+                struct err *err)
 {
     const struct bundle_options options = {.strict = strict,
                                            .size_max = file_size_max,
@@ -34,7 +36,7 @@ static int take(int fd, const char *ref, bool strict, char sha[OBJECT_ID_SIZE], 
     struct bundle bundle;
     int status = bundle_read(fd, ref, &bundle, err);
     if (status == 0)
-        status = bundle_unpack(&bundle, fd, scratch_repository, &options, err);
+        status = bundle_take(&bundle, fd, index, scratch_repository, &options, err);
     if (status == 0)
         memcpy(sha, bundle.commit, OBJECT_ID_SIZE);
     bundle_release(&bundle);
@@ -59,11 +61,11 @@ static int try_merge(const char *tip, const char *commit, struct err *err)
 static int merge(const struct verb_request *request, struct err *err)
 {
     char base[OBJECT_ID_SIZE], work[OBJECT_ID_SIZE], tip[OBJECT_ID_SIZE];
-    int status = take(MERGE_FD_BASE, BUNDLE_REF_BASE, false, base, err);
+    int status = take(MERGE_FD_BASE, BUNDLE_REF_BASE, request->base_index, false, base, err);
     if (status == 0)
-        status = take(MERGE_FD_WORK, BUNDLE_REF_WORK, true, work, err);
+        status = take(MERGE_FD_WORK, BUNDLE_REF_WORK, 0, true, work, err);
     if (status == 0)
-        status = take(MERGE_FD_MOVED, BUNDLE_REF_MOVED, false, tip, err);
+        status = take(MERGE_FD_MOVED, BUNDLE_REF_MOVED, 0, false, tip, err);
     if (status == 0 && strcmp(work, request->commit) != 0)
         status =
             err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s", request->commit);
@@ -74,7 +76,7 @@ int git_merge(const struct verb_request *request, struct err *err)
 {
     int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
     if (status == 0)
-        status = repository_make_bare(scratch_repository, err);
+        status = repository_init(scratch_repository, err);
     if (status == 0)
         status = merge(request, err);
     struct err ignored;

@@ -18,7 +18,7 @@ int mirror_open(struct remote *remote, struct err *err)
     AUTO_FREE char *head = str_format("%s/HEAD", remote->mirror);
     if (lstat(head, &st) == 0)
         return 0;
-    return repository_make_bare(remote->mirror, err);
+    return repository_init(remote->mirror, err);
 }
 
 int mirror_has(struct remote *remote, const char *commit, struct err *err)

@@ -232,7 +232,7 @@ char *remote_scratch(struct remote *remote, const char *name, struct err *err)
     if (!remote->scratch && !(remote->scratch = make_directory(places, err)))
         return NULL;
     AUTO_FREE char *path = str_format("%s/%s", remote->scratch, name);
-    if (repository_make_bare(path, err) < 0)
+    if (repository_init(path, err) < 0)
         return NULL;
     if (!remote->mirror)
         return steal_pointer(&path);

@@ -125,14 +125,6 @@ int repository_open(const char *path, struct repository *repository, struct err 
     return status < 0 ? status : check_git_dir(repository, err);
 }
 
-int repository_make_bare(const char *path, struct err *err)
-{
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", path, NULL);
-    return git_must(&git, err);
-}
-
 /* "<id> commit <size>" is a hit; anything else, with the name in it, is none. */
 static int read_hits(struct repository_name *names, size_t count, char *answer, struct err *err)
 {
@@ -147,6 +139,15 @@ static int read_hits(struct repository_name *names, size_t count, char *answer, 
             names[i].sha[0] = '\0';
     }
     return 0;
+}
+
+int repository_init(const char *git_dir, struct err *err)
+{
+    struct git_command git;
+    git_command_init(&git, NULL, NULL);
+    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", git_dir,
+             NULL);
+    return git_must(&git, err);
 }
 
 int repository_look_up(const char *git_dir, struct repository_name *names, size_t count,

@@ -28,8 +28,8 @@ struct repository {
 int repository_open(const char *path, struct repository *repository, struct err *err);
 void repository_release(struct repository *repository);
 
-/* A new bare repository at PATH, which is not there, or an empty directory. */
-int repository_make_bare(const char *path, struct err *err);
+/* Make the bare and empty repository GIT_DIR, with nothing of the host's templates. */
+int repository_init(const char *git_dir, struct err *err);
 
 /* A name to look up, and what it is: SHA is "" when there is no such commit. */
 struct repository_name {

@@ -12,6 +12,7 @@
 #include "base/object_id.h"
 #include "base/str.h"
 #include "git/access.h"
+#include "orchestrator/bundle_index.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
 #include "task/exit.h"
@@ -27,14 +28,19 @@ bool delivery_base_is_branch(const struct task *task)
 struct base_look {
     struct base_moved moved;
     char work[OBJECT_ID_SIZE]; /* the task's commit */
+    int index_fd;              /* of its base bundle, or -1 */
 };
 
 void delivery_free_look(struct job *job)
 {
-    if (job->look)
-        free(job->look->moved.commit);
-    free(job->look);
+    struct base_look *look = job->look;
     job->look = NULL;
+    if (!look)
+        return;
+    free(look->moved.commit);
+    if (look->index_fd >= 0)
+        close(look->index_fd);
+    free(look);
 }
 
 static int looked(struct job *job, const struct task *task, struct outbox *row, const void *arg,
@@ -64,10 +70,11 @@ static int looked(struct job *job, const struct task *task, struct outbox *row, 
 static void finish(struct job *job)
 {
     struct base_look *look = job->look;
-    job->look = NULL;
-    delivery_write(job, looked, &look->moved);
-    free(look->moved.commit);
-    free(look);
+    const struct base_moved moved = look->moved;
+    look->moved.commit = NULL;
+    delivery_free_look(job);
+    delivery_write(job, looked, &moved);
+    free(moved.commit);
 }
 
 static void on_merged(void *arg, const struct git_result *result)
@@ -89,6 +96,12 @@ static int start_merge(struct job *job, struct err *err)
     static const char *const names[] = {"base.bundle", "push.bundle", "moved.tmp"};
     struct git_request request = {.args = {"merge", "--commit", job->look->work},
                                   .timeout_ms = MERGE_TIMEOUT_MS};
+    int index_fd = job->look->index_fd;
+    if (index_fd >= 0) {
+        request.args[3] = "--base-index";
+        request.args[4] = "6";
+        request.fds[request.fds_count++] = (struct git_fd){index_fd, 6};
+    }
     int fds[] = {-1, -1, -1}, status = 0;
     for (size_t i = 0; status == 0 && i < 3; i++) {
         AUTO_FREE char *path = orchestrator_task_file(job->o, job->id, names[i]);
@@ -166,6 +179,15 @@ static int start_look(struct job *job, const struct task *task, struct err *err)
     return status;
 }
 
+/* Of a delivery that is tried again: the shared bundle, if there still is one. */
+static void restore_base(struct job *job, const struct task *task)
+{
+    struct err ignored;
+    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, task->base_commit);
+    if (!task->base_known)
+        files_link_bundle(job->o, key, task->id, "base.bundle", &ignored);
+}
+
 void delivery_look_at_base(struct job *job, const struct task *task)
 {
     struct err err = {0};
@@ -174,6 +196,8 @@ void delivery_look_at_base(struct job *job, const struct task *task)
     if (!job->look)
         abort();
     job->look->moved.conflicts = -1;
+    job->look->index_fd = bundle_index_open(job->o, task);
+    restore_base(job, task);
     memcpy(job->look->work, task->commit, sizeof job->look->work);
     int status = start_look(job, task, &err);
     if (status > 0)

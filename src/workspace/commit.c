@@ -60,7 +60,7 @@ static int rebuild_repository(struct work *work, struct err *err)
     if (status == 0 && strcmp(bundle.commit, work->step->base_commit) != 0)
         status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", work->step->base_commit);
     if (status == 0)
-        status = repository_make_bare(work->git_dir, err);
+        status = repository_init(work->git_dir, err);
     if (status == 0)
         status = bundle_unpack(&bundle, STEP_FD_BASE, work->git_dir, &options, err);
     bundle_release(&bundle);

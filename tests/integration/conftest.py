@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 
-from support.codex import BUILD
+from support.codex import IS_SANITIZED
 from support.program import NOBODY
 
 
@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if "sanitize" in BUILD.name:
+    if IS_SANITIZED:
         left_out = [item for item in items if item.get_closest_marker("tools_of_others")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

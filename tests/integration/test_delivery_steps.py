@@ -284,13 +284,14 @@ def test_one_branch_and_one_pull_request(world, whom, steps):
 
 @pytest.mark.parametrize("step, kind", [(ASKED, "environment"), (PUSHED, "environment"), (CREATED, "user")])
 def test_a_remote_that_stays_away_gets_the_work_later(world, step, kind):
-    with world.delivery([LOOK if step == CREATED else PUSH_CLAIMED, step]):
+    with world.delivery([LOOK if step == CREATED else PUSH_CLAIMED, step], "clean"):
         failed = world.fail_at(step)
         assert (failed["fault"]["kind"], failed["fault"]["step"]) == (kind, "delivering"), failed["fault"]
         assert f"codex deliver {world.task}" in failed["fault"]["message"] and failed["pull_request"] is None
         assert (world.files / "push.bundle").is_file()
         world.deliver()
         world.check_delivered()
+        assert world.server.status(world.task)["base_moved"]["conflicts"] is False  # found out anew
 
 
 def test_the_name_of_a_branch_stays(world):
