@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from support.bundles import base_bundle, work_bundle
+from support.bundles import base_bundle, index_of, work_bundle
 from support.program import NOBODY, run_program
 from support.repository import ENVIRONMENT, Repository
 
@@ -86,6 +86,19 @@ def test_whether_they_go_together(repository, scratch, case):
     assert done.stdout.decode() == f"conflicts {conflicts}\n" and not list(scratch.iterdir())
 
 
+def test_a_base_bundle_with_its_index(repository, scratch):
+    base = repository.head()
+    whole = base_bundle(repository, base)
+    work, commit = work_on(repository, base, {"a.txt": "ours\n"})
+    repository.commit({"a.txt": "theirs\n"}, "theirs")
+    news = moved(repository, base, check=0).files[3]
+    index = index_of(whole, scratch, user=NOBODY)
+    for one in (index, index_of(base_bundle(repository), repository.path), b""):  # of this bundle, of another, of none
+        done = run_program("codex-git", "merge", "--commit", commit, "--base-index", "6", cwd=scratch, user=NOBODY,
+                           inputs={3: whole, 4: work, 5: news, 6: one}, check=0)
+        assert done.stdout == b"conflicts yes\n"
+
+
 def test_a_branch_of_another_history_is_no_answer(repository, scratch):
     base = repository.head()
     whole = base_bundle(repository, base)
@@ -120,7 +133,8 @@ def test_bundles_that_are_not_what_they_should_be(repository, scratch):
 @pytest.mark.parametrize("arguments", [
     ["moved", "--repo", "/x", "--base", "main"], ["moved", "--base", "main", "--base-commit", "1" * 40],
     ["moved", "--repo", "/x", "--base", "main", "--base-commit", "x"], ["merge"], ["merge", "--repo", "/x"],
-    ["merge", "--commit", "1" * 40, "--base-commit", "1" * 40]])
+    ["merge", "--commit", "1" * 40, "--base-commit", "1" * 40],
+    ["merge", "--commit", "1" * 40, "--base-index", "7"]])
 def test_bad_usage(arguments):
     done = run_program("codex-git", *arguments, inputs={3: b"", 4: b"", 5: b""}, check=2)
     assert done.stderr.count("\n") == 1
