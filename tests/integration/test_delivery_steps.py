@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from support.codex import API_KEY, wait_for
+from support.codex import API_KEY, codex_on, wait_for
 from support.git_server import TOKEN, GitServer, bare, git
 from support.github import GitHub
 from support.model_server import ModelServer, call, message
@@ -351,3 +351,18 @@ def test_whether_the_base_moved_holds_nothing_up(world, whom, step):
         known = {"commit": world.moves["clean"], "behind": 1, "conflicts": None}
         assert moved == (known if step == MERGE else None)
         assert ("is not known" in world.hub.pulls[0]["body"]) == (step == MERGE)
+
+
+def test_a_local_base_that_moved_is_told(tmp_path):
+    repository = Repository(tmp_path / "demo", {"Makefile": "test:\n\ttrue\n"})
+
+    def meanwhile(request):
+        repository.commit({"it": "theirs\n"}, "theirs")
+        return [message("done")]
+    with codex_on([*WORK, meanwhile]) as (codex, _):
+        codex.run("task", "Add it", "--follow", cwd=repository.path)
+        task = codex.tasks()[0]
+        assert task["state"] == "completed" and task["base_commit"] == repository.git("rev-parse", "HEAD^")
+        assert task["base_moved"] == {"commit": repository.head(), "behind": 1, "conflicts": True}
+        assert "**They conflict with it.**" in task["pull_request"]["body"]
+        assert repository.branches() == {"main", "feat/it"}

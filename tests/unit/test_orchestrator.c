@@ -410,6 +410,63 @@ static void one_user_cannot_fill_the_queue(void **state)
     assert_int_not_equal(world_submit_as(world, &other), 0);
 }
 
+#define TIP "cccccccccccccccccccccccccccccccccccccccc"
+
+/* A task, delivered with these answers of codex-git moved and merge (NULL: it fails). */
+static struct task deliver_with(struct world *world, const char *moved, const char *merge)
+{
+    static int count;
+    world->moved.output = moved;
+    world->moved.exit_status = moved ? 0 : 1;
+    world->merge.output = merge;
+    world->merge.exit_status = merge ? 0 : 1;
+    int64_t number = world_submit(world, "x");
+    struct world_run *run = world_wait_run(world, ++count);
+    run_works(run);
+    run_ends(world, run, "done", true);
+    struct task task = world_wait_end(world, number);
+    assert_int_equal(task.state, TASK_COMPLETED);
+    assert_true(task.pull_request.exists);
+    return task;
+}
+
+static void a_base_that_moved_is_told_and_holds_nothing_up(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        const char *moved, *merge;
+        int64_t behind; /* 0: nothing is told */
+        int conflicts;
+    } cases[] = {
+        {"commit " TIP "\nbehind 3\n", "conflicts yes\n", 3, 1},
+        {"commit " TIP "\nbehind 1\n", "conflicts no\n", 1, 0},
+        {"commit " TIP "\nbehind 2\n", "conflicts", 2, -1},
+        {"commit " TIP "\nbehind 2\n", NULL, 2, -1},
+        {"commit " TIP "\nbehind 0\n", "conflicts yes\n", 0, -1},
+        {"commit " TIP "\nbehind -1\n", "conflicts yes\n", 0, -1},
+        {"commit " TIP "\nbehind 1", "conflicts yes\n", 0, -1},
+        {"commit " TIP "\nbehind 1\nmore\n", "conflicts yes\n", 0, -1},
+        {"commit x\nbehind 1\n", "conflicts yes\n", 0, -1},
+        {"", "conflicts yes\n", 0, -1},
+        {NULL, NULL, 0, -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct task task = deliver_with(world, cases[i].moved, cases[i].merge);
+        assert_int_equal(task.base_moved.behind, cases[i].behind);
+        assert_int_equal(task.base_moved.conflicts, cases[i].conflicts);
+        assert_int_equal(task.base_moved.commit != NULL, cases[i].behind > 0);
+        assert_int_equal(strstr(task.pull_request.body, "meanwhile") != NULL, cases[i].behind > 0);
+        task_release(&task);
+    }
+    assert_string_equal(world->moved.last_args,
+                        "moved --repo /repo --base main --base-commit " BASE_COMMIT
+                        " --commit " BASE_COMMIT);
+    assert_int_equal(world->moved.last_as, SPAWN_GIT_AS_SUBMITTER);
+    assert_string_equal(world->merge.last_args, "merge --commit " WORK_COMMIT);
+    assert_int_equal(world->merge.last_as, SPAWN_GIT_ISOLATED);
+    assert_int_equal(world->merge.calls, 4);
+}
+
 static void merged_is_learned_when_the_task_is_read(void **state)
 {
     struct world *world = *state;
@@ -459,6 +516,7 @@ int main(void)
         in_world(cancel_while_delivering),
         in_world(submissions_that_are_refused),
         in_world(one_user_cannot_fill_the_queue),
+        in_world(a_base_that_moved_is_told_and_holds_nothing_up),
         in_world(merged_is_learned_when_the_task_is_read),
     };
     return cmocka_run_group_tests_name("orchestrator", tests, NULL, NULL);

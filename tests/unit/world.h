@@ -29,6 +29,7 @@ struct world_git {
     int exit_status; /* -1: killed by a signal */
     bool silent;     /* never answers */
     int calls;
+    const char *output;   /* moved, merge: what it prints, when it succeeds */
     char last_args[1024]; /* joined by spaces */
     uint32_t last_as, last_uid, last_id;
 };
@@ -48,7 +49,7 @@ struct world {
     int runs_count;
     struct run_name cancelled[WORLD_MAX];
     int cancelled_count;
-    struct world_git resolve, fetch, import, push, merged;
+    struct world_git resolve, fetch, import, push, moved, merge, merged;
     char branches[WORLD_MAX][128]; /* what was pushed, or is there already */
     int branches_count;
     bool cancels_fail; /* SPAWN_CANCEL is answered with SPAWN_FAILED */

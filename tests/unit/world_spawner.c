@@ -69,6 +69,8 @@ static void do_git(struct world *world, const struct spawn_git *git, const int *
                                : !strcmp(verb, "fetch")  ? &world->fetch
                                : !strcmp(verb, "import") ? &world->import
                                : !strcmp(verb, "push")   ? &world->push
+                               : !strcmp(verb, "moved")  ? &world->moved
+                               : !strcmp(verb, "merge")  ? &world->merge
                                                          : &world->merged;
     answer->calls++;
     answer->last_as = git->as;
@@ -92,6 +94,8 @@ static void do_git(struct world *world, const struct spawn_git *git, const int *
         put(fd_of(git, fds, 6), "+the diff\n");
     } else if (exit_status == 0 && answer == &world->push)
         exit_status = do_push(world, git);
+    else if (exit_status == 0 && answer->output)
+        put(fd_of(git, fds, 1), answer->output);
     if (exit_status > 0)
         put(fd_of(git, fds, 2), "codex-git: it would not\nsecond line\n");
     world_report(world, SPAWN_GIT_ENDED,
