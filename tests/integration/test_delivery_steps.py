@@ -96,7 +96,9 @@ class World:
     def before(self, handler, path, query, body):
         if query == "service=git-upload-pack" and (self.files / "moved.tmp").exists():
             return self.stops.arrive(BASE_ASKED) and cut(handler)
-        return self.away and cut(handler) or query == "service=git-receive-pack" and self.stops.arrive(ASKED) and cut(handler)
+        if self.away:
+            return cut(handler)
+        return query == "service=git-receive-pack" and self.stops.arrive(ASKED) and cut(handler)
 
     def after(self, handler, path, query):
         return path.endswith("git-receive-pack") and self.pushed() and self.stops.arrive(PUSHED) and cut(handler)

@@ -20,8 +20,8 @@ MODEL = "[model]\nname = o3\nprovider = p\n[provider \"p\"]\nbase_url = http://1
 NO_PROVIDER = MODEL % 9  # nobody listens there
 FILES = {"Makefile": "test:\n\ttrue\n"}
 MEMBERS = {
-    "id", "state", "waiting_for", "prompt", "repo", "base", "base_commit", "branch", "commit", "turn", "attempt",
-    "attempts", "run", "fault", "verdict", "evidence", "pull_request", "workspace", "archive", "usage", "model",
+    "id", "state", "waiting_for", "prompt", "repo", "base", "base_commit", "base_moved", "branch", "commit", "turn",
+    "attempt", "attempts", "run", "fault", "verdict", "evidence", "pull_request", "workspace", "archive", "usage", "model",
     "effort", "phase", "activity", "round", "created_at", "started_at", "ended_at", "updated_at",
 }
 
