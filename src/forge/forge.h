@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/rest.h"
+#include "task/refusals.h"
 #include "task/task.h"
 
 /* What came of opening a pull request. */
@@ -31,6 +32,10 @@ typedef void forge_state_fn(void *arg, const char *state, const struct err *err)
 struct forge {
     const char *name; /* "plain" … */
     void *self;
+
+    /* Whether the server takes the token at all. NULL: it cannot be asked. The call lasts until it is
+     * answered. */
+    void (*try_token)(const struct forge *forge, forge_checked_fn *done, void *arg);
 
     /* Whether a pull request against the branch BASE of the repository REPO can be opened: asked at
      * submission, before a model is paid for. NULL: always. The call lasts until it is answered. */
@@ -89,8 +94,9 @@ void forge_github_release(struct forge_github *github);
 char *pull_request_title(const struct task *task, enum verdict verdict);
 
 /* The agent's words, then the evidence: both test runs, what changed test by test, the verdict in a
- * sentence, tokens.
+ * sentence, the addresses that were refused, tokens.
  * Markdown, bounded. The caller frees. */
-char *pull_request_body(const struct task *task, enum verdict verdict);
+char *pull_request_body(const struct task *task, enum verdict verdict,
+                        const struct refusals *refusals);
 
 #endif

@@ -174,7 +174,33 @@ static const char *verdict_sentence(const struct task *task, enum verdict verdic
     }
 }
 
-char *pull_request_body(const struct task *task, enum verdict verdict)
+/* What the task wanted to reach and did not: a reader may know why it should have. */
+static void append_refusals(struct buf *out, const struct refusals *refusals)
+{
+    if (!refusals->count)
+        return;
+    buf_append_str(out, "### Refused addresses\n\n| address | reason | times |\n|---|---|---|\n");
+    for (size_t i = 0; i < refusals->count; i++) {
+        const struct refusal *one = &refusals->of[i];
+        const char *host = one->host, *reason = one->reason;
+        bool bare = host && strchr(host, ':') && *host != '['; /* IPv6 */
+        AUTO_FREE char *port = one->port ? str_format(":%lld", (long long)one->port) : str_dup("");
+        AUTO_FREE char *address =
+            host ? str_format(bare ? "[%s]%s" : "%s%s", host, port) : str_dup("others");
+        buf_append_str(out, "| ");
+        code(out, address, strlen(address));
+        buf_append_str(out, " | ");
+        code(out, reason ? reason : "?", reason ? strlen(reason) : 1);
+        buf_appendf(out, " | %lld |\n", (long long)one->count);
+    }
+    if (refusals->total > (int64_t)refusals->count)
+        buf_appendf(out, "\nand %lld more.\n",
+                    (long long)refusals->total - (long long)refusals->count);
+    buf_append_char(out, '\n');
+}
+
+char *pull_request_body(const struct task *task, enum verdict verdict,
+                        const struct refusals *refusals)
 {
     AUTO_BUF struct buf out;
     buf_init(&out, BODY_MAX);
@@ -191,6 +217,7 @@ char *pull_request_body(const struct task *task, enum verdict verdict)
     append_changes(&out, task);
     buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(task, verdict));
     append_reservation(&out, &task->changes);
+    append_refusals(&out, refusals);
     const struct token_usage *usage = &task->usage;
     buf_appendf(&out,
                 "Made by Codex (%s) with %s, effort %s: %lld tokens in (%lld of them cached), %lld "

@@ -47,7 +47,7 @@ int orchestrator_start(struct orchestrator *o, struct err *err);
 /* What was asked for; NULL and 0 stand for the configuration's. */
 struct submission {
     uint32_t uid;
-    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup;
+    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup, *forge;
     int64_t budget_tokens, timeout_ms, priority;
     /* Commits that a remote repository lacks: the id of a bundle with what BASE_COMMIT, where the
      * task starts, has beyond BUNDLE_BASE. All three or none. */

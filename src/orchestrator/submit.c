@@ -31,6 +31,7 @@ struct submit {
     char *bundle;     /* commits that come along; NULL: none do */
     char *bundle_commit;
     struct git_job *git;
+    const struct forge *forge;
     bool checking;      /* the forge is asked, which lasts until it answers */
     submitted_fn *done; /* NULL: nobody waits any more */
     void *arg;
@@ -335,7 +336,7 @@ static void on_resolved(void *arg, const struct git_result *result)
     struct err err = {0};
     submit->git = NULL;
     int status = take(submit, result, &err);
-    const struct forge *forge = forges_of(submit->o->forges, task->repo);
+    const struct forge *forge = submit->forge;
     if (status < 0 || !forge->check) {
         finish(submit, status, &err);
         return;
@@ -378,12 +379,16 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
         check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
         return NULL;
+    const struct forge *forge = forges_choose(o->forges, s->repo, s->forge, err);
+    if (!forge)
+        return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
         abort();
-    *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
+    *submit = (struct submit){.o = o, .forge = forge, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    submit->task.forge = str_dup(forge->name);
     submit->bundle = str_dup(s->bundle);
     submit->bundle_commit = str_dup(s->base_commit);
     submit->task.base_known = str_dup(s->bundle_base);

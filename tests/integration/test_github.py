@@ -9,6 +9,7 @@ import pytest
 from support.codex import BUILD, codex_on, wait_for
 from support.git_server import GitServer, bare, git
 from support.github import TOKEN, GitHub
+from support.github_description import PATHS, example, problems_of_answer, problems_of_request
 from support.model_server import call, message
 from support.repository import CALCULATOR, Repository
 from test_main_job import GOOD_WORK
@@ -58,13 +59,42 @@ def test_a_pull_request_is_opened_with_its_evidence(server, hub, origin):
         assert (pull["head"]["ref"], pull["base"]["ref"], pull["title"]) == ("feat/subtract", "main", "Add subtract")
         assert git(origin.bare, "rev-parse", "feat/subtract") == task["commit"] == pull["head"]["sha"]
         assert all(part in pull["body"] for part in ("It was missing.", "### Evidence", "unittest", "tokens in"))
-        _, _, _, headers = [request for request in hub.requests if request[0] == "POST"][0]
+        _, _, _, headers = [request for request in hub.requests if request[0] == "POST"][-1]
         assert headers["X-GitHub-Api-Version"] == "2022-11-28" and headers["User-Agent"] == "codex"
         # Permission was asked before the model.
-        assert hub.asked("GET")[:2] == ["/repos/team/calculator", "/repos/team/calculator/branches/main"]
+        assert [request[:2] for request in hub.requests[:3]] == [
+            ("GET", "/repos/team/calculator"), ("GET", "/repos/team/calculator/branches/main"),
+            ("POST", "/repos/team/calculator/pulls")]
         pull.update(state="closed", merged_at="2026-11-24T10:00:00Z")
         wait_for(lambda: codex.status(task["id"])["pull_request"]["state"] == "merged", 40, "merged is seen")
         assert TOKEN not in codex.log.read_text()
+        # All that there is to ask was asked, and as the description wants it (or the double would say so at its end).
+        assert hub.operations() | {"GET /"} == {f"{method.upper()} {path}" for path in PATHS for method in PATHS[path]}
+        body, = hub.created()
+        path = "/repos/team/calculator/pulls"
+        assert problems_of_request("POST", path, body) == []
+        for name in ("title", "head", "base"):
+            less = {key: value for key, value in body.items() if key != name}
+            assert problems_of_request("POST", path, less), name
+        for wrong in ({**body, "draft": "yes"}, {**body, "titel": "x"}, {**body, "base": None}):
+            assert problems_of_request("POST", path, wrong), wrong
+
+
+def test_the_description_notices_and_the_double_answers_by_it(hub):
+    for method, target, body in [("GET", "/repos/team/calculator/pulls?state=any", None), ("GET", "/repos/team", None),
+                                 ("GET", "/repos/team/calculator/pulls?page=x", None), ("PUT", "/", None),
+                                 ("GET", "/repos/team/calculator/pulls?stat=all", None), ("GET", "/", {}),
+                                 ("GET", "/repos/team/calculator/pulls/four", None),
+                                 ("GET", "/repos/team/calculator/branches/feat/x", None)]:
+        assert problems_of_request(method, target, body), target
+    pull = hub.add({"head": "main", "base": "main", "title": "t", "body": "b", "draft": False})
+    for path, answer in (("/repos/{owner}/{repo}", hub.described()), ("/repos/{owner}/{repo}/pulls/{pull_number}", pull)):
+        own = problems_of_answer("GET", path, example("GET", path))  # the examples leave a few members out themselves
+        assert [one for one in problems_of_answer("GET", path, answer) if one not in own] == [], path
+    for name in ("number", "html_url", "state", "head"):  # what codexd reads of them is required there
+        less = {key: value for key, value in pull.items() if key != name}
+        assert f"answer: '{name}' is a required property" in problems_of_answer(
+            "GET", "/repos/{owner}/{repo}/pulls/{pull_number}", less)
 
 
 @pytest.mark.parametrize("wrong, status, part", [
@@ -72,6 +102,9 @@ def test_a_pull_request_is_opened_with_its_evidence(server, hub, origin):
     (lambda hub: setattr(hub, "token", "another"), 5, "the token is refused (401): Bad credentials"),
     (lambda hub: setattr(hub, "name", "team/other"), 3, "the token does not see it (404)"),
     (lambda hub: hub.branches.clear(), 5, "'main' is none there"),
+    (lambda hub: setattr(hub, "may", False), 5, "give it the permission 'Pull requests: write'"),
+    (lambda hub: hub.repository.update(archived=True), 5, "it is archived"),
+    (lambda hub: hub.repository.update(has_pull_requests=False), 5, "it has them turned off"),
 ])
 def test_what_cannot_be_delivered_is_refused_before_a_token_is_spent(server, hub, origin, wrong, status, part):
     with on(server, hub) as (codex, model):
@@ -79,6 +112,32 @@ def test_what_cannot_be_delivered_is_refused_before_a_token_is_spent(server, hub
         done = codex.run("task", "x", "--repo", server.url("team/calculator.git"), cwd=codex.home, check=False)
         assert done.returncode == status and done.stderr.count("\n") == 1 and part in done.stderr, done.stderr
         assert codex.tasks() == [] and not model.requests
+
+
+@pytest.mark.slow
+def test_a_repository_that_was_renamed_is_found(server, hub, origin):
+    """GitHub's git and API both send on who uses the old name; heads are asked for by the new owner."""
+    hub.old_name, hub.name = "team/calculator", "crew/abacus"
+    with on(server, hub) as (codex, _):
+        def and_killed(handler, owner, path, body):  # the first one is made, and nobody hears of it
+            owner.add(body)
+            handler.close_connection = True
+            return True
+        hub.faults = [and_killed]
+        task = run(codex, server)
+        assert task["state"] == "completed" and len(hub.pulls) == 1, task
+        assert task["pull_request"]["url"] == "https://github.com/crew/abacus/pull/40"
+
+
+def test_a_server_that_sends_to_another_is_not_followed(server, hub, origin):
+    with GitHub() as stranger, on(server, hub) as (codex, _):
+        def send_away(handler, owner, path, body):
+            handler.answer(301, {"message": "Moved"}, [("Location", f"{stranger.api}/repositories/1296269")])
+            return True
+        hub.faulty, hub.faults = ("GET",), [send_away]
+        done = codex.run("task", "x", "--repo", server.url("team/calculator.git"), cwd=codex.home, check=False)
+        assert done.returncode == 5 and "it has moved (301): give its new address" in done.stderr
+        assert stranger.requests == []
 
 
 def test_a_base_that_is_no_branch_is_refused(server, hub, origin):
@@ -110,12 +169,18 @@ def busy(handler, hub, path, body):
     return True
 
 
+def used_up(handler, hub, path, body):
+    handler.answer(403, {"message": "API rate limit exceeded for installation."},
+                   [("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(int(time.time()) + 1))])
+    return True
+
+
 def garbage(handler, hub, path, body):
     handler.answer(201, {"number": "four", "html_url": "javascript:alert(1)"})
     return True
 
 
-@pytest.mark.parametrize("faults", [[cut_after], [cut_before], [broken], [busy], [cut_after, cut_before],
+@pytest.mark.parametrize("faults", [[cut_after], [cut_before], [broken], [busy], [used_up], [cut_after, cut_before],
                                     [broken, cut_after], [garbage]])
 def test_whatever_breaks_there_is_one_pull_request(server, hub, origin, faults):
     with on(server, hub) as (codex, _):
@@ -166,14 +231,31 @@ def test_work_that_fails_is_a_draft_or_says_so_where_there_are_none(server, hub,
         assert hub.pulls[0]["title"].startswith("Draft: ") and not task["pull_request"]["draft"]
 
 
-@pytest.mark.slow
-def test_an_old_pull_request_of_the_same_branch_name_is_not_taken_for_ours(server, hub, origin):
-    hub.pulls.append({"number": 7, "html_url": "https://github.com/team/calculator/pull/7", "state": "closed",
-                      "draft": False, "merged_at": "2026-01-01T00:00:00Z", "title": "old", "body": "",
-                      "head": {"ref": "feat/subtract", "sha": "1" * 40}, "base": {"ref": "main"}})
+def test_one_on_a_later_page_is_found(server, hub, origin):
+    """Somebody has opened an old one again, below many that were closed."""
+    for number in range(65):
+        pull = hub.add({"head": "main", "base": "main", "title": "old", "body": "", "draft": False},
+                       state="closed" if number else "open")
+        pull["head"].update({"ref": "feat/subtract", "sha": "1" * 40})
     with on(server, hub) as (codex, _):
         task = run(codex, server)
-        assert task["pull_request"]["number"] != 7 and len(hub.pulls) == 2
+        assert task["pull_request"]["number"] == hub.pulls[0]["number"] and len(hub.pulls) == 65
+
+
+@pytest.mark.slow
+def test_an_old_pull_request_of_the_same_branch_name_is_not_taken_for_ours(server, hub, origin):
+    """Nor those of another base, nor that of a fork by the same owner, wherever they are in the list."""
+    def other(**changes):
+        head = changes.pop("head", {})
+        pull = hub.add({"head": "main", "base": "main", "title": "old", "body": "", "draft": False}, **changes)
+        pull["head"].update({"ref": "feat/subtract", "sha": "1" * 40, **head})
+    other(state="closed", merged_at="2026-01-01T00:00:00Z")
+    other(state="open", base={"ref": "next"})
+    other(state="open", head={"repo": {"full_name": "team/fork"}})
+    with on(server, hub) as (codex, _):
+        hub.refusal = lambda body: GitHub.refusal(hub, body) if hub.is_trial(body) else None
+        task = run(codex, server)
+        assert len(hub.pulls) == 4 and task["pull_request"]["number"] == hub.pulls[3]["number"]
 
 
 def test_cancelled_submissions_leave_nothing(server, hub, origin):
