@@ -46,7 +46,9 @@ static int get_token(void *host, char **token, struct err *err)
                          "[forge \"%s\"] has no token: set token_env in codex.conf, and the token "
                          "with 'codex secret set'",
                          site->config->name);
-    return status < 0 ? err_set(err, ERR_REFUSED, "%s", err->message) : 0;
+    if (status < 0)
+        err->code = ERR_REFUSED;
+    return status < 0 ? ERR_REFUSED : 0;
 }
 
 static int open_site(struct forges *forges, struct orchestrator *o, size_t i, struct err *err)

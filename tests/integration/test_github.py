@@ -10,7 +10,7 @@ from support.codex import BUILD, codex_on, wait_for
 from support.git_server import GitServer, bare, git
 from support.github import TOKEN, GitHub
 from support.github_description import PATHS, example, problems_of_answer, problems_of_request
-from support.model_server import call, message
+from support.model_server import call, silence, message
 from support.repository import CALCULATOR, Repository
 from test_main_job import GOOD_WORK
 
@@ -140,6 +140,19 @@ def test_a_server_that_sends_to_another_is_not_followed(server, hub, origin):
         assert stranger.requests == []
 
 
+def test_the_forge_can_be_chosen(server, hub, origin):
+    with on(server, hub, [silence(), silence()]) as (codex, _):
+        url = server.url("team/calculator.git")
+        task = codex.task("x", "--repo", url, "--forge", "plain", cwd=codex.home)
+        assert codex.status(task)["forge"] == "plain" and hub.requests == []
+        task = codex.task("x", "--repo", url, "--forge", "github", cwd=codex.home)
+        assert codex.status(task)["forge"] == "github" and hub.requests
+        for word, repo, part in (("gitea", url, "not one of plain|github"), ("", url, "not one of plain|github"),
+                                 ("github", origin.path, "is not at a forge with kind = github in codex.conf")):
+            done = codex.run("task", "x", "--repo", repo, "--forge", word, cwd=codex.home, check=False)
+            assert done.returncode == 2 and done.stderr.count("\n") == 1 and part in done.stderr, done.stderr
+
+
 def test_a_base_that_is_no_branch_is_refused(server, hub, origin):
     with on(server, hub) as (codex, _):
         done = codex.run("task", "x", "--repo", server.url("team/calculator.git"), "--base", origin.head(),
@@ -215,6 +228,17 @@ def test_one_that_was_refused_is_tried_again_on_request(server, hub, origin):
         task = run(codex, server, check=False)
         assert (task["state"], task["fault"]["kind"], task["fault"]["step"]) == ("failed", "user", "delivering")
         assert "No commits between" in task["fault"]["message"] and "codex deliver" in task["fault"]["message"]
+        # Handed in for GitHub, it does not quietly become a pull request that nobody there sees.
+        text = codex.config.read_text()
+        codex.stop()
+        codex.config.write_text(text.replace("kind = github", "kind = plain\nuser = x-access-token"))
+        codex.start()
+        codex.run("deliver", task["id"])
+        task = codex.wait(task["id"])
+        assert task["fault"]["kind"] == "user" and "kind = github in codex.conf" in task["fault"]["message"]
+        codex.stop()
+        codex.config.write_text(text)
+        codex.start()
         codex.run("deliver", task["id"])
         task = codex.wait(task["id"])
         assert task["state"] == "completed" and len(hub.pulls) == 1
