@@ -43,6 +43,7 @@ static void finish_check(struct github_call *call, const struct err *err)
     forge_checked_fn *done = call->done.checked;
     void *arg = call->arg;
     struct err kept = *err;
+    github_hide_token(call, &kept);
     github_call_free(call);
     done(arg, &kept);
 }
@@ -188,6 +189,7 @@ static void finish_open(struct github_call *call, const struct github_pull *pull
     forge_opened_fn *done = call->done.opened;
     void *arg = call->arg;
     struct err kept = *err;
+    github_hide_token(call, &kept);
     int64_t wait_ms = answer && !pull ? github_answer_wait_ms(answer, err) : 0;
     struct github_pull found = pull ? *pull : (struct github_pull){0};
     const struct forge_opened opened = {found.url, found.number, found.draft};
@@ -332,6 +334,7 @@ static void on_state(struct github_call *call, const struct rest_answer *answer,
     json_t *root = github_read(call, answer, why, &err);
     bool good = root && github_pull_read(root, &pull, &err) == 0;
     json_decref(root);
+    github_hide_token(call, &err);
     forge_state_fn *done = call->done.state;
     void *arg = call->arg;
     github_call_free(call);

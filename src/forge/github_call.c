@@ -184,3 +184,16 @@ json_t *github_read(const struct github_call *call, const struct rest_answer *an
     err_set(out, why->code, "%s: %s", call->doing, why->message);
     return NULL;
 }
+
+void github_hide_token(const struct github_call *call, struct err *err)
+{
+    const struct forge_github *github = call->github;
+    struct err ignored = {0};
+    char *token = NULL;
+    if (!err->code || github->token(github->host, &token, &ignored) < 0)
+        return;
+    size_t len = strlen(token);
+    for (char *at = err->message; len && (at = strstr(at, token));)
+        memset(at, '*', len);
+    github->token_free(token);
+}

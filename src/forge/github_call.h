@@ -59,4 +59,7 @@ void github_ask(struct github_call *call, github_step_fn *step, const char *meth
 json_t *github_read(const struct github_call *call, const struct rest_answer *answer,
                     const struct err *why, struct err *out);
 
+/* A server that repeats what it was sent does not get the token into a message. */
+void github_hide_token(const struct github_call *call, struct err *err);
+
 #endif

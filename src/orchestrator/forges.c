@@ -103,6 +103,12 @@ void forges_free(struct forges *forges)
     free(forges);
 }
 
+const struct forge *forges_at(const struct forges *forges, const struct config_forge *config)
+{
+    const struct site *site = &forges->sites[config - forges->config->forges];
+    return site->used ? &site->forge : &forges->plain;
+}
+
 /* By the configuration alone. */
 static const struct forge *forges_of(const struct forges *forges, const char *repo)
 {
@@ -111,8 +117,7 @@ static const struct forge *forges_of(const struct forges *forges, const char *re
     if (!repo_is_remote(repo) || repo_url_parse(&url, repo, &ignored) < 0)
         return &forges->plain;
     const struct config_forge *found = config_forge_find(forges->config, url.site);
-    const struct site *site = found ? &forges->sites[found - forges->config->forges] : NULL;
-    return site && site->used ? &site->forge : &forges->plain;
+    return found ? forges_at(forges, found) : &forges->plain;
 }
 
 /* A forge that is known, and has no token to be asked with, does not quietly become the plain one. */

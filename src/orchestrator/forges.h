@@ -22,6 +22,9 @@ const struct forge *forges_choose(const struct forges *forges, const char *repo,
 const struct forge *forges_of_task(const struct forges *forges, const struct task *task,
                                    struct err *err);
 
+/* The one at CONFIG, which is one of the configuration's. */
+const struct forge *forges_at(const struct forges *forges, const struct config_forge *config);
+
 /* The one that opened TASK's pull request. */
 const struct forge *forges_of_request(const struct forges *forges, const struct task *task);
 

@@ -1,4 +1,5 @@
 """Pull requests at GitHub: whole tasks, pushed by real smart HTTP, with a REST API that remembers."""
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,10 @@ import time
 import pytest
 
 from support.codex import BUILD, codex_on, wait_for
-from support.git_server import GitServer, bare, git
+from support.git_server import GitServer, bare, cloned, git
 from support.github import TOKEN, GitHub
 from support.github_description import PATHS, example, problems_of_answer, problems_of_request
-from support.model_server import call, silence, message
+from support.model_server import call, forever, message, silence
 from support.repository import CALCULATOR, Repository
 from test_main_job import GOOD_WORK
 
@@ -158,6 +159,50 @@ def test_a_base_that_is_no_branch_is_refused(server, hub, origin):
         done = codex.run("task", "x", "--repo", server.url("team/calculator.git"), "--base", origin.head(),
                          cwd=codex.home, check=False)
         assert done.returncode == 5 and "name one by --base" in done.stderr
+
+
+@pytest.mark.slow
+def test_doctor_asks_the_forges(server, hub, origin, tmp_path):
+    def doctor(codex, *arguments, cwd=None):
+        done = codex.run("doctor", "--json", *arguments, cwd=cwd, check=False)
+        assert TOKEN not in done.stdout + done.stderr + codex.log.read_text()
+        found = {one["check"]: one for one in json.loads(done.stdout)}
+        return found.get(f"forge {server.site}"), found.get("repository")
+
+    def echo(handler, owner, path, body):
+        handler.answer(403, {"message": f"you sent {handler.headers['Authorization']} to me"})
+        return True
+
+    with on(server, hub, [forever([message("ok")])]) as (codex, _), \
+            cloned(origin.bare, tmp_path / "clone") as clone:
+        # Not in a checkout, and not asking anybody.
+        assert doctor(codex)[1] is None and hub.operations() == {"GET /"}
+        assert doctor(codex, "--offline", cwd=clone) == (None, None) and len(hub.requests) == 1
+        # A local origin is none of theirs.
+        assert doctor(codex, cwd=clone)[1] is None
+        git(clone, "remote", "set-url", "origin", server.url("team/calculator.git"))
+        token, repository = doctor(codex, cwd=clone)
+        assert (token["status"], token["detail"], token["remedy"]) == ("ok", "the token is accepted", None)
+        assert repository["status"] == "ok" and "can be pushed to, and pull requests opened" in repository["detail"]
+        assert hub.pulls == [] and len(hub.created()) == 0
+        hub.may = False
+        token, repository = doctor(codex, cwd=clone)
+        assert token["status"] == "ok" and repository["status"] == "fail"
+        assert "'Pull requests: write'" in repository["detail"] and "--forge plain" in repository["remedy"]
+        hub.faulty, hub.faults = ("GET",), [echo]
+        assert "you sent Bearer ***" in doctor(codex, cwd=clone)[1]["detail"]
+        server.read_only = True
+        assert "lacks the right" in doctor(codex, cwd=clone)[1]["detail"]
+        hub.token = "another"
+        token, _ = doctor(codex)
+        assert token["status"] == "fail" and "refused (401): Bad credentials" in token["detail"]
+        assert token["remedy"] == "codex secret set FORGE_TOKEN"
+        git(clone, "remote", "set-url", "origin", "https://forge.invalid/team/calculator.git")
+        repository = doctor(codex, cwd=clone)[1]
+        assert repository["status"] == "warn" and '[forge "forge.invalid"]' in repository["remedy"]
+        hub.away = True
+        token, _ = doctor(codex)
+        assert token["status"] == "fail" and "base_url" in token["remedy"]
 
 
 def cut_after(handler, hub, path, body):

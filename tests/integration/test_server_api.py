@@ -114,6 +114,14 @@ def test_bad_bodies(server, body, detail):
     assert (status, code) == (400, "bad_request") and found.startswith(detail), found
 
 
+def test_bad_questions_of_doctor(server):
+    for body, detail in (({"repo": "/r"}, "'/r' is not the address of a remote repository"),
+                         ({"repos": "x"}, "unknown member 'repos'"), ({"repo": 5}, "'repo' is not a string"),
+                         ([], "the body is not a JSON object"), (b"{", "the body is not JSON")):
+        status, code, found = server.call("POST", "/v1/doctor", body).problem
+        assert (status, code) == (400, "bad_request") and found.startswith(detail), found
+
+
 def test_bodies_that_are_too_large_or_of_another_type(server):
     assert submit(server, b"x" * (1 << 20) + b"x").problem[:2] == (413, "bad_request")
     answer = submit(server, b"prompt=x", headers={"Content-Type": "application/x-www-form-urlencoded"})

@@ -39,6 +39,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         url = urllib.parse.urlsplit(self.path)
         hub.requests.append((self.command, self.path, body, dict(self.headers)))
+        if hub.away:
+            self.close_connection = True
+            return
         path = hub.path_of(self, url)
         if path is None:
             return
@@ -52,11 +55,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 class GitHub:
     """One repository. FAULTS: functions(handler, hub, path, body), one a request of a method in FAULTY; True when it
-    has answered. OLD_NAME: what it was called before. MAY: whether the token may open pull requests."""
+    has answered. OLD_NAME: what it was called before. MAY: whether the token may open pull requests.
+    AWAY: nobody is answered."""
 
     def __init__(self, name="team/calculator", push=True, drafts=True, branches=("main",), head=None):
         self.name, self.push, self.drafts, self.branches = name, push, drafts, set(branches)
-        self.old_name, self.may, self.repository = None, True, {}
+        self.old_name, self.may, self.away, self.repository = None, True, False, {}
         self.head = head or (lambda branch: "0" * 40)  # branch → commit
         self.token = TOKEN
         self.pulls, self.requests, self.faults, self.faulty = [], [], [], ("POST",)
