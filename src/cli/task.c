@@ -43,7 +43,7 @@ static const struct option task_options[] = {
     {"setup", 0, OPTION_TEXT, FIELD(setup), "COMMAND",
      .help = "what installs dependencies, as the sandbox's root (default: found)"},
     {"forge", 0, OPTION_CHOICE, FIELD(forge), "KIND",
-     .help = "where the pull request goes, plain: kept here (default: as configured)",
+     .help = "where the pull request goes (default: as configured)",
      .choices = "plain|github"},
     {"budget-tokens", 0, OPTION_NUMBER, FIELD(budget_tokens), "N",
      .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
