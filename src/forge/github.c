@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fnv.h"
 #include "base/object_id.h"
 #include "base/str.h"
 #include "forge/github_answer.h"
@@ -18,6 +20,8 @@ enum {
     BODY_CHARS = 65536, /* the most that GitHub takes */
     PAGE = 30,          /* pull requests; what the server gives when it is not told */
     PAGES_MAX = 10,
+    TRIALS = sizeof((struct forge_github *)0)->trials / sizeof(struct github_trial),
+    TRIAL_LASTS_MS = 10 * 60 * 1000,
 };
 
 /* For a URL's path or query (RFC 3986), the slashes of branches too. */
@@ -75,17 +79,60 @@ static void try_token(const struct forge *forge, forge_checked_fn *done, void *a
 
 /* ---- check */
 
+/* The repository and the token, as one number. False when there is no token. */
+static bool trial_key(const struct github_call *call, uint64_t *key)
+{
+    const struct forge_github *github = call->github;
+    struct err ignored;
+    char *token = NULL;
+    if (github->token(github->host, &token, &ignored) < 0)
+        return false;
+    *key = fnv_add(fnv_start, call->slug, strlen(call->slug) + 1);
+    *key = fnv_add(*key, token, strlen(token));
+    github->token_free(token);
+    return true;
+}
+
+/* Many tasks that are handed in at once must not look like an attempt at flooding. */
+static bool was_tried(const struct github_call *call)
+{
+    const struct github_trial *trials = call->github->trials;
+    uint64_t key;
+    if (!trial_key(call, &key))
+        return false;
+    for (size_t i = 0; i < TRIALS; i++)
+        if (trials[i].key == key && clock_mono_ms() < trials[i].until_ms)
+            return true;
+    return false;
+}
+
+static void remember_trial(const struct github_call *call)
+{
+    struct github_trial *oldest = call->github->trials;
+    uint64_t key;
+    if (!trial_key(call, &key))
+        return;
+    for (size_t i = 1; i < TRIALS; i++)
+        if (call->github->trials[i].until_ms < oldest->until_ms)
+            oldest = &call->github->trials[i];
+    *oldest = (struct github_trial){key, clock_mono_ms() + TRIAL_LASTS_MS};
+}
+
 static void on_tried(struct github_call *call, const struct rest_answer *answer,
                      const struct err *why)
 {
     struct err err = {0};
     char words[GITHUB_WORDS_MAX] = "";
     if (answer && (answer->status == 422 || answer->status / 100 == 2)) {
+        remember_trial(call);
         finish_check(call, &err);
         return;
     }
     json_decref(github_read(call, answer, why, &err));
-    if (err.code == ERR_NOT_FOUND || (err.code == ERR_REFUSED && answer && answer->status == 403)) {
+    if (err.code == -EAGAIN) {
+        err.code = 0; /* too many requests of this kind: that is no word about permission */
+    } else if (answer &&
+               (err.code == ERR_NOT_FOUND || (err.code == ERR_REFUSED && answer->status == 403))) {
         github_answer_words(answer, words, sizeof words);
         err_set(&err, ERR_REFUSED,
                 "%s: the token may not (%d%s%s); give it the permission 'Pull requests: write'",
@@ -122,7 +169,7 @@ static void on_base(struct github_call *call, const struct rest_answer *answer,
             "a pull request needs a branch to go to, and '%s' is none there: name one by --base",
             call->base);
     json_decref(root);
-    if (err.code)
+    if (err.code || (!call->anew && was_tried(call)))
         finish_check(call, &err);
     else
         try_to_open(call);
@@ -163,12 +210,13 @@ static void ask_repository(struct github_call *call)
     github_ask(call, ask_repository, "GET", "", NULL, on_repository);
 }
 
-static void check(const struct forge *forge, const char *repo, const char *base,
+static void check(const struct forge *forge, const char *repo, const char *base, bool anew,
                   forge_checked_fn *done, void *arg)
 {
     struct github_call *call = github_call_new(forge, repo, "cannot open pull requests in", arg);
     call->done.checked = done;
     call->base = str_dup(base);
+    call->anew = anew;
     /* codex-git gives branches by their short names; all else starts with refs/ or is an id. */
     if (!str_starts_with(base, "refs/") && !object_id_valid(base)) {
         ask_repository(call);

@@ -59,7 +59,8 @@ struct github_call *github_call_new(const struct forge *forge, const char *repo,
     call->other = call->github->calls;
     call->github->calls = call;
     call->nowhere = repo && !read_slug(repo, call->slug);
-    snprintf(call->doing, sizeof call->doing, repo ? "%s '%s'" : "%s", doing, call->slug);
+    snprintf(call->doing, sizeof call->doing, repo ? "%s '%s'" : "%s", doing,
+             call->nowhere ? repo : call->slug);
     return call;
 }
 

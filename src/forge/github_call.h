@@ -28,6 +28,7 @@ struct github_call {
     github_next_fn *next;
 
     char *base, *branch; /* check, open */
+    bool anew;           /* check */
     char *title, *body;  /* open */
     char commit[OBJECT_ID_SIZE];
     bool draft;

@@ -238,7 +238,7 @@ static void on_resolved(void *arg, const struct git_result *result)
     int status = resolve_read(result, &resolved, &err);
     if (status == 0 && probe->forge->check) {
         question->asking = true;
-        probe->forge->check(probe->forge, probe->repo, resolved.base, on_checked, question);
+        probe->forge->check(probe->forge, probe->repo, resolved.base, true, on_checked, question);
     } else {
         question->finding = repository_finding(probe, &err);
         go_on(probe);

@@ -311,7 +311,7 @@ static void on_resolved(void *arg, const struct git_result *result)
         return;
     }
     submit->checking = true;
-    forge->check(forge, task->repo, task->base, on_checked, submit);
+    forge->check(forge, task->repo, task->base, false, on_checked, submit);
 }
 
 struct submit *orchestrator_submit(struct orchestrator *o, const struct submission *s,

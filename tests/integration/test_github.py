@@ -148,6 +148,9 @@ def test_the_forge_can_be_chosen(server, hub, origin):
         assert codex.status(task)["forge"] == "plain" and hub.requests == []
         task = codex.task("x", "--repo", url, "--forge", "github", cwd=codex.home)
         assert codex.status(task)["forge"] == "github" and hub.requests
+        # Whether pull requests may be opened is tried once for many tasks, and is no matter of limits.
+        codex.task("x", "--repo", url, cwd=codex.home)
+        assert sum(hub.is_trial(body) for _, _, body, _ in hub.requests) == 1
         for word, repo, part in (("gitea", url, "not one of plain|github"), ("", url, "not one of plain|github"),
                                  ("github", origin.path, "is not at a forge with kind = github in codex.conf")):
             done = codex.run("task", "x", "--repo", repo, "--forge", word, cwd=codex.home, check=False)

@@ -160,6 +160,53 @@ static void the_body_lists_refused_addresses(void **state)
     free(flood);
 }
 
+/* What is behind an open comment, tag or piece of code would not be read. */
+static void words_do_not_hide_the_evidence(void **state)
+{
+    static const char *const hiding[] = {"x <!-- y", "<details>", "see\n```c\nint x;",
+                                         "- ~~~\n  x\n- ~~~\n", "````\n```\nx\n```\n```\n"};
+    static const char *const open[] = {"a < b", "it is 1<2", "```\nx\n```\ndone", "`<` x"};
+    struct task task = {.id = "task-abc123", .model = (char *)"o3", .effort = (char *)"high"};
+    for (size_t i = 0; i < sizeof hiding / sizeof hiding[0]; i++) {
+        task.body = (char *)hiding[i];
+        AUTO_FREE char *body = pull_request_body(&task, VERDICT_PASSED, &none);
+        assert_true(str_starts_with(body, "### Evidence"));
+        assert_true(strstr(body, hiding[i]) > strstr(body, "Made by Codex"));
+    }
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) {
+        task.body = (char *)open[i];
+        AUTO_FREE char *body = pull_request_body(&task, VERDICT_PASSED, &none);
+        assert_true(str_starts_with(body, open[i]));
+    }
+}
+
+/* GitHub takes 65536 characters, and what is cut is the agent's. */
+static void everything_fits_at_once(void **state)
+{
+    struct task task = {.id = "task-abc123", .model = (char *)"o3", .effort = (char *)"high"};
+    struct refusals refusals = {.count = REFUSALS_MAX, .total = INT64_MAX};
+    char name[400], *words = malloc(1 << 20);
+    memset(words, 'x', (1 << 20) - 1);
+    words[(1 << 20) - 1] = '\0';
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    task.body = words;
+    task.baseline = task.verification = (struct test_result){
+        .known = true, .status = TEST_TIMED_OUT, .command = name, .exit_code = 255};
+    task.changes.compared = true;
+    for (enum test_change i = 0; i < TEST_CHANGE_COUNT; i++)
+        for (int n = 0; n < 25; n++)
+            test_change_names_add(&task.changes.of[i], name);
+    for (size_t i = 0; i < REFUSALS_MAX; i++)
+        refusals.of[i] = (struct refusal){name, INT64_MAX, name, INT64_MAX};
+    AUTO_FREE char *body = pull_request_body(&task, VERDICT_UNPROVEN, &refusals);
+    assert_true(strlen(body) < 65536);
+    assert_true(str_ends_with(body, "(0 of them reasoning).\n"));
+    assert_non_null(strstr(body, "x\n\n…\n\n### Evidence"));
+    test_changes_release(&task.changes);
+    free(words);
+}
+
 static void directories_have_harmless_names(void **state)
 {
     static const char *const cases[][2] = {
@@ -187,6 +234,8 @@ int main(void)
         cmocka_unit_test(the_body_carries_the_evidence),
         cmocka_unit_test(the_body_names_tests),
         cmocka_unit_test(the_body_lists_refused_addresses),
+        cmocka_unit_test(words_do_not_hide_the_evidence),
+        cmocka_unit_test(everything_fits_at_once),
         cmocka_unit_test(directories_have_harmless_names),
     };
     return cmocka_run_group_tests_name("delivery_text", tests, NULL, NULL);
