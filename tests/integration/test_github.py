@@ -330,15 +330,23 @@ def test_an_old_pull_request_of_the_same_branch_name_is_not_taken_for_ours(serve
         assert len(hub.pulls) == 4 and task["pull_request"]["number"] == hub.pulls[3]["number"]
 
 
-def test_cancelled_submissions_leave_nothing(server, hub, origin):
-    """The client goes while the forge is being asked."""
+def test_clients_that_leave(server, hub, origin):
+    """They go while the forge is being asked; so does codexd, while it would still answer."""
     with on(server, hub) as (codex, _):
-        hub.faulty = ("GET",)
-        hub.faults = [lambda handler, owner, path, body: bool(time.sleep(1.5))]
-        client = subprocess.Popen([BUILD / "codex", "task", "x", "--repo", server.url("team/calculator.git")],
-                                  env=codex.environment, cwd=codex.home, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
-        wait_for(lambda: hub.requests, 20, "the forge is asked")
-        client.kill()
-        client.wait()
-        assert codex.run("list").returncode == 0
+        def leave(*arguments):
+            before = len(hub.requests)
+            client = subprocess.Popen([BUILD / "codex", *arguments], env=codex.environment, cwd=codex.home,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for(lambda: len(hub.requests) > before, 60, "the forge is asked")
+            client.kill()
+            client.wait()
+        hub.slow_s = 1.5
+        leave("task", "x", "--repo", server.url("team/calculator.git"))
+        leave("doctor")
+        assert codex.run("list").stdout.count("\n") <= 1
+        hub.slow_s = 60
+        leave("task", "x", "--repo", server.url("team/calculator.git"))
+        leave("doctor")
+        codex.stop()
+        assert codex.server.returncode == 0, codex.log.read_text()
+        hub.slow_s = 0

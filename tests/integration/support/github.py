@@ -39,6 +39,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         url = urllib.parse.urlsplit(self.path)
         hub.requests.append((self.command, self.path, body, dict(self.headers)))
+        hub.released.wait(hub.slow_s)
         if hub.away:
             self.close_connection = True
             return
@@ -56,7 +57,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class GitHub:
     """One repository. FAULTS: functions(handler, hub, path, body), one a request of a method in FAULTY; True when it
     has answered. OLD_NAME: what it was called before. MAY: whether the token may open pull requests.
-    AWAY: nobody is answered."""
+    AWAY: nobody is answered. SLOW_S: before an answer."""
 
     def __init__(self, name="team/calculator", push=True, drafts=True, branches=("main",), head=None):
         self.name, self.push, self.drafts, self.branches = name, push, drafts, set(branches)
@@ -66,6 +67,7 @@ class GitHub:
         self.pulls, self.requests, self.faults, self.faulty = [], [], [], ("POST",)
         self.wrong = []  # what the description has against requests
         self.lock = threading.Lock()
+        self.slow_s, self.released = 0, threading.Event()
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -81,6 +83,7 @@ class GitHub:
         return self
 
     def __exit__(self, kind, *_):
+        self.released.set()
         self.httpd.shutdown()
         self.httpd.server_close()
         assert kind or not self.wrong, self.wrong
