@@ -1,5 +1,6 @@
 #include "forge/github_call.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,4 +198,19 @@ void github_hide_token(const struct github_call *call, struct err *err)
     for (char *at = err->message; len && (at = strstr(at, token));)
         memset(at, '*', len);
     github->token_free(token);
+}
+
+char *github_escape(const char *text)
+{
+    AUTO_BUF struct buf out;
+    buf_init(&out, 3 * strlen(text) + 1);
+    buf_append_str(&out, "");
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (isalnum(c) || strchr("-._~", c))
+            buf_append_char(&out, (char)c);
+        else
+            buf_appendf(&out, "%%%02X", c);
+    }
+    return buf_steal(&out, NULL);
 }

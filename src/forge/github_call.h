@@ -60,6 +60,14 @@ void github_ask(struct github_call *call, github_step_fn *step, const char *meth
 json_t *github_read(const struct github_call *call, const struct rest_answer *answer,
                     const struct err *why, struct err *out);
 
+/* TEXT for a URL's path or query (RFC 3986), the slashes of branches too. The caller frees. */
+char *github_escape(const char *text);
+
+/* github_check.c: of struct forge */
+void github_try_token(const struct forge *forge, forge_checked_fn *done, void *arg);
+void github_check(const struct forge *forge, const char *repo, const char *base, bool anew,
+                  forge_checked_fn *done, void *arg);
+
 /* A server that repeats what it was sent does not get the token into a message. */
 void github_hide_token(const struct github_call *call, struct err *err);
 

@@ -325,12 +325,11 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         return NULL;
     }
     AUTO_FREE char *repo = NULL;
+    const struct forge *forge = NULL;
     if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
-        check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
-        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
-        return NULL;
-    const struct forge *forge = forges_choose(o->forges, s->repo, s->forge, err);
-    if (!forge)
+        !(forge = forges_choose(o->forges, s->repo, s->forge, err)) || check_model(o, s, err) < 0 ||
+        check_bundle(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
+        orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
