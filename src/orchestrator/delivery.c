@@ -313,7 +313,7 @@ void delivery_continue(struct job *job, const struct task *task, const struct ou
     else if (row->step == OUTBOX_BASE)
         delivery_look_at_base(job, task);
     else
-        delivery_open_request(job, task);
+        status = delivery_open_request(job, task, &err);
     if (status == -ENOENT)
         delivery_write(job, file_missing, &err);
     else if (status < 0)

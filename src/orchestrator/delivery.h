@@ -31,6 +31,6 @@ bool delivery_base_is_branch(const struct task *task);
 void delivery_look_at_base(struct job *job, const struct task *task);
 
 /* delivery_request.c: the pull request. */
-void delivery_open_request(struct job *job, const struct task *task);
+int delivery_open_request(struct job *job, const struct task *task, struct err *err);
 
 #endif

@@ -52,7 +52,8 @@ static int not_opened(struct job *job, const struct task *task, struct outbox *r
                       struct err *err)
 {
     const struct opening *opening = arg;
-    if (opening->err.code != ERR_REFUSED && opening->err.code != ERR_NOT_FOUND) {
+    bool is_refused = opening->err.code == ERR_REFUSED || opening->err.code == ERR_NOT_FOUND;
+    if (!is_refused) {
         int again = delivery_try_again(job, task, row, FORGE_TRIES_MAX, err);
         if (opening->wait_ms > job->pause_ms)
             job->pause_ms =
@@ -60,7 +61,7 @@ static int not_opened(struct job *job, const struct task *task, struct outbox *r
         if (again)
             return again < 0 ? again : 0;
     }
-    return delivery_fail(job, task, row, FAULT_USER,
+    return delivery_fail(job, task, row, is_refused ? FAULT_USER : FAULT_ENVIRONMENT,
                          str_format("%s. The branch '%s' is there; 'codex deliver %s' tries again",
                                     opening->err.message, task->branch, task->id),
                          err);
@@ -87,21 +88,32 @@ static void on_opened(void *arg, const struct forge_opened *answer, const struct
     free(opening);
 }
 
-void delivery_open_request(struct job *job, const struct task *task)
+int delivery_open_request(struct job *job, const struct task *task, struct err *err)
 {
-    const struct forge *forge = forges_of(job->o->forges, task->repo);
+    struct refusals refusals;
+    int status = store_event_refusals(job->o->store, task->number, &refusals, err);
+    if (status < 0) {
+        refusals_release(&refusals);
+        return status;
+    }
+    const struct forge *forge = forges_of_task(job->o->forges, task, err);
     struct opening *opening = calloc(1, sizeof *opening);
     if (!opening)
         abort();
     *opening = (struct opening){
         .job = job,
         .request = {.exists = true,
-                    .forge = str_dup(forge->name),
+                    .forge = str_dup(forge ? forge->name : NULL),
                     .state = str_dup("open"),
                     .draft = verdict_is_draft(task->verdict, &task->changes),
                     .title = pull_request_title(task, task->verdict),
-                    .body = pull_request_body(task, task->verdict)},
+                    .body = pull_request_body(task, task->verdict, &refusals)},
     };
+    refusals_release(&refusals);
     job->opening = opening;
-    forge->open(forge, task, &opening->request, on_opened, job);
+    if (forge)
+        forge->open(forge, task, &opening->request, on_opened, job);
+    else
+        on_opened(job, NULL, err, 0);
+    return 0;
 }
