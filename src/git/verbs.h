@@ -15,7 +15,7 @@ struct verb_request {
     const char *branch;      /* to create */
     const char *commit;      /* 40 hexadecimal digits */
     const char *base_commit; /* 40 hexadecimal digits */
-    int base_index;          /* import, merge: the descriptor with the index of the base bundle; 0: none */
+    int base_index; /* import, merge: the descriptor with the index of the base bundle; 0: none */
     /* remote repositories */
     const char *mirror; /* path of the directory for its mirror */
     int64_t timeout_ms; /* for all of it */
