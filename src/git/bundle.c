@@ -26,17 +26,19 @@ void bundle_release(struct bundle *bundle)
     *bundle = (struct bundle){0};
 }
 
-/* The start of the file, with at least its whole header if that is as small as it should be. */
-static int read_start(int fd, struct buf *out, struct err *err)
+/* What the file has from START on, with at least the whole header if that is as small as it should
+ * be. */
+static int read_start(int fd, int64_t start, int64_t end, struct buf *out, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return err_errno(err, "cannot read the bundle");
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_PROTOCOL, "the bundle is not a regular file");
-    while (out->len < out->max) {
-        char *room = buf_reserve(out, out->max - out->len);
-        ssize_t n = pread(fd, room, out->max - out->len, (off_t)out->len);
+    size_t want = (uint64_t)(end - start) < out->max ? (size_t)(end - start) : out->max;
+    while (out->len < want) {
+        char *room = buf_reserve(out, want - out->len);
+        ssize_t n = pread(fd, room, want - out->len, (off_t)(start + (int64_t)out->len));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -135,15 +137,36 @@ static int parse_pack_header(struct bundle *bundle, const struct buf *start, str
     return 0;
 }
 
-int bundle_read(int fd, const char *ref, struct bundle *bundle, struct err *err)
+static int read_range(int fd, const char *ref, int64_t from, int64_t to, struct bundle *bundle,
+                      struct err *err)
 {
     *bundle = (struct bundle){0};
     AUTO_BUF struct buf start;
     buf_init(&start, HEADER_MAX);
-    int status = read_start(fd, &start, err);
+    int status = read_start(fd, from, to, &start, err);
     if (status == 0)
         status = parse_header(bundle, ref, &start, err);
-    return status < 0 ? status : parse_pack_header(bundle, &start, err);
+    if (status == 0)
+        status = parse_pack_header(bundle, &start, err);
+    bundle->pack_offset += from;
+    bundle->pack_end = to;
+    return status;
+}
+
+int bundle_read(int fd, const char *ref, struct bundle *bundle, struct err *err)
+{
+    struct parts parts;
+    *bundle = (struct bundle){0};
+    int status = parts_read(fd, &parts, err);
+    return status < 0 ? status : read_range(fd, ref, 0, parts.base_end, bundle, err);
+}
+
+int bundle_read_part(int fd, const struct part *part, struct bundle *bundle, struct err *err)
+{
+    int status = read_range(fd, BUNDLE_REF_MODULE, part->start, part->end, bundle, err);
+    if (status == 0 && *bundle->base)
+        status = malformed(err, "a submodule's depends on something");
+    return status;
 }
 
 /* gitformat-repository-layout(5): `shallow` lists the commits that are to look parentless. */
@@ -182,6 +205,7 @@ int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
     }
     git.input_fd = fd;
     git.input_offset = bundle->pack_offset;
+    git.input_end = bundle->pack_end;
     git.memory_max = options->memory_max;
     git.timeout_ms = options->timeout_ms;
     return git_must(&git, err);

@@ -203,8 +203,12 @@ static int write_base_bundle(const struct verb_request *request, struct err *err
 {
     struct bundle bundle = {0};
     memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_BASE, scratch_repository, ADOPT_FD_BASE,
-                        IMPORT_TIMEOUT_MS, err);
+    int status = bundle_write(&bundle, BUNDLE_REF_BASE, scratch_repository, ADOPT_FD_BASE,
+                              IMPORT_TIMEOUT_MS, err);
+    /* Most submodules are where they were in the commit that the remote has. */
+    if (status == 0)
+        status = parts_copy(IMPORT_FD_BASE, ADOPT_FD_BASE, err);
+    return status < 0 ? status : io_sync(ADOPT_FD_BASE, err);
 }
 
 /* Take what came, and write what was checked: by WRITE, beside the clean bundle. */

@@ -86,10 +86,11 @@ int files_check_room(const struct orchestrator *o, struct err *err)
                    mb, o->state_dir, ROOM_MB);
 }
 
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit)
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit, const char *internet)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
-    SHA256Data((const uint8_t *)repo, strlen(repo), hex);
+    AUTO_FREE char *text = str_format("%s\n%s", repo, internet);
+    SHA256Data((const uint8_t *)text, strlen(text), hex);
     return str_format("%u-%.32s-%s", uid, hex, commit);
 }
 

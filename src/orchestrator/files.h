@@ -40,8 +40,9 @@ int files_check_room(const struct orchestrator *o, struct err *err);
 
 /* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
  * path and commit a task has is told by a process of its submitter's, who may make it say the
- * repository of somebody else; and what is fetched is written by one. The caller frees. */
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
+ * repository of somebody else; and what is fetched is written by one. INTERNET: [internet] as JSON,
+ * which decides about the submodules that come along. The caller frees. */
+char *files_bundle_key(uint32_t uid, const char *repo, const char *commit, const char *internet);
 char *files_bundle(const struct orchestrator *o, const char *key);
 
 /* Give the shared bundle to a task, as its file NAME. -ENOENT when there is none. */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "config/internet.h"
 #include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
 #include "task/exit.h"
@@ -54,13 +55,16 @@ static int have_shared(struct job *job, const struct task *task, const char *com
     AUTO_FREE char *own = orchestrator_task_file(job->o, task->id, name);
     if (files_exist(own))
         return 1;
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, commit);
+    AUTO_BUF struct buf internet;
+    buf_init(&internet, 1 << 20);
+    config_internet_json(job->o->config, &internet);
+    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, commit, internet.data);
     int status = files_link_bundle(job->o, key, task->id, name, err);
     if (status == 0)
         return 1;
     if (status != -ENOENT)
         return status;
-    fetch_join(job, task, commit, key);
+    fetch_join(job, task, commit, key, name);
     return 0;
 }
 

@@ -44,7 +44,7 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE])
         strcpy(out, "repo");
 }
 
-void run_config_layer(const struct task *task, const struct config *config,
+void run_config_layer(const struct task *task, const struct config *config, const char *modules,
                       char out[SPAWN_LAYER_SIZE])
 {
     const char *const parts[] = {
@@ -55,6 +55,7 @@ void run_config_layer(const struct task *task, const struct config *config,
     SHA256Update(&hash, (const uint8_t *)&task->uid, sizeof task->uid);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         SHA256Update(&hash, (const uint8_t *)parts[i], strlen(parts[i]) + 1);
+    SHA256Update(&hash, (const uint8_t *)modules, strlen(modules));
     SHA256End(&hash, out);
 }
 

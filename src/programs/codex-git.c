@@ -15,6 +15,7 @@
 #include "git/remote.h"
 #include "git/verbs.h"
 #include "programs/about.h"
+#include "programs/reach.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
@@ -27,6 +28,7 @@ enum option {
     OPT_MIRROR = 32,
     OPT_TIMEOUT = 64,
     OPT_STALL = 128,
+    OPT_PART = 256,                                    /* of fetch, with an address alone */
     OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
     OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
 };
@@ -89,6 +91,7 @@ static const char **option_place(struct arguments *arguments, const char *name, 
         {"--mirror", &request->mirror, OPT_MIRROR},
         {"--timeout", &arguments->timeout, OPT_TIMEOUT},
         {"--stall", &arguments->stall, OPT_STALL},
+        {"--part", &request->part, OPT_PART},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (!strcmp(name, options[i].name)) {
@@ -112,6 +115,8 @@ static int check_values(const struct verb *verb, struct arguments *arguments, st
         (str_parse_int(arguments->timeout, 1, MS_MAX, &request->timeout_ms) < 0 ||
          str_parse_int(arguments->stall, 1, MS_MAX, &request->stall_ms) < 0))
         return bad_usage(verb, err);
+    if (request->part && strcmp(request->part, "base") != 0 && strcmp(request->part, "module") != 0)
+        return bad_usage(verb, err);
     if ((request->commit && !object_id_valid(request->commit)) ||
         (request->base_commit && !object_id_valid(request->base_commit)))
         return err_set(err, ERR_USAGE, "a commit is 40 hexadecimal digits");
@@ -122,7 +127,9 @@ static int parse(const struct verb *verb, char **argv, struct arguments *argumen
 {
     unsigned given = 0, bit = 0, allowed = verb->allowed, required = verb->required;
     if (verb->run_remote)
-        allowed |= verb->run == git_push ? OPT_REMOTE | OPT_EXTRA : OPT_REMOTE;
+        allowed |= OPT_REMOTE | (verb->run == git_push    ? OPT_EXTRA
+                                 : verb->run == git_fetch ? OPT_PART
+                                                          : 0);
     for (; *argv; argv += 2) {
         const char **place = option_place(arguments, argv[0], &bit);
         if (!place || !(allowed & bit) || given & bit || !argv[1])
@@ -150,6 +157,15 @@ static int check_descriptors(int last, struct err *err)
     return 0;
 }
 
+static int last_descriptor(const struct verb *verb, const struct arguments *arguments)
+{
+    if (!arguments->remote)
+        return verb->last_fd;
+    if (verb->run == git_push && arguments->request.base_commit)
+        return REMOTE_FD_EXTRA;
+    return arguments->request.part ? REMOTE_FD_MODULES : verb->last_remote_fd;
+}
+
 static int exit_code(int status, bool remote)
 {
     if (remote && status == -EACCES)
@@ -172,18 +188,14 @@ static int exit_code(int status, bool remote)
 
 static int run(const struct verb *verb, char **argv, bool *remote, struct err *err)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.request.reach = reach_by_policy};
     int status = privilege_renounce();
     if (status < 0)
         return err_set(err, status, "cannot give up capabilities: %s", strerror(-status));
     status = parse(verb, argv, &arguments, err);
     *remote = arguments.remote;
     if (status == 0)
-        status = check_descriptors(!*remote ? verb->last_fd
-                                   : verb->run == git_push && arguments.request.base_commit
-                                       ? REMOTE_FD_EXTRA
-                                       : verb->last_remote_fd,
-                                   err);
+        status = check_descriptors(last_descriptor(verb, &arguments), err);
     if (status < 0)
         return status;
     return *remote ? verb->run_remote(&arguments.request, err) : verb->run(&arguments.request, err);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "workspace/modules.h"
 #include "workspace/nested.h"
 
 enum { STAGE_TIMEOUT_MS = 900000 };
@@ -131,6 +132,8 @@ int worktree_write(const struct worktree *worktree, const char *index, const cha
     if (incomplete)
         complain(err);
     if (nested_include(worktree, index_name, base, incomplete, err) < 0)
+        complain(err);
+    if (modules_settle(worktree, index_name, base, err) < 0)
         complain(err);
     return worktree_write_tree(worktree, index_name, tree, err);
 }
