@@ -50,6 +50,8 @@ static void note(struct buf *line, const struct module *module, const char *why)
 static bool read_settings(const char *git_dir, const char *commit, struct buf *out)
 {
     struct err ignored;
+    AUTO_BUF struct buf said;
+    buf_init(&said, 65536);
     AUTO_FREE char *blob = str_format("%s:.gitmodules", commit);
     struct git_command git;
     git_command_init(&git, git_dir, NULL);
@@ -61,8 +63,10 @@ static bool read_settings(const char *git_dir, const char *commit, struct buf *o
              "^submodule\\..*\\.(path|url|update)$", NULL);
     git.out = out;
     git.memory_max = 1ULL << 30;
+    git.errors = &said;
+    /* 1 without a word: nothing in it is of that kind */
     int code = git_run(&git, &ignored);
-    return code == 0 || code == 1; /* 1: nothing in it is of that kind */
+    return code == 0 || (code == 1 && !said.len);
 }
 
 static struct module *find(struct listing *listing, const char *name, size_t len)

@@ -154,6 +154,17 @@ static int put(struct modules *modules, const struct part *part, const char *dir
     return status;
 }
 
+/* `git submodule` of DIR takes PATH, which is there, for one that is in use. */
+static int activate(const char *dir, const char *path, struct err *err)
+{
+    AUTO_FREE char *git_dir = str_format("%s/.git", dir);
+    AUTO_FREE char *pattern = str_format(":(literal)%s", path);
+    struct git_command git;
+    git_command_init(&git, git_dir, NULL);
+    git_args(&git, "config", "--add", "submodule.active", pattern, NULL);
+    return git_must(&git, err);
+}
+
 /* To COMMIT, which is above or below where it is. */
 static int move(const char *dir, const char *git_dir, const char *commit, struct err *err)
 {
@@ -185,6 +196,8 @@ static void check_out_level(struct modules *modules, const char *dir, int level)
         int status = is_there ? move(below, below_git, sha, &err)
                      : part   ? put(modules, part, below, &err)
                               : 1;
+        if (status == 0 && !is_there)
+            status = activate(dir, path, &err);
         if (status < 0)
             say(path, &err);
         if (status == 0 && level < LEVELS_MAX)
