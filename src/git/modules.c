@@ -219,7 +219,8 @@ void modules_list(const char *git_dir, const char *commit, const struct repo_url
     size_t listed = 0;
     for (size_t i = 0; i < listing->count; i++) {
         buf_clear(&line);
-        listed += describe(git_dir, commit, url, &listing->modules[i], listed == MODULES_MAX, &line);
+        listed +=
+            describe(git_dir, commit, url, &listing->modules[i], listed == MODULES_MAX, &line);
         buf_append(out, line.data, line.len); /* notes that no longer fit are not missed */
     }
 }

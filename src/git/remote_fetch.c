@@ -16,8 +16,7 @@ static int write_bundle(struct remote *remote, const char *commit, const char *r
     enum { BUNDLE_TIMEOUT_MS = 1800000 };
     struct bundle bundle = {0};
     memcpy(bundle.commit, commit, OBJECT_ID_SIZE);
-    int status =
-        bundle_write(&bundle, ref, remote->mirror, STDOUT_FILENO, BUNDLE_TIMEOUT_MS, err);
+    int status = bundle_write(&bundle, ref, remote->mirror, STDOUT_FILENO, BUNDLE_TIMEOUT_MS, err);
     bundle_release(&bundle);
     return status;
 }

@@ -30,8 +30,8 @@ struct fetch {
     struct modules modules;
     size_t fetched;   /* submodules that are there, or left out */
     int module_tries; /* of the one that it is about */
-    bool base_done; /* the base commit is there: it is about submodules now */
-    uint32_t uid;    /* whose rights a local one is read with */
+    bool base_done;   /* the base commit is there: it is about submodules now */
+    uint32_t uid;     /* whose rights a local one is read with */
     bool remote;
     int tries;
     struct git_job *git;       /* at work, */

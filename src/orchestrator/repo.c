@@ -108,8 +108,9 @@ static int check_stranger(const struct orchestrator *o, const struct repo_url *u
         return err_set(err, ERR_REFUSED,
                        "it is on another host, and [internet] access is off in codex.conf");
     if (url->scheme == REPO_SSH)
-        return err_set(err, ERR_REFUSED,
-                       "it is on another host, where no ssh key is used: give its https:// address");
+        return err_set(
+            err, ERR_REFUSED,
+            "it is on another host, where no ssh key is used: give its https:// address");
     if (url->scheme == REPO_HTTP && !repo_url_is_loopback(url) && !(forge && forge->allow_http))
         return err_set(err, ERR_REFUSED, "http:// is not used without allow_http in codex.conf");
     return 0;

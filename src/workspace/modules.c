@@ -71,8 +71,7 @@ static bool open_modules(struct modules *modules, const struct step *step, int f
         const struct part *part = &modules->parts.list[i];
         if (part->kind == PART_NOTES && first)
             say_notes(fd, part);
-        else if (part->kind == PART_MODULE &&
-                 bundle_read_part(fd, part, &bundle, &err) == 0) {
+        else if (part->kind == PART_MODULE && bundle_read_part(fd, part, &bundle, &err) == 0) {
             memcpy(modules->commits[i], bundle.commit, OBJECT_ID_SIZE);
             count++;
         }

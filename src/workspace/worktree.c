@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "workspace/large_files.h"
 #include "workspace/modules.h"
 #include "workspace/nested.h"
 
@@ -135,7 +136,11 @@ int worktree_write(const struct worktree *worktree, const char *index, const cha
         complain(err);
     if (modules_settle(worktree, index_name, base, err) < 0)
         complain(err);
-    return worktree_write_tree(worktree, index_name, tree, err);
+    int large = large_files_settle(worktree, index_name, base, err);
+    if (large < 0)
+        complain(err);
+    int status = worktree_write_tree(worktree, index_name, tree, err);
+    return status < 0 ? status : large > 0;
 }
 
 /* gitignore(5): anchored, and nothing in it a pattern. */
