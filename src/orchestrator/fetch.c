@@ -209,6 +209,7 @@ static void publish(struct fetch *fetch)
 static void go_on(struct fetch *fetch)
 {
     fetch->module_tries = 0;
+    fetch->fetched = modules_next_missing(&fetch->modules, fetch->fetched);
     if (fetch->fetched == fetch->modules.count)
         publish(fetch);
     else
@@ -235,13 +236,16 @@ static void on_fetched(void *arg, const struct git_result *result)
     struct stat st;
     fetch->git = NULL;
     if (result->status == GIT_EXIT_DONE) {
-        const struct module *module = current_module(fetch);
+        struct module *module = current_module(fetch);
         if (stat(fetch->temporary, &st) == 0)
             fetch->written = st.st_size;
         if (fetch->remote)
             modules_take(&fetch->modules, fetch->o, fetch->repo, module ? module->depth : 0,
                          result->output);
-        fetch->fetched += module != NULL;
+        if (module) {
+            module->there = true;
+            fetch->fetched++;
+        }
         fetch->base_done = true;
         go_on(fetch);
         return;

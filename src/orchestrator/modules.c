@@ -39,13 +39,27 @@ void modules_leave_out(struct modules *modules, const struct module *module, boo
     modules->incomplete |= passing;
 }
 
-/* One commit serves every place that wants it, whatever addresses those name. */
-static bool is_known(const struct modules *modules, const char *commit)
+static bool is_known(const struct modules *modules, const char *commit, const char *url)
 {
     for (size_t i = 0; i < modules->count; i++)
-        if (!strcmp(modules->list[i].commit, commit))
+        if (!strcmp(modules->list[i].commit, commit) && !strcmp(modules->list[i].url, url))
             return true;
     return false;
+}
+
+static bool is_there(const struct modules *modules, const char *commit)
+{
+    for (size_t i = 0; i < modules->count; i++)
+        if (modules->list[i].there && !strcmp(modules->list[i].commit, commit))
+            return true;
+    return false;
+}
+
+size_t modules_next_missing(const struct modules *modules, size_t index)
+{
+    while (index < modules->count && is_there(modules, modules->list[index].commit))
+        index++;
+    return index;
 }
 
 static void take_module(struct modules *modules, const struct orchestrator *o, const char *repo,
@@ -54,14 +68,14 @@ static void take_module(struct modules *modules, const struct orchestrator *o, c
     struct err err;
     AUTO_FREE char *text = NULL;
     bool stranger = false;
-    if (is_known(modules, commit))
-        return;
     if (depth > MODULES_DEPTH_MAX)
         leave_out(modules, path, "it is nested too deep");
-    else if (modules->count == MODULES_MAX)
-        leave_out(modules, path, "there are too many");
     else if (repo_check_module(o, repo, url, &text, &stranger, &err) < 0)
         leave_out(modules, path, err.message);
+    else if (is_known(modules, commit, text))
+        return;
+    else if (modules->count == MODULES_MAX)
+        leave_out(modules, path, "there are too many");
     else {
         struct module *module = &modules->list[modules->count++];
         *module = (struct module){.url = steal_pointer(&text),

@@ -17,6 +17,7 @@ struct module {
     char commit[OBJECT_ID_SIZE];
     int depth;     /* 1: of the base commit itself */
     bool stranger; /* on another host: see repo.h */
+    bool there;    /* it was fetched */
 };
 
 struct modules {
@@ -33,6 +34,10 @@ void modules_release(struct modules *modules);
  * REPO. */
 void modules_take(struct modules *modules, const struct orchestrator *o, const char *repo,
                   int depth, const char *lines);
+
+/* The first one from INDEX on whose commit is not there yet, whatever address that came from; or
+ * modules->count. */
+size_t modules_next_missing(const struct modules *modules, size_t index);
 
 /* MODULE is left out. PASSING: it may be there another time. */
 void modules_leave_out(struct modules *modules, const struct module *module, bool passing,

@@ -73,7 +73,7 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
                 "libs/away": away.server.url("other.git"), "libs/ext": "ext::sh -c touch% /tmp/x",
                 "libs/file": f"file://{home.root}/deep", "libs/path": str(deep.path),
                 "libs/login": f"https://me:secret@{home.server.site}/deep.git", "libs/gone": "../gone.git",
-                "libs/out": "../../../x.git"}
+                "libs/out": "../../../x.git", "libs/dead": "http://127.0.0.1:1/x.git"}
         commits = {path: first if path == "self" else deep.head() if path != "libs/near" else near.head()
                    for path in urls}
         # Another commit than any that is fetched: what came for one place would be had for all.
@@ -92,7 +92,7 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
         script = [[call("exec_command", {"cmd": look})],
                   [call("exec_command", {"cmd": "printf 'def subtract(a, b):\\n    return a - b\\n' >> calc.py"})],
                   [SUBMIT], [message("Done.")]]
-        configuration = (f"[git]\nstall_timeout = 2s\nfetch_timeout = 20s\n[internet]\nallow_private = {far.server.site}\n"
+        configuration = (f"[git]\nstall_timeout = 2s\nfetch_timeout = 20s\n[internet]\nallow_private = {far.server.site}, 127.0.0.1:1\n"
                          f"[forge \"{home.server.site}\"]\nkind = plain\ntoken_env = FORGE_TOKEN\n"
                          f"ca_file = {home.server.tls[0]}\n")
         with codex_on(script, configuration, {"FORGE_TOKEN": TOKEN}) as (codex, model):
@@ -100,6 +100,7 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
             ended = codex.wait(task, "completed")
             assert ended["verdict"] == "passed" and ended["evidence"]["baseline"]["exit_code"] == 0, ended
             log = codex.run("logs", task).stdout
+            bundles = list((codex.state / "server" / "bundles").iterdir())
             mirrors = list((codex.state / "server" / "mirrors").iterdir())
         output = list(model.requests[1].outputs.values())[0]
         assert "from elsewhere" in output and "Codex:mine" in output, output
@@ -111,7 +112,8 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
         # Said, with the reason; and nothing of it ran.
         for path, why in {"libs/away": "no public address", "libs/ext": "only https://", "libs/file": "only https://",
                           "libs/path": "only https://",
-                          "libs/login": "only https://", "libs/gone": "there is no", "libs/out": "leads nowhere"}.items():
+                          "libs/login": "only https://", "libs/gone": "there is no", "libs/out": "leads nowhere",
+                          "libs/dead": "cannot be reached"}.items():
             assert any(f"'{path}' was left out" in line and why in line for line in log.splitlines()), (path, log)
         assert "commits made in it cannot be delivered" in log and "changes to its files cannot be delivered" in log
         # The delivered branch has the submodules where they were.
@@ -120,7 +122,8 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
         # Our token went to our host alone; the others were asked without any login, or not at all.
         assert far.server.requests and not any(header for _, _, header in far.server.requests)
         assert not away.server.requests
-        assert len(mirrors) == 6  # app, near, deep, other; empty ones of what is gone, or away
+        assert len(mirrors) == 7  # app, near, deep, other; empty ones of what is gone, away or dead
+        assert not bundles  # without what is only away for now, it is for nobody else
         assert TOKEN not in log
 
 

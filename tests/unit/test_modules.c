@@ -122,7 +122,7 @@ static void what_is_taken_up_is_bounded(void **state)
     modules_init(&modules);
     modules_take(
         &modules, &f.o, "https://host/n", 0,
-        "module " SHA "a https://host/a path with spaces\nmodule " SHA "a https://host/b again\n"
+        "module " SHA "a https://host/a path with spaces\nmodule " SHA "a https://host/a again\n"
         "note submodule 'x' was left out: y\nmodule " SHA "\nmodule short https://host/a p\n"
         "module " SHA "b file:///x p\nnonsense\n\nmodule\nnote\n");
     assert_int_equal(modules.count, 1);
@@ -142,6 +142,11 @@ static void what_is_taken_up_is_bounded(void **state)
     assert_int_equal(modules.count, MODULES_MAX);
     assert_true(modules.notes.len <= modules.notes.max);
     assert_false(modules.incomplete);
+    /* Another address is tried for the same commit, unless it has come. */
+    strcpy(modules.list[1].commit, SHA "a");
+    assert_int_equal(modules_next_missing(&modules, 1), 1);
+    modules.list[0].there = true;
+    assert_int_equal(modules_next_missing(&modules, 0), 2);
     modules_leave_out(&modules, &modules.list[0], true, "it is away");
     assert_true(modules.incomplete);
     modules_release(&modules);
