@@ -25,6 +25,9 @@ static const uint64_t memory_max = 0;
 static const uint64_t memory_max = 8ULL << 30;
 #endif
 
+/* Of one file, of a repository that no person has named. */
+static const uint64_t stranger_file_max = 4ULL << 30;
+
 static const char *scheme_name(enum repo_scheme scheme)
 {
     return scheme == REPO_SSH ? "ssh" : scheme == REPO_HTTP ? "http" : "https";
@@ -199,6 +202,7 @@ void remote_command(struct remote *remote, struct git_command *command, const ch
             git_env(command, remote->env[i]);
     command->pass_fd = remote->credentials;
     command->memory_max = memory_max;
+    command->file_max = remote->access.internet ? stranger_file_max : 0;
     command->stall_ms = remote->stall_ms;
 }
 

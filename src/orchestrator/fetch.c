@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "git/access.h"
-#include "git/parts.h"
 #include "orchestrator/files.h"
 #include "orchestrator/modules.h"
 #include "orchestrator/repo.h"
@@ -28,10 +27,11 @@ struct fetch {
     char *temporary; /* where the bundle is written */
     off_t written;   /* what of it is whole */
     struct modules modules;
-    size_t fetched;   /* submodules that are there, or left out */
-    int module_tries; /* of the one that it is about */
-    bool base_done;   /* the base commit is there: it is about submodules now */
-    uint32_t uid;     /* whose rights a local one is read with */
+    size_t fetched;              /* submodules that are there, or left out */
+    int module_tries;            /* of the one that it is about */
+    int64_t modules_deadline_ms; /* of all of them, on the monotonic clock */
+    bool base_done;              /* the base commit is there: it is about submodules now */
+    uint32_t uid;                /* whose rights a local one is read with */
     bool remote;
     int tries;
     struct git_job *git;       /* at work, */
@@ -170,19 +170,6 @@ static void try_again(struct fetch *fetch, enum fault_kind kind, const char *why
     pause_before(fetch, fetch->tries, fetch->commit, fetch->repo, why);
 }
 
-/* What is said about submodules goes where they would go. */
-static int append_notes(const struct fetch *fetch, struct err *err)
-{
-    const struct buf *notes = &fetch->modules.notes;
-    if (!notes->len)
-        return 0;
-    AUTO_FD int fd = open(fetch->temporary, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, fetch->written) < 0 || lseek(fd, fetch->written, SEEK_SET) < 0)
-        return err_errno(err, "cannot open '%s'", fetch->temporary);
-    int status = io_write_all(fd, notes->data, notes->len, err);
-    return status < 0 ? status : parts_end(fd, PART_NOTES, fetch->written, err);
-}
-
 static void start_over(struct fetch *fetch)
 {
     modules_release(&fetch->modules);
@@ -196,7 +183,8 @@ static void publish(struct fetch *fetch)
 {
     struct err err = {0};
     AUTO_FREE char *to = files_bundle(fetch->o, fetch->key);
-    if (append_notes(fetch, &err) < 0 || files_publish(fetch->temporary, to, &err) < 0) {
+    if (modules_write_notes(&fetch->modules, fetch->temporary, fetch->written, &err) < 0 ||
+        files_publish(fetch->temporary, to, &err) < 0) {
         start_over(fetch);
         try_again(fetch, FAULT_PLATFORM, err.message);
         return;
@@ -205,9 +193,19 @@ static void publish(struct fetch *fetch)
     finish(fetch, NULL);
 }
 
+/* What is left for submodules: so many may hang that they would keep everybody waiting. */
+static int64_t modules_left_ms(const struct fetch *fetch)
+{
+    return fetch->modules_deadline_ms - clock_mono_ms();
+}
+
 /* The next submodule, when it is its turn; or there is none. */
 static void go_on(struct fetch *fetch)
 {
+    while (modules_left_ms(fetch) <= 0 && current_module(fetch)) {
+        modules_leave_out(&fetch->modules, current_module(fetch), true, "there was no time left");
+        fetch->fetched++;
+    }
     fetch->module_tries = 0;
     fetch->fetched = modules_next_missing(&fetch->modules, fetch->fetched);
     if (fetch->fetched == fetch->modules.count)
@@ -221,7 +219,7 @@ static void on_module_failed(struct fetch *fetch, const struct git_result *resul
 {
     bool passing = result->status < 0 || result->status == GIT_EXIT_UNREACHABLE;
     const struct module *module = current_module(fetch);
-    if (passing && ++fetch->module_tries < TRIES_MAX) {
+    if (passing && ++fetch->module_tries < TRIES_MAX && modules_left_ms(fetch) > 0) {
         pause_before(fetch, fetch->module_tries, module->commit, module->url, result->message);
         return;
     }
@@ -246,6 +244,8 @@ static void on_fetched(void *arg, const struct git_result *result)
             module->there = true;
             fetch->fetched++;
         }
+        if (!fetch->base_done)
+            fetch->modules_deadline_ms = clock_mono_ms() + fetch->o->config->fetch_timeout_ms;
         fetch->base_done = true;
         go_on(fetch);
         return;
@@ -281,6 +281,8 @@ static int open_request(const struct fetch *fetch, struct repo_request *request,
     const struct orchestrator *o = fetch->o;
     const struct module *module = current_module(fetch);
     int64_t timeout_ms = fetch->remote ? o->config->fetch_timeout_ms : LOCAL_TIMEOUT_MS;
+    if (module && modules_left_ms(fetch) < timeout_ms)
+        timeout_ms = modules_left_ms(fetch) > 0 ? modules_left_ms(fetch) : 1;
     int status =
         module ? repo_request_open_module(request, o, "fetch", module->url, module->stranger,
                                           timeout_ms, err)

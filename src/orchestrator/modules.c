@@ -4,8 +4,10 @@
 #include <sha2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "git/bundle.h"
 #include "orchestrator/repo.h"
@@ -109,6 +111,18 @@ void modules_take(struct modules *modules, const struct orchestrator *o, const c
     char *rest = copy;
     for (char *line; (line = strsep(&rest, "\n"));)
         take_line(modules, o, repo, depth + 1, line);
+}
+
+int modules_write_notes(const struct modules *modules, const char *path, int64_t written,
+                        struct err *err)
+{
+    if (!modules->notes.len)
+        return 0;
+    AUTO_FD int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, written) < 0 || lseek(fd, written, SEEK_SET) < 0)
+        return err_errno(err, "cannot open '%s'", path);
+    int status = io_write_all(fd, modules->notes.data, modules->notes.len, err);
+    return status < 0 ? status : parts_end(fd, PART_NOTES, written, err);
 }
 
 void modules_name(const struct orchestrator *o, const char *task_id, char out[MODULES_NAME_SIZE])

@@ -43,6 +43,10 @@ size_t modules_next_missing(const struct modules *modules, size_t index);
 void modules_leave_out(struct modules *modules, const struct module *module, bool passing,
                        const char *why);
 
+/* Put the notes, if there are any, into the file PATH at its end, WRITTEN: as a part of the bundle. */
+int modules_write_notes(const struct modules *modules, const char *path, int64_t written,
+                        struct err *err);
+
 /* Names the submodules' commits that came along in the task's base bundle, "" when there are none:
  * what is made of the base depends on them. */
 enum { MODULES_NAME_SIZE = 65 };
