@@ -1,7 +1,7 @@
 """Submodules: which are fetched, from where, with what; and how they arrive in the workspace."""
 import pytest
 
-from support.bundles import base_bundle
+from support.bundles import base_bundle, work_bundle
 from support.codex import codex_on
 from support.git_server import TOKEN, GitServer, access, bare, certificate, git
 from support.model_server import call, message
@@ -305,3 +305,22 @@ def test_malformed_parts(tmp_path):
         with Workspace() as workspace:
             done = workspace.checkout(bundle, commit=base, check=None)
             assert done.returncode in (0, 1) and "Traceback" not in done.stderr, (name, done.stderr)
+
+
+def test_commits_that_came_along_keep_the_submodules(tmp_path):
+    sub = Repository(tmp_path / "sub", {"s.txt": "one\n"})
+    app = Repository(tmp_path / "app", {"a": "b\n"})
+    known = add_modules(app, {"sub": "../sub"}, {"sub": sub.head()})
+    app.write({"a": "c\n"})
+    app.git("add", "a")
+    app.git("commit", "--quiet", "--message", "mine")
+    head = app.head()
+    base = with_modules(base_bundle(app, known), base_bundle(sub))
+    (tmp_path / "scratch").mkdir()
+    done = run_program("codex-git", "adopt", "--commit", head, "--base-commit", known, check=0, cwd=tmp_path / "scratch",
+                       inputs={3: base, 4: work_bundle(app, head, known)}, outputs=(5, 6))
+    with Workspace() as workspace:
+        workspace.checkout(done.files[6], commit=head)
+        assert (workspace.path / "sub" / "s.txt").read_text() == "one\n"
+        assert (workspace.path / "a").read_text() == "c\n"
+        assert workspace.repository().git("submodule", "status").startswith(f" {sub.head()} sub")
