@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -248,6 +249,20 @@ int io_remove_tree_at(int dirfd, const char *path, struct err *err)
         return err_context(err, "cannot remove '%s'", path);
     if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0)
         return err_errno(err, "cannot remove directory '%s'", path);
+    return 0;
+}
+
+int io_copy(int from, off_t offset, off_t end, int to, struct err *err)
+{
+    static const off_t chunk = 1 << 20;
+    while (end < 0 || offset < end) {
+        off_t want = end < 0 || end - offset > chunk ? chunk : end - offset;
+        ssize_t n = sendfile(to, from, &offset, (size_t)want);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return err_errno(err, "cannot copy");
+    }
     return 0;
 }
 

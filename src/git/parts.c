@@ -1,11 +1,9 @@
 #include "git/parts.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,20 +63,6 @@ int parts_end(int fd, enum part_kind kind, int64_t start, struct err *err)
     return io_write_all(fd, text, PART_TRAILER, err);
 }
 
-static int copy(int from, int to, const struct part *part, struct err *err)
-{
-    off_t at = part->start;
-    while (at < part->end) {
-        ssize_t n = sendfile(to, from, &at, (size_t)(part->end - at));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? err_errno(err, "cannot copy the bundle of a submodule")
-                         : err_set(err, ERR_PROTOCOL, "the bundle of a submodule is cut off");
-    }
-    return 0;
-}
-
 int parts_copy(int from, int to, struct err *err)
 {
     struct parts parts;
@@ -87,9 +71,10 @@ int parts_copy(int from, int to, struct err *err)
         off_t start = lseek(to, 0, SEEK_CUR);
         if (start < 0)
             return err_errno(err, "cannot write the bundle of a submodule");
-        status = copy(from, to, &parts.list[i], err);
+        const struct part *part = &parts.list[i];
+        status = io_copy(from, part->start, part->end, to, err);
         if (status == 0)
-            status = parts_end(to, parts.list[i].kind, start, err);
+            status = parts_end(to, part->kind, start, err);
     }
     return status;
 }

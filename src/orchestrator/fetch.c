@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "git/access.h"
+#include "orchestrator/bundle_index.h"
 #include "orchestrator/files.h"
 #include "orchestrator/modules.h"
 #include "orchestrator/repo.h"
@@ -190,6 +191,8 @@ static void publish(struct fetch *fetch)
         return;
     }
     files_trim_bundles(fetch->o);
+    if (!fetch->modules.incomplete)
+        bundle_index_make(fetch->o, fetch->key);
     finish(fetch, NULL);
 }
 

@@ -13,6 +13,7 @@
 #include "base/by_age.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "config/internet.h"
 #include "orchestrator/internal.h"
 
 enum {
@@ -86,17 +87,26 @@ int files_check_room(const struct orchestrator *o, struct err *err)
                    mb, o->state_dir, ROOM_MB);
 }
 
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit, const char *internet)
+char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *repo,
+                       const char *commit)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
-    AUTO_FREE char *text = str_format("%s\n%s", repo, internet);
-    SHA256Data((const uint8_t *)text, strlen(text), hex);
+    AUTO_BUF struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_appendf(&text, "%s\n", repo);
+    config_internet_json(o->config, &text);
+    SHA256Data((const uint8_t *)text.data, text.len, hex);
     return str_format("%u-%.32s-%s", uid, hex, commit);
 }
 
 char *files_bundle(const struct orchestrator *o, const char *key)
 {
     return str_format("%s/server/bundles/%s.bundle", o->state_dir, key);
+}
+
+char *files_bundle_index(const struct orchestrator *o, const char *key)
+{
+    return str_format("%s/server/bundles/%s.idx", o->state_dir, key);
 }
 
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
@@ -121,8 +131,13 @@ void files_trim_bundles(const struct orchestrator *o)
     AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO_FREE struct by_age *bundles = NULL;
     size_t count = dir < 0 ? 0 : by_age_list(dir, is_bundle, &bundles);
-    for (size_t i = BUNDLES_KEPT; i < count; i++)
+    for (size_t i = BUNDLES_KEPT; i < count; i++) {
+        AUTO_FREE char *key = str_dup(bundles[i].name);
+        key[strlen(key) - strlen(".bundle")] = '\0';
+        AUTO_FREE char *index = files_bundle_index(o, key);
         unlinkat(dir, bundles[i].name, 0);
+        unlink(index);
+    }
 }
 
 /* Whatever is in server/NAME and has PART in its name. */

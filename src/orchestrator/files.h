@@ -1,7 +1,8 @@
 /*
  * The files of tasks, in server/ of the state directory:
  *
- *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
+ *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle;
+ *             <key>.idx       the pack index of a large one
  *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
  *                             events-<run>.jsonl tests-<run>.before tests-<run>.after;
  *                             work.bundle is what is kept of work not delivered;
@@ -40,10 +41,13 @@ int files_check_room(const struct orchestrator *o, struct err *err);
 
 /* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
  * path and commit a task has is told by a process of its submitter's, who may make it say the
- * repository of somebody else; and what is fetched is written by one. INTERNET: [internet] as JSON,
- * which decides about the submodules that come along. The caller frees. */
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit, const char *internet);
+ * repository of somebody else; and what is fetched is written by one. [internet] of the
+ * configuration is in it, because that decides about the submodules that come along. The caller
+ * frees. */
+char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *repo,
+                       const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
+char *files_bundle_index(const struct orchestrator *o, const char *key);
 
 /* Give the shared bundle to a task, as its file NAME. -ENOENT when there is none. */
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,

@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "config/internet.h"
 #include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
 #include "task/exit.h"
@@ -55,10 +54,7 @@ static int have_shared(struct job *job, const struct task *task, const char *com
     AUTO_FREE char *own = orchestrator_task_file(job->o, task->id, name);
     if (files_exist(own))
         return 1;
-    AUTO_BUF struct buf internet;
-    buf_init(&internet, 1 << 20);
-    config_internet_json(job->o->config, &internet);
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, commit, internet.data);
+    AUTO_FREE char *key = files_bundle_key(job->o, task->uid, task->repo, commit);
     int status = files_link_bundle(job->o, key, task->id, name, err);
     if (status == 0)
         return 1;

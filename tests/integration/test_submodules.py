@@ -1,7 +1,7 @@
 """Submodules: which are fetched, from where, with what; and how they arrive in the workspace."""
 import pytest
 
-from support.bundles import base_bundle, work_bundle
+from support.bundles import base_bundle, import_work, index_of, work_bundle
 from support.codex import codex_on
 from support.git_server import TOKEN, GitServer, access, bare, certificate, git
 from support.model_server import call, message
@@ -317,8 +317,14 @@ def test_commits_that_came_along_keep_the_submodules(tmp_path):
     head = app.head()
     base = with_modules(base_bundle(app, known), base_bundle(sub))
     (tmp_path / "scratch").mkdir()
+    # What comes behind the base bundle is no matter to the import, with an index of the base or without.
+    work, index = work_bundle(app, head, known), index_of(base, tmp_path / "scratch")
+    assert index == index_of(base_bundle(app, known), tmp_path / "scratch")
+    plain = import_work(base_bundle(app, known), work, head, known, tmp_path / "scratch", check=0)
+    for more in (None, index):
+        assert import_work(base, work, head, known, tmp_path / "scratch", check=0, index=more).files == plain.files
     done = run_program("codex-git", "adopt", "--commit", head, "--base-commit", known, check=0, cwd=tmp_path / "scratch",
-                       inputs={3: base, 4: work_bundle(app, head, known)}, outputs=(5, 6))
+                       inputs={3: base, 4: work}, outputs=(5, 6))
     with Workspace() as workspace:
         workspace.checkout(done.files[6], commit=head)
         assert (workspace.path / "sub" / "s.txt").read_text() == "one\n"
