@@ -49,7 +49,7 @@ static const struct verb {
     {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
      "[--repo REPO] [--base REF] [--branch NAME]", git_remote_resolve, REMOTE_FD_ACCESS},
     {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
-     "--repo REPO --commit SHA", git_remote_fetch, REMOTE_FD_ACCESS},
+     "--repo REPO --commit SHA [--part base|module]", git_remote_fetch, REMOTE_FD_ACCESS},
     {"index", git_index, 0, 0, 4, "", NULL, 0},
     {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT | OPT_BASE_INDEX,
      OPT_COMMIT | OPT_BASE_COMMIT, 6, "--commit SHA --base-commit SHA [--base-index 7]", NULL, 0},
