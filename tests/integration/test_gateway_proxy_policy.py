@@ -13,7 +13,7 @@ import time
 import pytest
 
 from support.gateway import FINISHING, PHASE_STARTED, WORKING
-from support.proxy import Host, NameServer, Proxy, answer, client_hello, echo, internet, read_all, until
+from support.proxy import Host, NameServer, Proxy, answer, client_hello, echo, read_all, until
 
 @pytest.fixture(name="public", scope="module")
 def fixture_public():
