@@ -171,6 +171,70 @@ static void the_fingerprint_is_of_what_decides(void **state)
     assert_true(fingerprint() != before);
 }
 
+static void make_reads_the_makefile_that_make_reads(void **state)
+{
+    static const char *const names[] = {"Makefile", "makefile", "GNUmakefile"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        put(names[i], "deps:\n\ttrue\n");
+        AUTO_FREE char *commands = str_format(".: make deps (%s)\n", names[i]);
+        expect(commands);
+        uint64_t before = fingerprint();
+        put(names[i], "deps:\n\tfalse\n");
+        assert_true(fingerprint() != before);
+    }
+}
+
+static uint64_t fingerprint_of_files(void)
+{
+    struct deps_plan plan = {0};
+    struct err err;
+    deps_use("make everything", &plan);
+    assert_int_equal(deps_mix_files(scratch, &plan, &err), 0);
+    assert_int_equal(plan.count, 1);
+    uint64_t value = plan.fingerprint;
+    deps_plan_release(&plan);
+    return value;
+}
+
+/* Also of those that another one goes before where commands are found, and of every kind. */
+static void lines_of_ones_own_go_by_every_file(void **state)
+{
+    static const char *const names[] = {"uv.lock",           "poetry.lock",
+                                        "requirements.txt",  "requirements/dev.txt",
+                                        "package.json",      "package-lock.json",
+                                        "pnpm-lock.yaml",    "web/yarn.lock",
+                                        "Cargo.lock",        "go.sum",
+                                        "Gemfile.lock",      "a/b/c/composer.lock",
+                                        "pom.xml",           "build.gradle.kts",
+                                        "makefile",          "GNUmakefile",
+                                        "Makefile",          "setup.py",
+                                        "lib/pyproject.toml"};
+    uint64_t last = fingerprint_of_files();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        put(names[i], "1");
+        uint64_t there = fingerprint_of_files();
+        assert_true(there != last);
+        put(names[i], "2");
+        last = fingerprint_of_files();
+        assert_true(there != last);
+    }
+    put("index.js", "1");
+    put("node_modules/x/package-lock.json", "1");
+    put("a/b/c/d/package-lock.json", "1");
+    assert_true(fingerprint_of_files() == last);
+}
+
+/* A project has one in every directory, and they change with every source file. */
+static void of_build_systems_the_outermost_files_count(void **state)
+{
+    put("CMakeLists.txt", "1");
+    uint64_t before = fingerprint_of_files();
+    put("src/CMakeLists.txt", "1");
+    assert_true(fingerprint_of_files() == before);
+    put("meson/meson.build", "1");
+    assert_true(fingerprint_of_files() != before);
+}
+
 static void there_is_an_end_to_it(void **state)
 {
     for (int i = 0; i < DEPS_COMMANDS_MAX + 3; i++) {
@@ -241,6 +305,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(members_of_a_workspace_are_not_asked_again, set_up,
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(the_fingerprint_is_of_what_decides, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(make_reads_the_makefile_that_make_reads, set_up,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(lines_of_ones_own_go_by_every_file, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(of_build_systems_the_outermost_files_count, set_up,
+                                        scratch_remove),
         cmocka_unit_test_setup_teardown(there_is_an_end_to_it, set_up, scratch_remove),
         cmocka_unit_test_setup_teardown(what_the_repository_says_itself, set_up, scratch_remove),
         cmocka_unit_test(advice_names_the_line_and_what_to_try),
