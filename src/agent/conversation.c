@@ -1,5 +1,6 @@
 #include "agent/conversation_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,8 +107,10 @@ static struct json_span copy_span(struct json_span span)
 
 static void forget_calls(struct conversation *c)
 {
-    for (size_t i = 0; i < c->calls_count; i++)
+    for (size_t i = 0; i < c->calls_count; i++) {
         free_span(c->calls[i].output);
+        free_span(c->calls[i].image);
+    }
     free(c->calls);
     c->calls = NULL;
     c->calls_count = c->calls_open = 0;
@@ -140,6 +143,11 @@ static struct json_span output_of(const struct conversation *c, size_t i)
     return c->calls[i].output;
 }
 
+static struct json_span image_of(const struct conversation *c, size_t i)
+{
+    return c->calls[i].image;
+}
+
 int conversation_take_response(struct conversation *c, struct response *response, struct err *err)
 {
     int status = check_room(c, items_len(response), err);
@@ -160,14 +168,68 @@ int conversation_take_response(struct conversation *c, struct response *response
     return c->last.count ? append_all(c, c->provider->answer, c->last.count, last_item, err) : 0;
 }
 
+/* Make room for later images. Taken again from the journal, it comes to the same. */
+static void limit_images(struct conversation *c)
+{
+    static const char note[] =
+        "[An image was here. Only the latest are kept: view it again if it still matters.]";
+    if (c->images <= CONVERSATION_IMAGES_MAX && c->image_bytes <= CONVERSATION_IMAGES_BYTES)
+        return;
+    const struct image_form *form = &c->provider->image;
+    struct json_span text = conversation_text(c), image;
+    size_t offset = 0, dropped = 0;
+    c->image_bytes = 0; /* counted again: a model may have written one into a call's arguments */
+    c->images = image_count(text, form, &c->image_bytes);
+    while ((c->images > CONVERSATION_IMAGES_MAX / 2 ||
+            c->image_bytes > CONVERSATION_IMAGES_BYTES / 2) &&
+           image_next(text, form, &offset, &image)) {
+        c->images--;
+        c->image_bytes -= image.len;
+        dropped++;
+    }
+    struct buf shorter;
+    buf_init(&shorter, c->text.max);
+    if (!image_leave_out(text, form, dropped, note, &shorter)) {
+        buf_release(&shorter); /* tiny ones may be shorter than the note, and the text full */
+        return;
+    }
+    buf_release(&c->text);
+    c->text = shorter;
+}
+
+static void count_images(struct conversation *c, struct json_span text)
+{
+    size_t bytes = 0;
+    c->images += image_count(text, &c->provider->image, &bytes);
+    c->image_bytes += bytes;
+    c->image_bytes_ever += bytes;
+}
+
+/* Everything of the last answer's calls enters the conversation. */
+static int append_outputs(struct conversation *c, struct err *err)
+{
+    bool apart = false;
+    for (size_t i = 0; i < c->calls_count; i++)
+        apart |= c->calls[i].image.len > 0;
+    int status = append_all(c, c->provider->outputs, c->calls_count, output_of, err);
+    if (status == 0 && apart)
+        status = append_all(c, c->provider->images, c->calls_count, image_of, err);
+    return status;
+}
+
 int conversation_take_output(struct conversation *c, size_t i, struct json_span item,
-                             struct err *err)
+                             struct json_span image, struct err *err)
 {
     c->calls[i].output = copy_span(item);
+    c->calls[i].image = image.len ? copy_span(image) : (struct json_span){0};
+    count_images(c, item);
+    count_images(c, image);
     if (--c->calls_open)
         return 0;
-    int status = append_all(c, c->provider->outputs, c->calls_count, output_of, err);
+    int status = append_outputs(c, err);
     forget_calls(c);
+    if (status == 0)
+        limit_images(c);
     return status;
 }
 
@@ -336,19 +398,56 @@ int conversation_call_started(struct conversation *c, size_t i, struct err *err)
     return write_record(c, err);
 }
 
-int conversation_call_output(struct conversation *c, size_t i, const char *text, size_t len,
-                             struct err *err)
+/* The record of an output; *ITEM and *IMAGE become what it has of them, copied. */
+static int put_output(struct conversation *c, size_t i, struct message text,
+                      const struct image *image, struct json_span *item, struct json_span *parts)
 {
+    const struct provider *provider = c->provider;
     struct buf *record = begin_record(c, "output");
     size_t start = record->len;
-    if (c->provider->call_output(record, c->calls[i].item, text, len) < 0)
-        return err_set(err, ERR_LIMIT, "the output of a call is too large");
-    struct json_span item =
-        copy_span((struct json_span){record->data + start, record->len - start});
-    int status = write_record(c, err);
+    if (provider->call_output(record, c->calls[i].item, text.text, text.len, image) < 0)
+        return -ERANGE;
+    *item = copy_span((struct json_span){record->data + start, record->len - start});
+    if (!image || !provider->output_image)
+        return 0;
+    if (buf_append_str(record, ",\"image\":[") < 0)
+        return -ERANGE;
+    start = record->len;
+    if (provider->output_image(record, c->calls[i].item, image) < 0)
+        return -ERANGE;
+    *parts = copy_span((struct json_span){record->data + start, record->len - start});
+    return buf_append_char(record, ']');
+}
+
+static int add_output(struct conversation *c, size_t i, struct message text,
+                      const struct image *image, struct err *err)
+{
+    struct json_span item = {0}, parts = {0};
+    int status = put_output(c, i, text, image, &item, &parts);
+    if (status < 0)
+        err_set(err, status = ERR_LIMIT, "the output of a call is too large");
     if (status == 0)
-        status = conversation_take_output(c, i, item, err);
+        status = write_record(c, err);
+    if (status == 0)
+        status = conversation_take_output(c, i, item, parts, err);
     free_span(item);
+    free_span(parts);
+    return status;
+}
+
+int conversation_call_output(struct conversation *c, size_t i, const char *text, size_t len,
+                             const struct image *image, struct err *err)
+{
+    static const char note[] = "\n[The image is left out: this task has shown too many already.]";
+    bool fits = !image || image->base64_len + c->image_bytes_ever <= CONVERSATION_IMAGES_EVER_BYTES;
+    if (fits)
+        return add_output(c, i, (struct message){text, len}, image, err);
+    struct buf with_note;
+    buf_init(&with_note, len + sizeof note);
+    buf_append(&with_note, text, len);
+    buf_append_str(&with_note, note);
+    int status = add_output(c, i, (struct message){with_note.data, with_note.len}, NULL, err);
+    buf_release(&with_note);
     return status;
 }
 
@@ -364,7 +463,7 @@ int conversation_interrupt_calls(struct conversation *c, struct err *err)
     for (size_t i = 0; c->calls_open && status == 0; i++)
         if (!c->calls[i].output.at) {
             const char *text = c->calls[i].started ? interrupted : not_begun;
-            status = conversation_call_output(c, i, text, strlen(text), err);
+            status = conversation_call_output(c, i, text, strlen(text), NULL, err);
         }
     return status;
 }

@@ -22,7 +22,7 @@
 
 enum { FD_TASK = 0, FD_EVENTS = 3, FD_FEEDBACK = 6 };
 
-enum { GROUPS_MAX = 4 };
+enum { GROUPS_MAX = 5 };
 
 struct agent {
     struct agent_task task;
@@ -123,7 +123,7 @@ static enum agent_exit prepare_conversation(struct agent *agent)
 static enum agent_exit open_tools(struct agent *agent)
 {
     static int (*const openers[])(const struct tool_host *, struct tool_group *, struct err *) = {
-        exec_tools_open, patch_tools_open, plan_tools_open};
+        exec_tools_open, patch_tools_open, view_tools_open, plan_tools_open};
     int status = 0;
     for (size_t i = 0; i < sizeof openers / sizeof openers[0] && status == 0; i++) {
         status = openers[i](&agent->host, &agent->groups[agent->groups_count], &agent->why);
