@@ -57,6 +57,13 @@ bool scan_has(const char *dir, const char *name)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+bool scan_exists(const char *dir, const char *name)
+{
+    struct stat st;
+    AUTO_FREE char *path = str_format("%s/%s", dir, name);
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 bool scan_has_line(const char *text, const char *prefix)
 {
     for (const char *line = text; line; line = strchr(line, '\n')) {

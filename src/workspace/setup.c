@@ -134,6 +134,27 @@ static int mark_done(const struct step *step, char **env, int mark_fd, struct er
     return status < 0 ? status : io_write_all(mark_fd, mark, (size_t)len, err);
 }
 
+/* For the agent, which the gateway tells nothing: once, by the set-up of the base. */
+static int leave_internet(const struct step *step, struct err *err)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, ENVIRONMENT_INTERNET_MAX);
+    mkdir(state_dir, 0700);
+    AUTO_FD int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return err_errno(err, "cannot open '%s'", state_dir);
+    if (faccessat(dir, ENVIRONMENT_INTERNET_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    struct environment_file file;
+    int status = environment_file_read(step->workdir, &file, err);
+    if (status >= 0)
+        environment_file_internet(&file, &text);
+    environment_file_release(&file);
+    return status < 0
+               ? status
+               : io_replace_file_at(dir, ENVIRONMENT_INTERNET_FILE, text.data, text.len, 0600, err);
+}
+
 static int run_command(const struct step *step, const struct deps_command *command, char **env,
                        int64_t deadline_ms, struct failure *failure, struct err *err)
 {
@@ -259,6 +280,8 @@ static int setup(struct step *step, struct err *err)
     umask(022);
     char **env = make_env();
     int status = make_plan(step, env, &plan, err);
+    if (status == 0)
+        status = leave_internet(step, err);
     int end = plan.count ? SETUP_DONE : SETUP_NOTHING;
     if (status == 0 && plan.count && is_done(&plan))
         end = SETUP_NOTHING;
