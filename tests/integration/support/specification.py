@@ -5,7 +5,10 @@ import pathlib
 
 import pytest
 
-SPECIFICATION = pathlib.Path(os.environ.get("CODEX_OPENAI_SPECIFICATION", "/work/shared/api/openai.json"))
+from support.codex import ROOT
+
+SPECIFICATION = pathlib.Path(os.environ.get("CODEX_OPENAI_SPECIFICATION") or
+                             ROOT.parent / "shared" / "api" / "openai.json")
 
 
 def specification_is_here():
