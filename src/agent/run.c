@@ -80,7 +80,8 @@ static enum agent_exit open_conversation(struct agent *agent)
 /* What `setup` has left of the repository's .codex/environment.conf; NULL: it narrows nothing. */
 static json_t *read_narrowing(const struct agent *agent)
 {
-    AUTO_FD int fd = openat(agent->state_fd, "internet", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO_FD int fd = openat(agent->state_fd, SANDBOX_INTERNET_FILE,
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     AUTO_BUF struct buf text;
     buf_init(&text, NARROWING_MAX_BYTES);
     return fd >= 0 && io_read_all(fd, &text, NULL) == 0 ? json_loadb(text.data, text.len, 0, NULL)

@@ -203,6 +203,7 @@ static int append_internet(const struct step *step, struct buf *result, struct e
     if (status >= 0) {
         buf_append_str(result, ",\"internet\":");
         environment_file_internet(&file, result);
+        environment_file_say(&file);
     }
     environment_file_release(&file);
     return status < 0 ? status : 0;

@@ -11,15 +11,9 @@
 #include "workspace/scan.h"
 
 /* What the design has, and this version does nothing with. */
-static bool is_known(const char *key)
-{
-    static const char *const keys[] = {"image",    "maintenance", "test",
-                                       "services", "limits",      "user"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (!strcmp(key, keys[i]))
-            return true;
-    return false;
-}
+static const char *const later_keys[] = {"image",    "maintenance", "test",
+                                         "services", "limits",      "user"};
+enum { LATER_KEYS = sizeof later_keys / sizeof later_keys[0] };
 
 static char *trimmed(const char *from, size_t len)
 {
@@ -86,10 +80,12 @@ static int take(struct environment_file *file, int number, const char *key, char
         int status = keys[i].take(file, value, err);
         return status < 0 ? err_context(err, "%s:%d", ENVIRONMENT_FILE, number) : 0;
     }
-    if (!is_known(key))
-        return err_set(err, ERR_USAGE, "%s:%d: unknown key '%.40s'", ENVIRONMENT_FILE, number, key);
-    fprintf(stderr, "%s:%d: '%s' has no effect yet\n", ENVIRONMENT_FILE, number, key);
-    return 0;
+    for (unsigned i = 0; i < LATER_KEYS; i++)
+        if (!strcmp(key, later_keys[i])) {
+            file->later |= 1U << i;
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "%s:%d: unknown key '%.40s'", ENVIRONMENT_FILE, number, key);
 }
 
 static int take_line(struct environment_file *file, int number, const char *line, size_t len,
@@ -147,6 +143,13 @@ void environment_file_release(struct environment_file *file)
     for (size_t i = 0; i < file->allow_count; i++)
         free(file->allow[i]);
     *file = (struct environment_file){0};
+}
+
+void environment_file_say(const struct environment_file *file)
+{
+    for (unsigned i = 0; i < LATER_KEYS; i++)
+        if (file->later & 1U << i)
+            fprintf(stderr, "%s: '%s' has no effect yet\n", ENVIRONMENT_FILE, later_keys[i]);
 }
 
 void environment_file_internet(const struct environment_file *file, struct buf *out)

@@ -28,19 +28,19 @@ struct environment_file {
     const char *internet; /* static: off, common, list, public; NULL: not said */
     char *allow[ENVIRONMENT_RULES_MAX];
     size_t allow_count;
+    unsigned later; /* a bit for each key of later versions that is in it */
 };
 
 /* Read it below the directory DIR. 1 when there is one, 0 when not; ERR_USAGE names the line that
- * cannot be understood. Keys of later versions are mentioned on standard error. Release it also
- * after a failure. */
+ * cannot be understood. Release it also after a failure. */
 int environment_file_read(const char *dir, struct environment_file *file, struct err *err);
 void environment_file_release(struct environment_file *file);
+
+/* Mention the keys of later versions on standard error. */
+void environment_file_say(const struct environment_file *file);
 
 /* Append what FILE says of the internet, as JSON: null when it narrows nothing, else
  * {"access":"list","allow":["example.com",…]}, each rule one that base/net_rule.h reads. */
 void environment_file_internet(const struct environment_file *file, struct buf *out);
-
-/* Where `setup` leaves the same for the agent, in the sandbox's state directory. */
-#define ENVIRONMENT_INTERNET_FILE "internet"
 
 #endif

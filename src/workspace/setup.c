@@ -143,7 +143,7 @@ static int leave_internet(const struct step *step, struct err *err)
     AUTO_FD int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return err_errno(err, "cannot open '%s'", state_dir);
-    if (faccessat(dir, ENVIRONMENT_INTERNET_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    if (faccessat(dir, SANDBOX_INTERNET_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
     struct environment_file file;
     int status = environment_file_read(step->workdir, &file, err);
@@ -152,7 +152,7 @@ static int leave_internet(const struct step *step, struct err *err)
     environment_file_release(&file);
     return status < 0
                ? status
-               : io_replace_file_at(dir, ENVIRONMENT_INTERNET_FILE, text.data, text.len, 0600, err);
+               : io_replace_file_at(dir, SANDBOX_INTERNET_FILE, text.data, text.len, 0600, err);
 }
 
 static int run_command(const struct step *step, const struct deps_command *command, char **env,

@@ -294,7 +294,7 @@ static void expect_internet(const char *text, const char *expected)
 
 static void the_repository_narrows_the_internet(void **state)
 {
-    expect_internet("setup = true\n", "null");
+    expect_internet("setup = true\nimage = debian:12\nuser = root\n", "null");
     expect_internet("internet = public\n", "null");
     expect_internet("internet = off\n", "{\"access\":\"off\",\"allow\":[]}");
     expect_internet("internet = list\r\nallow = a.test,*.b.test:8443  [2001:db8::]/32\n# x\n"
