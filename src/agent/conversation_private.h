@@ -37,6 +37,22 @@ int conversation_take_output(struct conversation *c, size_t i, struct json_span 
                              struct json_span image, struct err *err);
 void conversation_take_round(struct conversation *c, struct json_span item);
 
+/* The elements that COUNT items become, as ITEM(c, i) gives them (empty: none of its own). */
+int conversation_append_all(struct conversation *c, struct brackets brackets, size_t count,
+                            struct json_span (*item)(const struct conversation *c, size_t i),
+                            struct err *err);
+
+/* The last answer and its calls are done with. */
+void conversation_forget_calls(struct conversation *c);
+
+/* A record of the journal: {"NAME": stands there, and its value is to be appended; then its end. */
+struct buf *conversation_begin_record(struct conversation *c, const char *name);
+int conversation_write_record(struct conversation *c, struct err *err);
+
+/* Some spans are owned: made and released by these. */
+struct json_span conversation_copy_span(struct json_span span);
+void conversation_free_span(struct json_span span);
+
 /* Open the journal and take the steps that are in it. */
 int conversation_restore(struct conversation *c, int state_dir_fd, const char *task,
                          struct err *err);
