@@ -114,11 +114,12 @@ static int is_done(const struct deps_plan *plan)
     return io_read_file(path, &text, NULL) == 0 && !strcmp(text.data, mark);
 }
 
-/* The file of the mark, empty: nothing is done. */
+/* The file of the mark, new and empty: nothing is done. What set-up may have put there is not opened. */
 static int open_mark(struct err *err)
 {
     AUTO_FREE char *path = str_format("%s/setup", state_dir);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return fd < 0 ? err_errno(err, "cannot open '%s'", path) : fd;
 }
 

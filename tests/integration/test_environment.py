@@ -89,7 +89,7 @@ def test_lines_of_ones_own_are_run_again_for_other_dependencies(tmp_path):
     files = {"Makefile": "test:\n\tgrep -qx tool installed\n", "requirements.txt": "tool\n", "notes": "a\n",
              ".gitignore": "package-lock.json\n"}
     repository = Repository(tmp_path / "demo", files)
-    own = "cp requirements.txt installed; date +%N >package-lock.json"
+    own = "cp requirements.txt installed; date +%N >package-lock.json; mkfifo /var/lib/codex/setup; true"
     edit = "case $(cat notes) in a) echo b >notes;; *) sed -i 1iother requirements.txt;; esac"
     with codex_on([[call("exec_command", {"cmd": edit})], [message("Done.")]]) as (codex, _):
         task = codex.task("Change the notes", "--setup", own, cwd=repository.path)
