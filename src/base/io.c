@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -249,6 +250,17 @@ int io_remove_tree_at(int dirfd, const char *path, struct err *err)
     if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0)
         return err_errno(err, "cannot remove directory '%s'", path);
     return 0;
+}
+
+int io_copy(int from, off_t offset, int to, struct err *err)
+{
+    for (;;) {
+        ssize_t n = sendfile(to, from, &offset, 1 << 20);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return err_errno(err, "cannot copy");
+    }
 }
 
 int io_sync(int fd, struct err *err)

@@ -1,5 +1,6 @@
 #include "git/bundle.h"
 
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -185,6 +186,59 @@ int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
     git.memory_max = options->memory_max;
     git.timeout_ms = options->timeout_ms;
     return git_must(&git, err);
+}
+
+/* A file of the packs of GIT_DIR: git takes a pack by any name, if its index has the same. */
+static int open_pack_file(const char *git_dir, const char *name, int flags, struct err *err)
+{
+    AUTO_FREE char *path = str_format("%s/objects/pack/%s", git_dir, name);
+    int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC, 0444);
+    return fd < 0 ? err_errno(err, "cannot open '%s'", path) : fd;
+}
+
+/* The last bytes of a pack are its checksum, and an index has that before its own: gitformat-pack(5). */
+bool bundle_index_fits(int fd, int index)
+{
+    enum { CHECKSUM = 20 };
+    char of_pack[CHECKSUM], of_index[CHECKSUM];
+    struct stat pack_st, index_st;
+    return fstat(fd, &pack_st) == 0 && fstat(index, &index_st) == 0 &&
+           pread(fd, of_pack, CHECKSUM, pack_st.st_size - CHECKSUM) == CHECKSUM &&
+           pread(index, of_index, CHECKSUM, index_st.st_size - 2 * CHECKSUM) == CHECKSUM &&
+           !memcmp(of_pack, of_index, CHECKSUM);
+}
+
+int bundle_place(const struct bundle *bundle, int fd, int index, const char *git_dir,
+                 struct err *err)
+{
+    int status = write_shallow(bundle, git_dir, err);
+    if (status < 0)
+        return status;
+    AUTO_FD int pack = open_pack_file(git_dir, "pack-base.pack", O_WRONLY | O_CREAT | O_EXCL, err);
+    status = pack < 0 ? pack : io_copy(fd, bundle->pack_offset, pack, err);
+    if (status < 0)
+        return status;
+    AUTO_FD int copy = open_pack_file(git_dir, "pack-base.idx", O_WRONLY | O_CREAT | O_EXCL, err);
+    return copy < 0 ? copy : io_copy(index, 0, copy, err);
+}
+
+int bundle_index(const struct bundle *bundle, int fd, int index, const char *git_dir,
+                 const struct bundle_options *options, struct err *err)
+{
+    int status = bundle_unpack(bundle, fd, git_dir, options, err);
+    if (status < 0)
+        return status;
+    AUTO_FREE char *path = str_format("%s/objects/pack", git_dir);
+    AUTO_DIR DIR *packs = opendir(path);
+    struct dirent *entry;
+    while (packs && (entry = readdir(packs)))
+        if (str_ends_with(entry->d_name, ".idx"))
+            break;
+    if (!packs || !entry)
+        return err_errno(err, "cannot find the index in '%s'", path);
+    AUTO_FD int made = open_pack_file(git_dir, entry->d_name, O_RDONLY, err);
+    status = made < 0 ? made : io_copy(made, 0, index, err);
+    return status < 0 ? status : io_sync(index, err);
 }
 
 static int write_header(const struct bundle *bundle, const char *ref, int fd, struct err *err)

@@ -55,6 +55,19 @@ struct bundle_options {
 int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
                   const struct bundle_options *options, struct err *err);
 
+/* Whether INDEX is of the bundle FD: it may be of another one with the same commits. */
+bool bundle_index_fits(int fd, int index);
+
+/* As bundle_unpack() by its INDEX, without a look at a single object: for a bundle that is unpacked
+ * again and again. */
+int bundle_place(const struct bundle *bundle, int fd, int index, const char *git_dir,
+                 struct err *err);
+
+/* Write the pack index of the bundle FD, which depends on nothing, to the file INDEX: the time that
+ * bundle_unpack() takes. GIT_DIR: an empty repository, which has the objects afterwards. */
+int bundle_index(const struct bundle *bundle, int fd, int index, const char *git_dir,
+                 const struct bundle_options *options, struct err *err);
+
 /* Write to FD, as REF, what BUNDLE's commit in GIT_DIR has and its base has not. */
 int bundle_write(const struct bundle *bundle, const char *ref, const char *git_dir, int fd,
                  int64_t timeout_ms, struct err *err);

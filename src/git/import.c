@@ -37,18 +37,6 @@ static const uint64_t diff_max = 32ULL << 20;       /* bytes of the diff */
 static const char scratch_repository[] = "import.git";
 static const char scratch_diff[] = "import.diff";
 
-static int make_repository(struct err *err)
-{
-    int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
-    if (status < 0)
-        return status;
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
-             scratch_repository, NULL);
-    return git_must(&git, err);
-}
-
 /* What the submitter's repository had: trusted as far as the submitter trusts it, so its old
  * mistakes are no reason to refuse the work. */
 static int take_base(const struct verb_request *request, struct err *err)
@@ -59,7 +47,10 @@ static int take_base(const struct verb_request *request, struct err *err)
     if (status == 0 && (strcmp(bundle.commit, request->base_commit) != 0 || *bundle.base))
         status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", request->base_commit);
     if (status == 0)
-        status = bundle_unpack(&bundle, IMPORT_FD_BASE, scratch_repository, &options, err);
+        status = request->base_index && bundle_index_fits(IMPORT_FD_BASE, request->base_index)
+                     ? bundle_place(&bundle, IMPORT_FD_BASE, request->base_index,
+                                    scratch_repository, err)
+                     : bundle_unpack(&bundle, IMPORT_FD_BASE, scratch_repository, &options, err);
     bundle_release(&bundle);
     return status < 0 ? err_context(err, "base bundle") : 0;
 }
@@ -167,20 +158,6 @@ static int print_diff(const struct verb_request *request, const char *form, int 
     return git_must(&git, err);
 }
 
-static int copy_out(int from, int to, struct err *err)
-{
-    off_t offset = 0;
-    for (;;) {
-        ssize_t n = sendfile(to, from, &offset, 1 << 20);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, "cannot write the diff");
-        if (n == 0)
-            return io_sync(to, err);
-    }
-}
-
 /* The diff goes to a scratch file first, whose size the kernel bounds. */
 static int write_diff(const struct verb_request *request, struct err *err)
 {
@@ -196,7 +173,9 @@ static int write_diff(const struct verb_request *request, struct err *err)
         if (status == 0)
             status = print_diff(request, "--stat", fd, err);
     }
-    return status < 0 ? status : copy_out(fd, IMPORT_FD_DIFF, err);
+    if (status == 0)
+        status = io_copy(fd, 0, IMPORT_FD_DIFF, err);
+    return status < 0 ? err_context(err, "diff") : io_sync(IMPORT_FD_DIFF, err);
 }
 
 static int write_base_bundle(const struct verb_request *request, struct err *err)
@@ -212,7 +191,9 @@ static int take_and_write(const struct verb_request *request,
                           int (*write)(const struct verb_request *request, struct err *err),
                           struct err *err)
 {
-    int status = make_repository(err);
+    int status = io_remove_tree_at(AT_FDCWD, scratch_repository, err);
+    if (status == 0)
+        status = repository_init(scratch_repository, err);
     if (status == 0)
         status = take_base(request, err);
     if (status == 0)

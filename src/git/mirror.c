@@ -18,11 +18,7 @@ int mirror_open(struct remote *remote, struct err *err)
     AUTO_FREE char *head = str_format("%s/HEAD", remote->mirror);
     if (lstat(head, &st) == 0)
         return 0;
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1",
-             remote->mirror, NULL);
-    return git_must(&git, err);
+    return repository_init(remote->mirror, err);
 }
 
 int mirror_has(struct remote *remote, const char *commit, struct err *err)

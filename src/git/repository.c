@@ -141,6 +141,15 @@ static int read_hits(struct repository_name *names, size_t count, char *answer, 
     return 0;
 }
 
+int repository_init(const char *git_dir, struct err *err)
+{
+    struct git_command git;
+    git_command_init(&git, NULL, NULL);
+    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", git_dir,
+             NULL);
+    return git_must(&git, err);
+}
+
 int repository_look_up(const char *git_dir, struct repository_name *names, size_t count,
                        struct err *err)
 {

@@ -28,6 +28,9 @@ struct repository {
 int repository_open(const char *path, struct repository *repository, struct err *err);
 void repository_release(struct repository *repository);
 
+/* Make the bare and empty repository GIT_DIR, with nothing of the host's templates. */
+int repository_init(const char *git_dir, struct err *err);
+
 /* A name to look up, and what it is: SHA is "" when there is no such commit. */
 struct repository_name {
     const char *name; /* no newline in it */

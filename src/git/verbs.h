@@ -15,6 +15,7 @@ struct verb_request {
     const char *branch;      /* to create */
     const char *commit;      /* 40 hexadecimal digits */
     const char *base_commit; /* 40 hexadecimal digits */
+    int base_index;          /* import: the descriptor with the index of the base bundle; 0: none */
     /* remote repositories */
     const char *mirror; /* path of the directory for its mirror */
     int64_t timeout_ms; /* for all of it */
@@ -29,6 +30,7 @@ struct verb_request {
  */
 int git_resolve(const struct verb_request *request, struct err *err);
 int git_fetch(const struct verb_request *request, struct err *err);
+int git_index(const struct verb_request *request, struct err *err);
 int git_import(const struct verb_request *request, struct err *err);
 int git_adopt(const struct verb_request *request, struct err *err);
 int git_push(const struct verb_request *request, struct err *err);

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "git/access.h"
 #include "orchestrator/branch.h"
+#include "orchestrator/bundle_index.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
 #include "task/exit.h"
@@ -185,11 +186,14 @@ static int start_import(struct job *job, const struct task *task, struct err *er
     AUTO_FD int diff_fd = clean_fd < 0 ? -1 : files_create(diff, O_WRONLY, err);
     if (diff_fd < 0)
         return err->code;
+    AUTO_FD int index_fd = bundle_index_open(job->o, task);
+    bool indexed = index_fd >= 0;
     struct git_request request = {
-        .args = {"import", "--commit", task->commit, "--base-commit", task->base_commit},
+        .args = {"import", "--commit", task->commit, "--base-commit", task->base_commit,
+                 indexed ? "--base-index" : NULL, "7"},
         .timeout_ms = IMPORT_TIMEOUT_MS,
-        .fds = {{base_fd, 3}, {work_fd, 4}, {clean_fd, 5}, {diff_fd, 6}},
-        .fds_count = 4,
+        .fds = {{base_fd, 3}, {work_fd, 4}, {clean_fd, 5}, {diff_fd, 6}, {index_fd, 7}},
+        .fds_count = indexed ? 5 : 4,
     };
     job->git = git_start(job->o->git, &request, on_imported, job, err);
     return job->git ? 0 : err->code;

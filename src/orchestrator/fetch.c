@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "orchestrator/bundle_index.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
 #include "task/exit.h"
@@ -135,6 +136,7 @@ static void on_fetched(void *arg, const struct git_result *result)
             return;
         }
         files_trim_bundles(fetch->o);
+        bundle_index_make(fetch->o, fetch->key);
         finish(fetch, NULL);
         return;
     }

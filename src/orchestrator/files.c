@@ -98,6 +98,11 @@ char *files_bundle(const struct orchestrator *o, const char *key)
     return str_format("%s/server/bundles/%s.bundle", o->state_dir, key);
 }
 
+char *files_bundle_index(const struct orchestrator *o, const char *key)
+{
+    return str_format("%s/server/bundles/%s.idx", o->state_dir, key);
+}
+
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,
                       const char *name, struct err *err)
 {
@@ -120,8 +125,13 @@ void files_trim_bundles(const struct orchestrator *o)
     AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO_FREE struct by_age *bundles = NULL;
     size_t count = dir < 0 ? 0 : by_age_list(dir, is_bundle, &bundles);
-    for (size_t i = BUNDLES_KEPT; i < count; i++)
+    for (size_t i = BUNDLES_KEPT; i < count; i++) {
+        AUTO_FREE char *key = str_dup(bundles[i].name);
+        key[strlen(key) - strlen(".bundle")] = '\0';
+        AUTO_FREE char *index = files_bundle_index(o, key);
         unlinkat(dir, bundles[i].name, 0);
+        unlink(index);
+    }
 }
 
 /* Whatever is in server/NAME and has PART in its name. */

@@ -1,7 +1,8 @@
 /*
  * The files of tasks, in server/ of the state directory:
  *
- *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle
+ *     bundles/<key>.bundle    base commits, shared: hard links of the tasks' base.bundle;
+ *             <key>.idx       the pack index of a large one
  *     tasks/<id>/             base.bundle work-<run>.bundle push.bundle diff.patch archive.tar.zst
  *                             events-<run>.jsonl tests-<run>.before tests-<run>.after;
  *                             work.bundle is what is kept of work not delivered;
@@ -43,6 +44,7 @@ int files_check_room(const struct orchestrator *o, struct err *err);
  * repository of somebody else; and what is fetched is written by one. The caller frees. */
 char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
+char *files_bundle_index(const struct orchestrator *o, const char *key);
 
 /* Give the shared bundle to a task, as its file NAME. -ENOENT when there is none. */
 int files_link_bundle(const struct orchestrator *o, const char *key, const char *task_id,

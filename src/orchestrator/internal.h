@@ -63,6 +63,7 @@ struct orchestrator {
     struct submit *submits;
     struct refresh *refreshes;
     struct fetch *fetches;
+    struct bundle_index *bundle_indexes;
     struct upload *uploads;
     struct spawner *spawner;
     struct machine *machine;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "orchestrator/bundle_index.h"
 #include "orchestrator/fetch.h"
 #include "orchestrator/files.h"
 #include "orchestrator/upload.h"
@@ -64,6 +65,7 @@ void orchestrator_free(struct orchestrator *o)
     while (o->jobs)
         job_free(o->jobs);
     fetch_free_all(o);
+    bundle_index_free_all(o);
     upload_free_all(o);
     loop_remove(o->queue_timer);
     followers_free(o->followers);

@@ -27,6 +27,7 @@ enum option {
     OPT_MIRROR = 32,
     OPT_TIMEOUT = 64,
     OPT_STALL = 128,
+    OPT_BASE_INDEX = 256,
     OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
     OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
 };
@@ -47,8 +48,9 @@ static const struct verb {
      "[--repo REPO] [--base REF] [--branch NAME]", git_remote_resolve, REMOTE_FD_ACCESS},
     {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
      "--repo REPO --commit SHA", git_remote_fetch, REMOTE_FD_ACCESS},
-    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
-     "--commit SHA --base-commit SHA", NULL, 0},
+    {"index", git_index, 0, 0, 4, "", NULL, 0},
+    {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT | OPT_BASE_INDEX,
+     OPT_COMMIT | OPT_BASE_COMMIT, 6, "--commit SHA --base-commit SHA [--base-index 7]", NULL, 0},
     {"adopt", git_adopt, OPT_COMMIT | OPT_BASE_COMMIT, OPT_COMMIT | OPT_BASE_COMMIT, 6,
      "--commit SHA --base-commit SHA", NULL, 0},
     {"push", git_push, OPT_REPO | OPT_COMMIT | OPT_BRANCH, OPT_REPO | OPT_COMMIT | OPT_BRANCH, 3,
@@ -68,7 +70,7 @@ static void print_usage(FILE *out)
 /* What is on the command line, numbers still as text. */
 struct arguments {
     struct verb_request request;
-    const char *timeout, *stall;
+    const char *timeout, *stall, *base_index;
     bool remote;
 };
 
@@ -89,6 +91,7 @@ static const char **option_place(struct arguments *arguments, const char *name, 
         {"--mirror", &request->mirror, OPT_MIRROR},
         {"--timeout", &arguments->timeout, OPT_TIMEOUT},
         {"--stall", &arguments->stall, OPT_STALL},
+        {"--base-index", &arguments->base_index, OPT_BASE_INDEX},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (!strcmp(name, options[i].name)) {
@@ -112,6 +115,11 @@ static int check_values(const struct verb *verb, struct arguments *arguments, st
         (str_parse_int(arguments->timeout, 1, MS_MAX, &request->timeout_ms) < 0 ||
          str_parse_int(arguments->stall, 1, MS_MAX, &request->stall_ms) < 0))
         return bad_usage(verb, err);
+    if (arguments->base_index) {
+        if (strcmp(arguments->base_index, "7") != 0)
+            return bad_usage(verb, err);
+        request->base_index = verb->last_fd + 1;
+    }
     if ((request->commit && !object_id_valid(request->commit)) ||
         (request->base_commit && !object_id_valid(request->base_commit)))
         return err_set(err, ERR_USAGE, "a commit is 40 hexadecimal digits");
@@ -150,6 +158,14 @@ static int check_descriptors(int last, struct err *err)
     return 0;
 }
 
+static int last_descriptor(const struct verb *verb, const struct arguments *arguments)
+{
+    const struct verb_request *request = &arguments->request;
+    if (!arguments->remote)
+        return request->base_index ? request->base_index : verb->last_fd;
+    return verb->run == git_push && request->base_commit ? REMOTE_FD_EXTRA : verb->last_remote_fd;
+}
+
 static int exit_code(int status, bool remote)
 {
     if (remote && status == -EACCES)
@@ -179,11 +195,7 @@ static int run(const struct verb *verb, char **argv, bool *remote, struct err *e
     status = parse(verb, argv, &arguments, err);
     *remote = arguments.remote;
     if (status == 0)
-        status = check_descriptors(!*remote ? verb->last_fd
-                                   : verb->run == git_push && arguments.request.base_commit
-                                       ? REMOTE_FD_EXTRA
-                                       : verb->last_remote_fd,
-                                   err);
+        status = check_descriptors(last_descriptor(verb, &arguments), err);
     if (status < 0)
         return status;
     return *remote ? verb->run_remote(&arguments.request, err) : verb->run(&arguments.request, err);

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "sandbox/mounts.h"
 #include "sandbox/sandbox.h"
@@ -24,11 +24,7 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
     AUTO_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
     if (out < 0 || fchmod(out, 0755) < 0)
         return err_errno(err, "cannot create '%s'", to);
-    ssize_t n;
-    do
-        n = sendfile(out, in, NULL, 1 << 20);
-    while (n > 0);
-    return n < 0 ? err_errno(err, "cannot copy '%s'", from) : 0;
+    return io_copy(in, 0, out, err) < 0 ? err_context(err, "'%s'", from) : 0;
 }
 
 /*

@@ -44,15 +44,6 @@ struct work {
     int64_t files, insertions, deletions;
 };
 
-static int make_repository(const char *git_dir, struct err *err)
-{
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--bare", "--template=", "--object-format=sha1", git_dir,
-             NULL);
-    return git_must(&git, err);
-}
-
 /* The agent took the workspace's repository apart: its files can still become a commit on the base,
  * in a repository of ours. */
 static int rebuild_repository(struct work *work, struct err *err)
@@ -69,7 +60,7 @@ static int rebuild_repository(struct work *work, struct err *err)
     if (status == 0 && strcmp(bundle.commit, work->step->base_commit) != 0)
         status = err_set(err, ERR_PROTOCOL, "it is not of commit %s", work->step->base_commit);
     if (status == 0)
-        status = make_repository(work->git_dir, err);
+        status = repository_init(work->git_dir, err);
     if (status == 0)
         status = bundle_unpack(&bundle, STEP_FD_BASE, work->git_dir, &options, err);
     bundle_release(&bundle);

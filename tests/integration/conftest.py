@@ -4,7 +4,7 @@
     @pytest.mark.tools_of_others    its time goes into npm, pip and the like, which no sanitizer of ours looks into:
                                     left out in the sanitizer build
 """
-from support.codex import BUILD
+from support.codex import IS_SANITIZED
 
 
 def pytest_configure(config):
@@ -13,7 +13,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if "sanitize" in BUILD.name:
+    if IS_SANITIZED:
         left_out = [item for item in items if item.get_closest_marker("tools_of_others")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -4,12 +4,12 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
 from support import agent as status
 from support.agent import Agent
+from support.codex import wait_for
 from support.model_server import ModelServer, call, message, reasoning, silence
 from support.model_server import status as http
 
@@ -17,14 +17,6 @@ from support.model_server import status as http
 def shell(command, **more):
     """A call that runs COMMAND."""
     return call("exec_command", {"cmd": command, **more})
-
-
-def wait_until(condition, what, seconds=10):
-    """Poll until CONDITION() is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.005)
 
 
 def processes_of(marker):
@@ -68,11 +60,11 @@ def test_stopped_while_a_command_runs():
               [message("ok")]]
     with ModelServer(script) as server, Agent(server.base_url) as agent:
         agent.start()
-        wait_until((agent.workdir / "began").exists, "the command")
+        wait_for((agent.workdir / "began").exists, what="the command")
         result, seconds = agent.stop()
         assert result.status == status.STOPPED
         assert seconds < 2
-        wait_until(lambda: not processes_of(marker), "the command's end")
+        wait_for(lambda: not processes_of(marker), what="the command's end")
         result = agent.run()
         assert result.status == status.DONE
     outputs = server.requests[1].outputs
@@ -86,11 +78,11 @@ def test_stopped_while_a_command_will_not_end():
     script = [[shell(f"trap '' TERM INT HUP; touch began; sleep {marker}; sleep {marker}")], [message("ok")]]
     with ModelServer(script) as server, Agent(server.base_url) as agent:
         agent.start()
-        wait_until((agent.workdir / "began").exists, "the command")
+        wait_for((agent.workdir / "began").exists, what="the command")
         result, seconds = agent.stop()
         assert result.status == status.STOPPED
         assert seconds < 3
-        wait_until(lambda: not processes_of(marker), "the command's end")
+        wait_for(lambda: not processes_of(marker), what="the command's end")
 
 
 def test_killed_while_a_command_runs():
@@ -99,8 +91,8 @@ def test_killed_while_a_command_runs():
               [message("ok")]]
     with ModelServer(script) as server, Agent(server.base_url) as agent:
         agent.start()
-        wait_until((agent.workdir / "count").exists, "the command")
-        wait_until(lambda: '"call_id":"call_1_3","output"' in agent.journal.read_text(), "the other")
+        wait_for((agent.workdir / "count").exists, what="the command")
+        wait_for(lambda: '"call_id":"call_1_3","output"' in agent.journal.read_text(), what="the other")
         agent.stop(signal.SIGKILL)
         for pid in processes_of(marker):  # in a sandbox, and in a namespace, they have ended with it
             os.kill(pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from support.bundles import base_bundle, import_work, work_bundle
+from support.bundles import base_bundle, import_work, index_of, work_bundle
 from support.program import NOBODY, run_program
 from support.repository import ENVIRONMENT, Repository
 
@@ -51,6 +51,26 @@ def test_work_comes_out_clean_and_as_a_diff_that_applies(work, scratch, tmp_path
     repository.git("apply", "--index", str(tmp_path / "patch"))
     assert repository.git("write-tree") == repository.git("rev-parse", f"{commit}^{{tree}}")
     assert not list(scratch.iterdir())
+
+
+def test_an_index_of_the_base_changes_nothing_but_the_time(work, scratch, tmp_path):
+    repository, commit, base = work
+    bundle, made = base_bundle(repository, base), work_bundle(repository, commit, base)
+    plain = import_work(bundle, made, commit, base, scratch, check=0, user=NOBODY)
+    index = index_of(bundle, scratch, user=NOBODY)
+    assert index.startswith(b"\xfftOc")     # gitformat-pack(5)
+    done = import_work(bundle, made, commit, base, scratch, check=0, user=NOBODY, index=index)
+    assert done.files == plain.files
+    # One of another bundle, with the same commits or not, or of nothing: as if there were none.
+    other = Repository(tmp_path / "other", {"a": "1\n"})
+    for foreign in (index_of(base_bundle(other), scratch, user=NOBODY), b"", b"x" * 4096, index[:-1]):
+        done = import_work(bundle, made, commit, base, scratch, check=0, user=NOBODY, index=foreign)
+        assert done.files == plain.files
+    # One that says it fits, and lies: refused, whatever it says.
+    for lie in (b"x" * 4096 + index[-40:], index[20:],
+                b"\xfftOc" + b"\xff" * 2000 + index[-40:]):
+        done = import_work(bundle, made, commit, base, scratch, index=lie, user=NOBODY)
+        assert done.returncode == 1 and done.stderr.startswith("codex-git: "), done
 
 
 def test_several_commits_and_a_merge(work, scratch):

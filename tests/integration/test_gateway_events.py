@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from support.gateway import (BASELINE, BUILD, EVENTS, FINISHING, LIMIT_HIT, NOTE, PHASE_COMPLETED,
+from support.codex import IS_SANITIZED
+from support.gateway import (BASELINE, EVENTS, FINISHING, LIMIT_HIT, NOTE, PHASE_COMPLETED,
                              PHASE_STARTED, RUN_ENDED, STREAM_ENDED, STREAM_STOP, VERIFYING, WORKING,
                              WRITTEN, Gateway, wait_for)
 
-IS_SANITIZED = "sanitize" in BUILD.name
 REPLAY = [{"replay": 1}]
 MEGABYTE = 1 << 20
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from support.gateway import BUILD, MODEL, SANDBOX_KEY, Answer, Gateway, request, wait_for
+from support.codex import IS_SANITIZED
+from support.gateway import MODEL, SANDBOX_KEY, Answer, Gateway, request, wait_for
 from support.raw_provider import (USAGE, RawProvider, chunk, completed, says, stream_head, whole)
 
-IS_SANITIZED = "sanitize" in BUILD.name
 MEGABYTE = 1 << 20
 ANSWER = whole(200, json.dumps({"object": "response", "output": [], "usage": USAGE}).encode())
 BODY = json.dumps({"model": MODEL, "input": [], "stream": True}).encode()

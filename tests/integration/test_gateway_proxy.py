@@ -8,11 +8,10 @@ import time
 
 import pytest
 
-from support.gateway import (BUILD, EXIT_CONTROL, LISTENER_MODEL, LISTENER_PROXY, LISTENER_SIDE_PROXY, PHASE_STARTED,
+from support.codex import IS_SANITIZED
+from support.gateway import (EXIT_CONTROL, LISTENER_MODEL, LISTENER_PROXY, LISTENER_SIDE_PROXY, PHASE_STARTED,
                              RUN_ENDED, UNLISTEN, WORKING, Gateway)
 from support.proxy import (Host, NameServer, Proxy, answer, echo, internet, read_all, read_head, until)
-
-IS_SANITIZED = "sanitize" in BUILD.name
 
 
 def test_a_plain_request_and_its_answer():

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
+from support.codex import IS_SANITIZED
 from support.gateway import (BUILD, EXIT_CONTROL, EXIT_DISK_FULL, EXIT_DONE, EXIT_EVENTS, EXIT_START,
                              LISTEN, NOTE, PHASE_STARTED, STREAM, Gateway, control, wait_for)
 
-IS_SANITIZED = "sanitize" in BUILD.name
 REPLAY = [{"replay": 1}]
 
 

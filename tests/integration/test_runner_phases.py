@@ -12,11 +12,9 @@ import time
 
 import pytest
 
-from support.codex import BUILD, wait_for
+from support.codex import IS_SANITIZED, wait_for
 from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_ENDED, RUN_FAILED,
                              VERIFYING, WORKING, Spawner, Task, FAKE_GATEWAY)
-
-IS_SANITIZED = b"__asan" in (BUILD / "codex-runner").read_bytes()
 
 
 @pytest.fixture(name="spawner")

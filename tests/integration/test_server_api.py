@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from support.codex import wait_for
+from support.codex import IS_SANITIZED, wait_for
 from support.model_server import ModelServer, call, forever, message
 from support.repository import Repository
 from support.server import Server, UnixConnection
@@ -311,7 +311,7 @@ def test_a_quiet_stream_is_kept_alive(stuck):
 
 def memory(server, what):
     """What codexd has of "Rss" or "Pss", in KiB. A sanitizer build is not what is promised."""
-    if b"asan" in pathlib.Path(f"/proc/{server.server.pid}/maps").read_bytes():
+    if IS_SANITIZED:
         pytest.skip("sanitizer build")
     rollup = pathlib.Path(f"/proc/{server.server.pid}/smaps_rollup").read_text()
     return int(rollup.split(f"{what}:")[1].split()[0])

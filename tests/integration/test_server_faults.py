@@ -2,6 +2,7 @@
 import os
 import pathlib
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -182,11 +183,14 @@ def test_a_full_disk_is_told(repository):
 
 
 @pytest.mark.slow
-def test_baselines_are_known_the_second_time(repository):
+def test_baselines_and_indexes_are_known_the_second_time(repository):
+    repository.commit({"large": secrets.token_hex(400_000)}, "a bundle that is worth an index")
     with ModelServer({"write a.": work("a", 0), "write b.": work("b", 0)}) as model, \
             Server(model_section(model), {"KEY": "k"}) as server:
         first = server.submit("write a.", repository.path)["id"]
         server.wait(first)
+        index, = wait_for(lambda: list((server.state / "server" / "bundles").glob("*.idx")), 30, "the bundle's index")
+        assert index.with_suffix(".bundle").exists() and index.stat().st_uid == index.with_suffix(".bundle").stat().st_uid
         second = server.submit("write b.", repository.path)["id"]
         ended = server.wait(second)
         assert ended["evidence"] == server.status(first)["evidence"]

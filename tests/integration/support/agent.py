@@ -15,8 +15,9 @@ import subprocess
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-AGENT = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build")) / "codex-agent"
+from support.codex import BUILD
+
+AGENT = BUILD / "codex-agent"
 COMMAND_UID = 1000     # what the agent's commands become when it runs as root
 FAST_RETRIES = {"base_ms": 5, "max_ms": 20, "give_up_ms": 5000,
                 "first_byte_timeout_ms": 5000, "idle_timeout_ms": 5000}

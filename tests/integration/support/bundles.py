@@ -21,10 +21,18 @@ def work_bundle(repository, commit, base, ref="refs/codex/work", header=None):
     return header + pack
 
 
-def import_work(base, work, commit, base_commit, directory, check=None, **options):
-    """Run `codex-git import` in DIRECTORY; descriptors 5 and 6 are in the result's files."""
+def index_of(base, directory, check=0, **options):
+    """What `codex-git index`, run in DIRECTORY, writes of the base bundle BASE."""
+    return run_program("codex-git", "index", inputs={3: base}, outputs=(4,), cwd=directory, check=check,
+                       **options).files[4]
+
+
+def import_work(base, work, commit, base_commit, directory, check=None, index=None, **options):
+    """Run `codex-git import` in DIRECTORY; descriptors 5 and 6 are in the result's files. INDEX: of BASE."""
+    inputs = {3: base, 4: work} if index is None else {3: base, 4: work, 7: index}
     return run_program("codex-git", "import", "--commit", commit, "--base-commit", base_commit,
-                       inputs={3: base, 4: work}, outputs=(5, 6), cwd=directory, check=check, **options)
+                       *(() if index is None else ("--base-index", "7")), inputs=inputs, outputs=(5, 6),
+                       cwd=directory, check=check, **options)
 
 
 def push(repository, bundle, commit, branch, check=None, **options):

@@ -17,8 +17,8 @@ import struct
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build"))
+from support.codex import BUILD, wait_for
+
 SANDBOX_KEY = "sandbox-key-of-the-test"
 REAL_KEY = "sk-real-key-of-the-provider"
 MODEL = "test-model"
@@ -31,17 +31,6 @@ STREAM_ENDED, WRITTEN = 100, 101
 OUTPUT, EVENTS = 0, 1
 PREPARING, BASELINE, WORKING, VERIFYING, FINISHING = range(5)
 EXIT_DONE, EXIT_START, EXIT_CONTROL, EXIT_DISK_FULL, EXIT_EVENTS = 0, 10, 11, 12, 13
-
-
-def wait_for(condition, seconds=10, what="condition"):
-    """Poll until CONDITION() is true, and return what it returned."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.005)
 
 
 def control(type_, phase=WORKING, round_=1, status=0, duration_ms=0, stream=0, kind=0, figure=0,

@@ -255,7 +255,7 @@ class ModelServer:
         self._http.server_close()
         self._thread.join()
 
-    def wait_for(self, count, timeout_s=10):
+    def wait_for(self, count, timeout_s=30):
         """Block until COUNT requests have arrived; returns the COUNT-th."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_s):
