@@ -75,8 +75,11 @@ static int restore_output(struct conversation *c, const json_t *record, struct j
     if (!call || call->output.at || !json_text_member(raw, "output", &span))
         return bad_record(err, "an output without its call");
     if (json_array_size(json_object_get(record, "image")) &&
-        json_text_member(raw, "image", &image) && image.len > 2)
+        json_text_member(raw, "image", &image)) {
+        if (!c->provider->output_image)
+            return bad_record(err, "an image beside its output, on another wire");
         image = between_brackets(image);
+    }
     return conversation_take_output(c, (size_t)(call - c->calls), span, image, err);
 }
 

@@ -280,6 +280,23 @@ static void a_chat_has_its_images_behind_the_outputs(void **state)
     check_restored(*state, c, &provider_chat);
 }
 
+static void an_image_beside_an_output_is_of_chat_alone(void **state)
+{
+    static const char records[] =
+        "{\"journal\":1,\"wire_api\":\"responses\",\"task\":\"task-abc123\"}\n"
+        "{\"response\":{\"usage\":[1,1,1,1],\"items\":[{\"type\":\"function_call\",\"call_id\":\"c1\","
+        "\"name\":\"f\",\"arguments\":\"{}\"}]}}\n"
+        "{\"output\":{\"type\":\"function_call_output\",\"call_id\":\"c1\",\"output\":\"x\"},"
+        "\"image\":[{}]}\n";
+    const struct place *place = *state;
+    struct err err;
+    AUTO_FD int fd = openat(place->fd, "journal.jsonl", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, records, sizeof records - 1), sizeof records - 1);
+    assert_null(conversation_open(&provider_responses, place->fd, "task-abc123", &err));
+    assert_int_equal(err.code, ERR_PROTOCOL);
+    assert_non_null(strstr(err.message, "line 3"));
+}
+
 /* ---- the tool */
 
 struct fixture {
@@ -389,6 +406,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_oldest_images_make_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(images_are_bounded_in_bytes_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_chat_has_its_images_behind_the_outputs, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_image_beside_an_output_is_of_chat_alone, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_image_is_shown, open_tool, close_tool),
         cmocka_unit_test_setup_teardown(what_is_no_image_is_not_shown, open_tool, close_tool),
