@@ -2,9 +2,11 @@
 #include "api/request.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/repo_url.h"
 #include "base/str.h"
 #include "orchestrator/machine.h"
 
@@ -86,22 +88,55 @@ static void drop_examination(struct request *request)
     orchestrator_examine_drop(request->waits_for);
 }
 
-static void examine(struct request *request, bool ask_provider)
+static void examine(struct request *request, const struct examine_request *asked)
 {
     request->call_off = drop_examination;
-    request->waits_for = orchestrator_examine(request->api->options.orchestrator, ask_provider,
-                                              on_examined, request);
+    request->waits_for =
+        orchestrator_examine(request->api->options.orchestrator, asked, on_examined, request);
 }
 
 void handle_doctor(struct request *request)
 {
-    examine(request, false);
+    examine(request, &(struct examine_request){0});
+}
+
+/* {"repo":"address"}; nothing at all is fine, too. */
+static int read_repository(const json_t *body, const char **repo, struct err *err)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(body))
+        return err_set(err, ERR_USAGE, "the body is not a JSON object");
+    json_object_foreach((json_t *)body, name, value) {
+        if (strcmp(name, "repo") != 0)
+            return err_set(err, ERR_USAGE, "unknown member '%s'", name);
+        *repo = json_string_value(value);
+        if (!*repo && !json_is_null(value))
+            return err_set(err, ERR_USAGE, "'repo' is not a string");
+        if (*repo && !repo_url_is_remote(*repo))
+            return err_set(err, ERR_USAGE, "'%s' is not the address of a remote repository", *repo);
+    }
+    return 0;
 }
 
 void handle_doctor_ask(struct request *request)
 {
-    json_t *ignored = json_array();
-    bool can = check_model(request->api, ignored);
+    struct err err = {0};
+    json_error_t where;
+    json_t *ignored = json_array(), *body = NULL;
+    struct examine_request asked = {
+        .provider = check_model(request->api, ignored), .forges = true, .uid = request->uid};
     json_decref(ignored);
-    examine(request, can);
+    if (request->body.len) {
+        body = json_loadb(request->body.data, request->body.len, JSON_REJECT_DUPLICATES, &where);
+        if (!body)
+            err_set(&err, ERR_USAGE, "the body is not JSON: %s", where.text);
+        else
+            read_repository(body, &asked.repo, &err);
+    }
+    if (err.code)
+        answer_error(request, &err);
+    else
+        examine(request, &asked);
+    json_decref(body);
 }

@@ -51,6 +51,7 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
         {"effort", &s->effort, NULL},
         {"test", &s->test, NULL},
         {"setup", &s->setup, NULL},
+        {"forge", &s->forge, NULL},
         {"budget_tokens", NULL, &s->budget_tokens},
         {"priority", NULL, &s->priority},
         {"timeout_ms", NULL, &s->timeout_ms},

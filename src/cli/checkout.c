@@ -399,3 +399,15 @@ int checkout_here(struct checkout *checkout, const char *base, struct err *err)
         checkout_release(checkout);
     return status;
 }
+
+char *checkout_origin(void)
+{
+    AUTO_FREE char *top = NULL;
+    struct origin origin = {0};
+    struct err ignored;
+    if (checkout_top(&top, &ignored) == 0)
+        find_origin(&origin, top, &ignored);
+    char *address = steal_pointer(&origin.address);
+    origin_release(&origin);
+    return address;
+}

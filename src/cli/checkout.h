@@ -27,6 +27,10 @@ int checkout_named(struct checkout *checkout, const char *repo, const char *base
  */
 int checkout_here(struct checkout *checkout, const char *base, struct err *err);
 
+/* The address of the remote origin of the checkout that the working directory is in, which the
+ * caller frees; NULL when it is in none, or its origin is not a remote one that can be used. */
+char *checkout_origin(void);
+
 /* The top directory of the checkout that the working directory is in; the caller frees. */
 int checkout_top(char **top, struct err *err);
 

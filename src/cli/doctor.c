@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cli/checkout.h"
 #include "cli/fields.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
@@ -23,7 +24,7 @@ struct doctor_options {
 
 static const struct option doctor_options[] = {
     {"offline", 0, OPTION_FLAG, offsetof(struct doctor_options, offline),
-     .help = "do not ask the model for a token"},
+     .help = "ask neither the model nor forges"},
     {"server-pid", 0, OPTION_FLAG, offsetof(struct doctor_options, server_pid),
      .help = "print the process that serves this state directory", .hidden = true},
     {0},
@@ -108,7 +109,12 @@ static bool server_checks(json_t *list, struct session *session, bool offline)
     }
     check_version(list, session, health);
     json_decref(health);
-    if (api_json(&session->api, offline ? "GET" : "POST", "/v1/doctor", NULL, &checks, &err) < 0) {
+    AUTO_FREE char *origin = offline ? NULL : checkout_origin();
+    json_t *body = origin ? json_pack("{s:s}", "repo", origin) : NULL;
+    int status =
+        api_json(&session->api, offline ? "GET" : "POST", "/v1/doctor", body, &checks, &err);
+    json_decref(body);
+    if (status < 0) {
         check_add(list, "server's checks", FOUND_TROUBLE, "see the log of codexd", "%s",
                   err.message);
         return false;

@@ -21,7 +21,7 @@
 
 struct task_options {
     struct common_options common;
-    const char *repo, *base, *branch, *model, *effort, *test, *setup;
+    const char *repo, *base, *branch, *model, *effort, *test, *setup, *forge;
     struct option_number budget_tokens, priority;
     int64_t timeout_ms;
     bool follow;
@@ -42,6 +42,9 @@ static const struct option task_options[] = {
      .help = "how the tests are run (default: found)"},
     {"setup", 0, OPTION_TEXT, FIELD(setup), "COMMAND",
      .help = "what installs dependencies, as the sandbox's root (default: found)"},
+    {"forge", 0, OPTION_CHOICE, FIELD(forge), "KIND",
+     .help = "where the pull request goes (default: as configured)",
+     .choices = "plain|github"},
     {"budget-tokens", 0, OPTION_NUMBER, FIELD(budget_tokens), "N",
      .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
     {"timeout", 0, OPTION_DURATION, FIELD(timeout_ms), "DURATION",
@@ -81,11 +84,12 @@ static json_t *request_body(const struct task_options *options, const struct buf
     json_t *timeout = options->timeout_ms ? json_integer(options->timeout_ms) : json_null();
     json_t *priority = options->priority.given ? json_integer(options->priority.n) : json_null();
     json_error_t error;
-    json_t *body = json_pack_ex(
-        &error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}", "prompt", text, "repo",
-        checkout->repo, "base", checkout->base, "branch", options->branch, "model", options->model,
-        "effort", options->effort, "test", options->test, "setup", options->setup, "budget_tokens",
-        budget, "timeout_ms", timeout, "priority", priority);
+    json_t *body =
+        json_pack_ex(&error, 0, "{s:o,s:s,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:s?,s:o,s:o,s:o}",
+                     "prompt", text, "repo", checkout->repo, "base", checkout->base, "branch",
+                     options->branch, "model", options->model, "effort", options->effort, "test",
+                     options->test, "setup", options->setup, "forge", options->forge,
+                     "budget_tokens", budget, "timeout_ms", timeout, "priority", priority);
     if (!body)
         err_set(err, ERR_USAGE, "an option or the repository's path is not valid UTF-8");
     return body;

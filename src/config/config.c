@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/repo_url.h"
 #include "base/str.h"
 #include "config/keys.h"
 
@@ -144,6 +145,22 @@ const struct config_forge *config_forge_find(const struct config *config, const 
     return NULL;
 }
 
+bool config_forge_is_github(const char *name)
+{
+    return !strcasecmp(name, "github.com") || str_ends_with(name, ".ghe.com");
+}
+
+/* A token goes there with each request. */
+static bool is_open_to_listeners(const struct config_forge *forge)
+{
+    if (!forge->base_url || forge->allow_http || !str_starts_with(forge->base_url, "http://"))
+        return false;
+    AUTO_FREE char *address = str_format("%s/x", forge->base_url);
+    struct repo_url url;
+    struct err ignored;
+    return repo_url_parse(&url, address, &ignored) < 0 || !repo_url_is_loopback(&url);
+}
+
 /* Keep the first mistake, with its place. */
 static void complain(struct reader *reader, int line, const struct err *err)
 {
@@ -274,6 +291,11 @@ static void check_whole(struct reader *reader)
             err_set(&err, ERR_USAGE, "forge '%s' has both token_env and token_file", f->name);
         else if (f->ssh_key_file && !f->known_hosts)
             err_set(&err, ERR_USAGE, "forge '%s' has an ssh_key_file but no known_hosts", f->name);
+        else if (is_open_to_listeners(f))
+            err_set(&err, ERR_USAGE,
+                    "forge '%s' has a base_url of http://, which hands the token to everybody on "
+                    "the way: write https://, or set allow_http = yes",
+                    f->name);
         if (err.code)
             complain(reader, reader->forge_lines[i], &err);
     }
@@ -301,6 +323,9 @@ int config_parse(struct config *config, const char *name, const char *bytes, siz
         err_set(&reader.err, -ENOMEM, "%s: out of memory", name);
     if (!reader.err.code)
         check_whole(&reader);
+    for (size_t i = 0; i < config->forges_count; i++)
+        if (!config->forges[i].kind && config_forge_is_github(config->forges[i].name))
+            config->forges[i].kind = str_dup("github");
     return reader.err.code ? err_set(err, reader.err.code, "%s", reader.err.message) : 0;
 }
 

@@ -118,6 +118,9 @@ int config_parse(struct config *config, const char *name, const char *bytes, siz
 
 /* NULL when there is none of that name. */
 const struct config_provider *config_provider_find(const struct config *config, const char *name);
+/* Whether the forge NAME is GitHub's own: github.com, or NAME.ghe.com. */
+bool config_forge_is_github(const char *name);
+
 const struct config_forge *config_forge_find(const struct config *config, const char *name);
 
 #endif

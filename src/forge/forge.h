@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/rest.h"
+#include "task/refusals.h"
 #include "task/task.h"
 
 /* What came of opening a pull request. */
@@ -32,9 +33,14 @@ struct forge {
     const char *name; /* "plain" … */
     void *self;
 
+    /* Whether the server takes the token at all. NULL: it cannot be asked. The call lasts until it is
+     * answered. */
+    void (*try_token)(const struct forge *forge, forge_checked_fn *done, void *arg);
+
     /* Whether a pull request against the branch BASE of the repository REPO can be opened: asked at
-     * submission, before a model is paid for. NULL: always. The call lasts until it is answered. */
-    void (*check)(const struct forge *forge, const char *repo, const char *base,
+     * submission, before a model is paid for. NULL: always. ANEW: whatever
+     * was found out a while ago. The call lasts until it is answered. */
+    void (*check)(const struct forge *forge, const char *repo, const char *base, bool anew,
                   forge_checked_fn *done, void *arg);
 
     /* Open a pull request for task->branch with title, body and draft of REQUEST; when there is one
@@ -76,6 +82,10 @@ struct forge_github {
     void *host;
     const char *ca; /* NULL: the system's */
     struct github_call *calls;
+    struct github_trial {
+        uint64_t key;
+        int64_t until_ms; /* of the monotonic clock */
+    } trials[8];          /* which token was let open pull requests where, a while ago */
 };
 
 /* OUT, GITHUB and its strings live until forge_github_release(), which drops what is under way. */
@@ -88,9 +98,10 @@ void forge_github_release(struct forge_github *github);
  * The caller frees. */
 char *pull_request_title(const struct task *task, enum verdict verdict);
 
-/* The agent's words, then the evidence: both test runs, what changed test by test, the verdict in a
- * sentence, tokens.
+/* The agent's words (behind all else where they could hide it), the evidence: both test runs, what changed test by test, the verdict in a
+ * sentence, the addresses that were refused, tokens.
  * Markdown, bounded. The caller frees. */
-char *pull_request_body(const struct task *task, enum verdict verdict);
+char *pull_request_body(const struct task *task, enum verdict verdict,
+                        const struct refusals *refusals);
 
 #endif

@@ -1,5 +1,6 @@
 #include "forge/forge.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +10,11 @@
 
 enum {
     TITLE_MAX = 100,
-    BODY_MAX = 128 * 1024,
-    WORDS_MAX = 64 * 1024, /* of the agent's own text */
-    CELL_MAX = 200,        /* of a command, or a test's name, in a table */
-    NAMES_MAX = 20,        /* of tests in a row */
+    /* GitHub takes 65536 characters; whatever else there is fits beside the agent's own text. */
+    BODY_MAX = 65536,
+    WORDS_MAX = 22 * 1024,
+    CELL_MAX = 200, /* of a command, or a test's name, in a table */
+    NAMES_MAX = 20, /* of tests in a row */
 };
 
 char *pull_request_title(const struct task *task, enum verdict verdict)
@@ -174,16 +176,73 @@ static const char *verdict_sentence(const struct task *task, enum verdict verdic
     }
 }
 
-char *pull_request_body(const struct task *task, enum verdict verdict)
+/* The agent's own text, cut where it is too long. */
+static void append_words(struct buf *out, const char *text)
 {
-    AUTO_BUF struct buf out;
-    buf_init(&out, BODY_MAX);
-    if (task->body && *task->body) {
-        AUTO_BUF struct buf words;
-        buf_init(&words, WORDS_MAX);
-        str_append_utf8(&words, task->body, strlen(task->body));
-        buf_appendf(&out, "%s\n\n", words.data);
+    static const char cut[] = "\n\n…";
+    size_t len = strlen(text);
+    size_t max = out->max - sizeof cut;
+    AUTO_BUF struct buf head;
+    buf_init(&head, max);
+    buf_append_str(&head, "");
+    size_t taken = str_append_utf8(&head, text, len);
+    buf_append_str(out, head.data);
+    if (taken < len)
+        buf_append_str(out, cut);
+}
+
+/* Whether Markdown behind TEXT may not be seen: a tag or a comment, or code, is still open. The
+ * evidence then comes first. */
+static bool could_hide(const char *text)
+{
+    size_t fences = 0;
+    for (const char *p = text; (p = strchr(p, '<')); p++)
+        if (isalpha((unsigned char)p[1]) || (p[1] && strchr("!/?", p[1])))
+            return true;
+    for (const char *line = text; line; line = (line = strchr(line, '\n')) ? line + 1 : NULL) {
+        /* Also in a list or a quotation. */
+        const char *at = line + strspn(line, " \t>*+-.0123456789");
+        fences += !strncmp(at, "```", 3) || !strncmp(at, "~~~", 3);
     }
+    return fences > 0 && (fences % 2 || strstr(text, "````") || strstr(text, "~~~"));
+}
+
+/* What the task wanted to reach and did not: a reader may know why it should have. */
+static void append_refusals(struct buf *out, const struct refusals *refusals)
+{
+    if (!refusals->count)
+        return;
+    buf_append_str(out, "### Refused addresses\n\n| address | reason | times |\n|---|---|---|\n");
+    for (size_t i = 0; i < refusals->count; i++) {
+        const struct refusal *one = &refusals->of[i];
+        const char *host = one->host, *reason = one->reason;
+        bool bare = host && strchr(host, ':') && *host != '['; /* IPv6 */
+        AUTO_FREE char *port = one->port ? str_format(":%lld", (long long)one->port) : str_dup("");
+        AUTO_FREE char *address =
+            host ? str_format(bare ? "[%s]%s" : "%s%s", host, port) : str_dup("others");
+        buf_append_str(out, "| ");
+        code(out, address, strlen(address));
+        buf_append_str(out, " | ");
+        code(out, reason ? reason : "?", reason ? strlen(reason) : 1);
+        buf_appendf(out, " | %lld |\n", (long long)one->count);
+    }
+    if (refusals->total > (int64_t)refusals->count)
+        buf_appendf(out, "\nand %lld more.\n",
+                    (long long)refusals->total - (long long)refusals->count);
+    buf_append_char(out, '\n');
+}
+
+char *pull_request_body(const struct task *task, enum verdict verdict,
+                        const struct refusals *refusals)
+{
+    AUTO_BUF struct buf out, words;
+    buf_init(&out, BODY_MAX);
+    buf_init(&words, WORDS_MAX);
+    buf_append_str(&words, "");
+    append_words(&words, task->body ? task->body : "");
+    bool last = could_hide(words.data);
+    if (words.len && !last)
+        buf_appendf(&out, "%s\n\n", words.data);
     buf_append_str(&out, "### Evidence\n\n| | command | outcome | passed | failed | skipped | time "
                          "|\n|---|---|---|---|---|---|---|\n");
     table_row(&out, "before (baseline)", &task->baseline);
@@ -191,6 +250,7 @@ char *pull_request_body(const struct task *task, enum verdict verdict)
     append_changes(&out, task);
     buf_appendf(&out, "\nVerdict: %s\n\n", verdict_sentence(task, verdict));
     append_reservation(&out, &task->changes);
+    append_refusals(&out, refusals);
     const struct token_usage *usage = &task->usage;
     buf_appendf(&out,
                 "Made by Codex (%s) with %s, effort %s: %lld tokens in (%lld of them cached), %lld "
@@ -198,5 +258,7 @@ char *pull_request_body(const struct task *task, enum verdict verdict)
                 task->id, task->model, task->effort, (long long)usage->input_tokens,
                 (long long)usage->cached_input_tokens, (long long)usage->output_tokens,
                 (long long)usage->reasoning_output_tokens);
+    if (last)
+        buf_appendf(&out, "\n---\n\n%s\n", words.data);
     return buf_steal(&out, NULL);
 }

@@ -129,8 +129,8 @@ static int tell_login(const struct repo_url *url, const struct git_access *acces
         return err_set(err, -EACCES, "%s does not accept the token of [forge \"%s\"]", url->site,
                        url->site);
     return err_set(err, -EACCES,
-                   "%s asks for a login: set token_env or token_file in [forge \"%s\"] of "
-                   "codex.conf, and restart codexd",
+                   "%s asks for a login: set token_env = NAME in [forge \"%s\"] of codex.conf, "
+                   "restart codexd, and give the token by 'codex secret set NAME'",
                    url->site, url->site);
 }
 

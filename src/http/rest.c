@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "http/curl_loop.h"
 
+enum { LINE_MAX_BYTES = 2048 /* of a header that matters */ };
+
 struct rest {
     struct curl_loop *curl;
 };
@@ -21,8 +23,9 @@ struct rest_call {
     CURL *easy;
     struct curl_slist *headers;
     char *body;
-    struct buf answer;
-    int64_t wait_ms;
+    struct buf answer, location;
+    /* What the head said of waiting; -1: nothing. Times are seconds. */
+    int64_t retry_after, limit_reset, limit_remaining;
     rest_done_fn *done;
     void *arg;
     char error[CURL_ERROR_SIZE];
@@ -34,7 +37,17 @@ static void call_free(struct rest_call *call)
     curl_slist_free_all(call->headers);
     free(call->body);
     buf_release(&call->answer);
+    buf_release(&call->location);
     free(call);
+}
+
+/* x-ratelimit-reset stands in every answer of GitHub: it matters once nothing remains. */
+static int64_t wait_ms(const struct rest_call *call)
+{
+    int64_t seconds = call->retry_after;
+    if (seconds < 0 && call->limit_remaining == 0 && call->limit_reset >= 0)
+        seconds = call->limit_reset > time(NULL) ? call->limit_reset - time(NULL) : 0;
+    return seconds < 0 ? -1 : seconds > REST_WAIT_MAX_MS / 1000 ? REST_WAIT_MAX_MS : seconds * 1000;
 }
 
 static void on_done(void *arg, CURL *easy, CURLcode result)
@@ -47,7 +60,8 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
     const struct rest_answer answer = {.status = (int)status,
                                        .body = call->answer.data ? call->answer.data : "",
                                        .len = call->answer.len,
-                                       .wait_ms = call->wait_ms};
+                                       .wait_ms = wait_ms(call),
+                                       .location = call->location.len ? call->location.data : NULL};
     if (result != CURLE_OK)
         err_set(&err, -EIO, "%s", *call->error ? call->error : curl_easy_strerror(result));
     call->done(call->arg, result == CURLE_OK ? &answer : NULL, &err);
@@ -60,32 +74,47 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     return buf_append(&call->answer, bytes, size * count) < 0 ? 0 : size * count;
 }
 
-/* The value of the header NAME (with its colon) when LINE is that one. */
-static const char *value_of(const char *line, size_t len, const char *name)
+/* Whether LINE is the header NAME (with its colon); then *VALUE is what it says. */
+static bool is_header(const char *line, const char *name, const char **value)
 {
-    size_t name_len = strlen(name);
-    if (len < name_len || strncasecmp(line, name, name_len) != 0)
-        return NULL;
-    return line + name_len;
+    size_t len = strlen(name);
+    if (strncasecmp(line, name, len) != 0)
+        return false;
+    *value = line + len + strspn(line + len, " \t");
+    return true;
 }
 
-static size_t on_header(char *line, size_t size, size_t count, void *arg)
+/* Seconds, or a date (RFC 9110, 10.2.3); -1 when it is neither. */
+static int64_t read_retry_after(const char *value)
+{
+    int64_t seconds;
+    if (str_parse_int(value, 0, INT64_MAX, &seconds) == 0)
+        return seconds;
+    time_t date = curl_getdate(value, NULL);
+    return date < 0 ? -1 : date > time(NULL) ? date - time(NULL) : 0;
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
     struct rest_call *call = arg;
     size_t len = size * count;
-    char text[32];
-    const char *after = value_of(line, len, "retry-after:");
-    const char *reset = value_of(line, len, "x-ratelimit-reset:");
-    const char *from = after ? after : reset;
-    if (!from)
-        return len;
-    snprintf(text, sizeof text, "%.*s", (int)(len - (size_t)(from - line)), from);
-    long long n = strtoll(text, NULL, 10);
-    if (after)
-        call->wait_ms = n * 1000;
-    else if (call->wait_ms < 0) /* seconds since the epoch */
-        call->wait_ms = n > time(NULL) ? (n - time(NULL)) * 1000 : 0;
-    return len;
+    char line[LINE_MAX_BYTES + 1];
+    const char *value;
+    if (len > LINE_MAX_BYTES)
+        return len; /* none that matters here */
+    memcpy(line, bytes, len);
+    line[len] = '\0';
+    while (len && strchr("\r\n \t", line[len - 1]))
+        line[--len] = '\0';
+    if (is_header(line, "retry-after:", &value))
+        call->retry_after = read_retry_after(value);
+    else if (is_header(line, "x-ratelimit-reset:", &value))
+        str_parse_int(value, 0, INT64_MAX, &call->limit_reset);
+    else if (is_header(line, "x-ratelimit-remaining:", &value))
+        str_parse_int(value, 0, INT64_MAX, &call->limit_remaining);
+    else if (is_header(line, "location:", &value) && !call->location.len)
+        buf_append_str(&call->location, value);
+    return size * count;
 }
 
 struct rest *rest_new(struct loop *loop, struct err *err)
@@ -142,10 +171,13 @@ struct rest_call *rest_start(struct rest *rest, const struct rest_request *reque
     *call = (struct rest_call){.rest = rest,
                                .easy = curl_easy_init(),
                                .body = str_dup(request->body),
-                               .wait_ms = -1,
+                               .retry_after = -1,
+                               .limit_reset = -1,
+                               .limit_remaining = -1,
                                .done = done,
                                .arg = arg};
     buf_init(&call->answer, REST_ANSWER_MAX);
+    buf_init(&call->location, LINE_MAX_BYTES);
     for (size_t i = 0; request->headers[i]; i++)
         call->headers = curl_slist_append(call->headers, request->headers[i]);
     if (!call->easy)

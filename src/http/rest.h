@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "loop/loop.h"
 
-enum { REST_ANSWER_MAX = 4 << 20, REST_HEADERS_MAX = 8 };
+enum { REST_ANSWER_MAX = 4 << 20, REST_HEADERS_MAX = 8, REST_WAIT_MAX_MS = 24 * 3600 * 1000 };
 
 struct rest;
 struct rest_call;
@@ -29,9 +29,10 @@ struct rest_answer {
     int status;
     const char *body; /* of at most REST_ANSWER_MAX bytes, a NUL behind them */
     size_t len;
-    int64_t
-        wait_ms; /* how long the server asks to wait (Retry-After, x-ratelimit-reset); -1: it does
-                        not say */
+    /* How long the server asks to wait (Retry-After, or x-ratelimit-reset once x-ratelimit-remaining
+     * is 0), at most REST_WAIT_MAX_MS; -1: it does not. */
+    int64_t wait_ms;
+    const char *location; /* where it sends one; NULL: nowhere */
 };
 
 /* ANSWER is NULL when none came, and ERR says why. Called once, from the loop, unless it was

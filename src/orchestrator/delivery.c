@@ -331,7 +331,8 @@ static int not_opened(struct job *job, const struct task *task, struct outbox *r
                       struct err *err)
 {
     const struct opening *opening = arg;
-    if (opening->err.code != ERR_REFUSED && opening->err.code != ERR_NOT_FOUND) {
+    bool is_refused = opening->err.code == ERR_REFUSED || opening->err.code == ERR_NOT_FOUND;
+    if (!is_refused) {
         int again = try_again(job, task, row, FORGE_TRIES_MAX, err);
         if (opening->wait_ms > job->pause_ms)
             job->pause_ms =
@@ -339,7 +340,7 @@ static int not_opened(struct job *job, const struct task *task, struct outbox *r
         if (again)
             return again < 0 ? again : 0;
     }
-    return fail(job, task, FAULT_USER,
+    return fail(job, task, is_refused ? FAULT_USER : FAULT_ENVIRONMENT,
                 str_format("%s. The branch '%s' is there; 'codex deliver %s' tries again",
                            opening->err.message, task->branch, task->id),
                 err);
@@ -366,23 +367,34 @@ static void on_opened(void *arg, const struct forge_opened *answer, const struct
     free(opening);
 }
 
-static void open_pull_request(struct job *job, const struct task *task)
+static int open_pull_request(struct job *job, const struct task *task, struct err *err)
 {
-    const struct forge *forge = forges_of(job->o->forges, task->repo);
+    struct refusals refusals;
+    int status = store_event_refusals(job->o->store, task->number, &refusals, err);
+    if (status < 0) {
+        refusals_release(&refusals);
+        return status;
+    }
+    const struct forge *forge = forges_of_task(job->o->forges, task, err);
     struct opening *opening = calloc(1, sizeof *opening);
     if (!opening)
         abort();
     *opening = (struct opening){
         .job = job,
         .request = {.exists = true,
-                    .forge = str_dup(forge->name),
+                    .forge = str_dup(forge ? forge->name : NULL),
                     .state = str_dup("open"),
                     .draft = verdict_is_draft(task->verdict, &task->changes),
                     .title = pull_request_title(task, task->verdict),
-                    .body = pull_request_body(task, task->verdict)},
+                    .body = pull_request_body(task, task->verdict, &refusals)},
     };
+    refusals_release(&refusals);
     job->opening = opening;
-    forge->open(forge, task, &opening->request, on_opened, job);
+    if (forge)
+        forge->open(forge, task, &opening->request, on_opened, job);
+    else
+        on_opened(job, NULL, err, 0);
+    return 0;
 }
 
 /* A file that the step needs is not there: lost in a power cut, or removed by somebody. The push's
@@ -410,7 +422,7 @@ void delivery_continue(struct job *job, const struct task *task, const struct ou
     else if (row->step == OUTBOX_PUSH)
         status = start_push(job, task, row, &err);
     else
-        open_pull_request(job, task);
+        status = open_pull_request(job, task, &err);
     if (status == -ENOENT)
         write_outcome(job, file_missing, &err);
     else if (status < 0)

@@ -13,7 +13,17 @@ struct forges *forges_new(struct orchestrator *o, struct err *err);
 /* Drops every question that is under way. NULL is fine. */
 void forges_free(struct forges *forges);
 
-const struct forge *forges_of(const struct forges *forges, const char *repo);
+/* Where the pull request of a task on REPO goes that is handed in with WANTED ("plain", "github";
+ * NULL: as configured). NULL with ERR_USAGE or ERR_REFUSED when that cannot be. */
+const struct forge *forges_choose(const struct forges *forges, const char *repo, const char *wanted,
+                                  struct err *err);
+
+/* The same of TASK, which was taken. NULL with ERR_REFUSED when codex.conf says otherwise by now. */
+const struct forge *forges_of_task(const struct forges *forges, const struct task *task,
+                                   struct err *err);
+
+/* The one at CONFIG, which is one of the configuration's. */
+const struct forge *forges_at(const struct forges *forges, const struct config_forge *config);
 
 /* The one that opened TASK's pull request. */
 const struct forge *forges_of_request(const struct forges *forges, const struct task *task);

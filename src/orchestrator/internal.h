@@ -68,6 +68,7 @@ struct orchestrator {
     struct spawner *spawner;
     struct machine *machine;
     struct examination *examinations;
+    struct forge_probe *forge_probes;
     struct trouble trouble;        /* of the queue */
     int64_t looks, looks_since_ms; /* refresh.c */
 };
@@ -151,9 +152,10 @@ void delivery_free_opening(struct job *job);
 int delivery_choose_branch(struct orchestrator *o, const struct task *task, struct outbox *row,
                            int64_t from, struct err *err);
 
-/* submit.c, refresh.c, examine.c */
+/* submit.c, refresh.c, examine.c, probe_forge.c */
 void submit_free_all(struct orchestrator *o);
 void examinations_free_all(struct orchestrator *o);
+void forge_probes_free_all(struct orchestrator *o);
 void refresh_free_all(struct orchestrator *o);
 void refresh_ask_contains(void *host, const struct task *task, forge_contains_done_fn *done,
                           void *arg);

@@ -61,6 +61,7 @@ void orchestrator_free(struct orchestrator *o)
     submit_free_all(o);
     refresh_free_all(o);
     examinations_free_all(o);
+    forge_probes_free_all(o);
     machine_free(o->machine);
     while (o->jobs)
         job_free(o->jobs);

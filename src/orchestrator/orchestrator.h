@@ -47,7 +47,7 @@ int orchestrator_start(struct orchestrator *o, struct err *err);
 /* What was asked for; NULL and 0 stand for the configuration's. */
 struct submission {
     uint32_t uid;
-    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup;
+    const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup, *forge;
     int64_t budget_tokens, timeout_ms, priority;
     /* Commits that a remote repository lacks: the id of a bundle with what BASE_COMMIT, where the
      * task starts, has beyond BUNDLE_BASE. All three or none. */
@@ -84,11 +84,19 @@ void orchestrator_forget_look(struct orchestrator *o, const void *arg);
 /* FINDINGS: an array as in GET /v1/doctor; it becomes the callee's. */
 typedef void examined_fn(void *arg, json_t *findings);
 
+/* What is asked besides the machine; each takes up to half a minute, side by side. */
+struct examine_request {
+    bool provider;    /* the configured model, of which there has to be one, for a token */
+    bool forges;      /* each whether it takes its token */
+    const char *repo; /* and whether UID's tasks could work on this remote one; NULL: none */
+    uint32_t uid;
+};
+
 struct examination;
-/* Look anew, and with ASK_PROVIDER ask the configured model (there has to be one) for a token, which
- * takes up to half a minute. DONE is called once, never from within this function. */
-struct examination *orchestrator_examine(struct orchestrator *o, bool ask_provider,
-                                         examined_fn *done, void *arg);
+/* Look anew, and ask. DONE is called once, never from within this function. */
+struct examination *orchestrator_examine(struct orchestrator *o,
+                                         const struct examine_request *request, examined_fn *done,
+                                         void *arg);
 void orchestrator_examine_drop(struct examination *examination); /* NULL is fine */
 
 /* Later */

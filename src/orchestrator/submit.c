@@ -1,7 +1,6 @@
 #include "orchestrator/internal.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +10,10 @@
 #include "base/str.h"
 #include "orchestrator/files.h"
 #include "orchestrator/repo.h"
+#include "orchestrator/resolve.h"
 #include "orchestrator/upload.h"
-#include "task/exit.h"
 
 enum {
-    RESOLVE_TIMEOUT_MS = 10000,
-    REMOTE_RESOLVE_TIMEOUT_MS = 20000,
     UNDER_WAY_MAX = 64,
     QUEUED_MAX = 1000, /* of one user */
     PRIORITY_MAX = 100,
@@ -31,6 +28,7 @@ struct submit {
     char *bundle;     /* commits that come along; NULL: none do */
     char *bundle_commit;
     struct git_job *git;
+    const struct forge *forge;
     bool checking;      /* the forge is asked, which lasts until it answers */
     submitted_fn *done; /* NULL: nobody waits any more */
     void *arg;
@@ -185,35 +183,17 @@ static void fill_task(struct task *task, const struct config *config, const stru
     task->timeout_ms = s->timeout_ms ? s->timeout_ms : config->timeout_ms;
 }
 
-/* What `codex-git resolve` printed: lines of a key, a space and a value. */
-static int take_resolved(struct task *task, const char *output, bool *branch_exists,
-                         struct err *err)
+/* What git found out becomes the task's. */
+static int take_resolved(struct task *task, struct resolved *resolved, struct err *err)
 {
-    AUTO_FREE char *copy = str_dup(output), *path = NULL;
-    *branch_exists = false;
-    for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
-        char *value = strchr(line, ' ');
-        if (!value)
-            continue;
-        *value++ = '\0';
-        char **field = !strcmp(line, "path")     ? &path
-                       : !strcmp(line, "base")   ? &task->base
-                       : !strcmp(line, "commit") ? &task->base_commit
-                                                 : NULL;
-        if (field) {
-            free(*field);
-            *field = str_dup(value);
-        } else if (!strcmp(line, "branch_exists")) {
-            *branch_exists = !strcmp(value, "yes");
-        }
-    }
-    if (!repo_is_remote(task->repo) && path && path[0] == '/') {
+    if (!repo_is_remote(task->repo) && resolved->path && resolved->path[0] == '/') {
         free(task->repo);
-        task->repo = steal_pointer(&path);
+        task->repo = steal_pointer(&resolved->path);
     }
-    if ((!repo_is_remote(task->repo) && task->repo[0] != '/') || !task->base || !*task->base ||
-        !task->base_commit || !object_id_valid(task->base_commit))
-        return err_set(err, ERR_PROTOCOL, "codex-git did not tell the base commit");
+    task->base = steal_pointer(&resolved->base);
+    task->base_commit = steal_pointer(&resolved->commit);
+    if (!repo_is_remote(task->repo) && task->repo[0] != '/')
+        return err_set(err, ERR_PROTOCOL, "codex-git did not tell the repository's path");
     return 0;
 }
 
@@ -267,29 +247,19 @@ static int queue_task(struct orchestrator *o, struct task *task, struct err *err
     return status < 0 ? status : store_end(o->store, store_task_add(o->store, task, err), err);
 }
 
-/* What git's refusal is to the submitter. */
-static int resolve_error(const struct git_result *result, struct err *err)
-{
-    static const int codes[] = {
-        [GIT_EXIT_REFUSED] = ERR_REFUSED,       [GIT_EXIT_USAGE] = ERR_USAGE,
-        [GIT_EXIT_NOT_FOUND] = ERR_NOT_FOUND,   [GIT_EXIT_BRANCH_EXISTS] = ERR_REFUSED,
-        [GIT_EXIT_UNREACHABLE] = -EHOSTUNREACH, [GIT_EXIT_DENIED] = -EACCES};
-    bool known = result->status > 0 && result->status <= GIT_EXIT_DENIED;
-    return err_set(err, known ? codes[result->status] : -EIO, "%s", result->message);
-}
-
 static int take(struct submit *submit, const struct git_result *result, struct err *err)
 {
     struct task *task = &submit->task;
-    bool branch_exists;
-    if (result->status != GIT_EXIT_DONE)
-        return resolve_error(result, err);
+    struct resolved resolved;
     AUTO_FREE char *asked = str_dup(task->repo);
-    int status = take_resolved(task, result->output, &branch_exists, err);
+    int status = resolve_read(result, &resolved, err);
+    if (status == 0)
+        status = take_resolved(task, &resolved, err);
     if (status == 0)
         status = check_place(task->uid, asked, task->repo, err);
     if (status == 0)
-        status = check_branch(submit->o, task, branch_exists, err);
+        status = check_branch(submit->o, task, resolved.branch_exists, err);
+    resolved_release(&resolved);
     return status;
 }
 
@@ -335,32 +305,13 @@ static void on_resolved(void *arg, const struct git_result *result)
     struct err err = {0};
     submit->git = NULL;
     int status = take(submit, result, &err);
-    const struct forge *forge = forges_of(submit->o->forges, task->repo);
+    const struct forge *forge = submit->forge;
     if (status < 0 || !forge->check) {
         finish(submit, status, &err);
         return;
     }
     submit->checking = true;
-    forge->check(forge, task->repo, task->base, on_checked, submit);
-}
-
-static int start_resolve(struct submit *submit, const struct submission *s, struct err *err)
-{
-    const char *repo = submit->task.repo;
-    struct repo_request request;
-    int status = repo_request_open(
-        &request, submit->o, "resolve", repo, s->uid,
-        repo_is_remote(repo) ? REMOTE_RESOLVE_TIMEOUT_MS : RESOLVE_TIMEOUT_MS, err);
-    if (status == 0) {
-        if (s->base)
-            repo_request_add(&request, "--base", s->base);
-        if (s->branch)
-            repo_request_add(&request, "--branch", s->branch);
-        submit->git = git_start(submit->o->git, &request.git, on_resolved, submit, err);
-        status = submit->git ? 0 : err->code;
-    }
-    repo_request_close(&request);
-    return status;
+    forge->check(forge, task->repo, task->base, false, on_checked, submit);
 }
 
 struct submit *orchestrator_submit(struct orchestrator *o, const struct submission *s,
@@ -374,16 +325,19 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         return NULL;
     }
     AUTO_FREE char *repo = NULL;
+    const struct forge *forge = NULL;
     if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
-        check_model(o, s, err) < 0 || check_bundle(o, s, err) < 0 ||
-        check_queue(o, s->uid, err) < 0 || orchestrator_ready(o, err) < 0)
+        !(forge = forges_choose(o->forges, s->repo, s->forge, err)) || check_model(o, s, err) < 0 ||
+        check_bundle(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
+        orchestrator_ready(o, err) < 0)
         return NULL;
     struct submit *submit = calloc(1, sizeof *submit);
     if (!submit)
         abort();
-    *submit = (struct submit){.o = o, .done = done, .arg = arg, .next = o->submits};
+    *submit = (struct submit){.o = o, .forge = forge, .done = done, .arg = arg, .next = o->submits};
     o->submits = submit;
     fill_task(&submit->task, o->config, s);
+    submit->task.forge = str_dup(forge->name);
     submit->bundle = str_dup(s->bundle);
     submit->bundle_commit = str_dup(s->base_commit);
     submit->task.base_known = str_dup(s->bundle_base);
@@ -391,7 +345,9 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
         free(submit->task.repo);
         submit->task.repo = steal_pointer(&repo);
     }
-    if (start_resolve(submit, s, err) < 0) {
+    submit->git =
+        resolve_start(o, submit->task.repo, s->uid, s->base, s->branch, on_resolved, submit, err);
+    if (!submit->git) {
         submit_free(submit);
         return NULL;
     }

@@ -96,3 +96,26 @@ int store_event_turn_failure(struct store *store, int64_t number, uint32_t run, 
         *out = sql_text(row, 0);
     return more < 0 ? more : 0;
 }
+
+int store_event_refusals(struct store *store, int64_t number, struct refusals *out, struct err *err)
+{
+    *out = (struct refusals){0};
+    struct sql *sql = store_reading(store);
+    AUTO_QUERY sqlite3_stmt *row =
+        sql_query(sql, err,
+                  "SELECT json_extract(json, '$.host') AS host, json_extract(json, '$.port') AS "
+                  "port, json_extract(json, '$.reason') AS reason, "
+                  "sum(min(json_extract(json, '$.count'), 1000000000)) AS times, count(*) OVER () "
+                  "FROM event WHERE task = ? AND type = 'network.denied' "
+                  "GROUP BY host, port, reason ORDER BY times DESC, host, port LIMIT ?",
+                  SQL_INT(number), SQL_INT(REFUSALS_MAX));
+    int more = row ? sql_step(sql, row, err) : sql_failed(err);
+    for (; more > 0; more = sql_step(sql, row, err)) {
+        out->of[out->count++] = (struct refusal){.host = sql_text(row, 0),
+                                                 .port = sqlite3_column_int64(row, 1),
+                                                 .reason = sql_text(row, 2),
+                                                 .count = sqlite3_column_int64(row, 3)};
+        out->total = sqlite3_column_int64(row, 4);
+    }
+    return more < 0 ? more : 0;
+}

@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "task/refusals.h"
 #include "task/task.h"
 
 struct store;
@@ -149,6 +150,10 @@ int store_event_list(struct store *store, int64_t number, int64_t after, int64_t
  * *OUT, which the caller frees, is NULL where there is none. Within a transaction. */
 int store_event_turn_failure(struct store *store, int64_t number, uint32_t run, char **out,
                              struct err *err);
+
+/* Which addresses the task was refused, by all of its events. Release OUT also after a failure. */
+int store_event_refusals(struct store *store, int64_t number, struct refusals *out,
+                         struct err *err);
 
 /* Runs: runs.c */
 

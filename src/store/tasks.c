@@ -10,13 +10,13 @@
 #define TASK_COLUMNS                                                                               \
     "number, id, uid, state, turn, attempt, run, priority, prompt, repo, base, base_commit, "      \
     "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "         \
-    "timeout_ms, base_known, phase, "                                                              \
+    "timeout_ms, base_known, forge, phase, "                                                       \
     "round, activity, title, body, branch_offered, work_commit, work_run, branch, verdict, "       \
     "fault_kind, fault_step, fault_message, archive_path, archive_sha256, archive_size, "          \
     "input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens, "                  \
     "setup_failure, prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
 
-/* What was asked: the columns number to base_known. */
+/* What was asked: the columns number to forge. */
 static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct err *err)
 {
     int c = 0;
@@ -44,6 +44,7 @@ static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct e
     t->budget_tokens = sqlite3_column_int64(row, c++);
     t->timeout_ms = sqlite3_column_int64(row, c++);
     t->base_known = sql_text(row, c++);
+    t->forge = sql_text(row, c++);
     *column = c;
     return 0;
 }
@@ -188,13 +189,14 @@ int store_task_add(struct store *store, struct task *t, struct err *err)
         store_writing(store), err,
         "INSERT INTO task (id, uid, state, priority, prompt, repo, base, base_commit, "
         "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "
-        "timeout_ms, base_known, created_ms, updated_ms) "
-        "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "timeout_ms, base_known, forge, created_ms, updated_ms) "
+        "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         SQL_TEXT(t->id), SQL_INT(t->uid), SQL_INT(t->priority), SQL_TEXT(t->prompt),
         SQL_TEXT(t->repo), SQL_TEXT(t->base), SQL_TEXT(t->base_commit), SQL_TEXT(t->branch_wanted),
         SQL_TEXT(t->test_command), SQL_TEXT(t->setup_command), SQL_TEXT(t->model),
         SQL_TEXT(t->provider), SQL_TEXT(t->effort), SQL_INT(t->budget_tokens),
-        SQL_INT(t->timeout_ms), SQL_TEXT(t->base_known), SQL_INT(now), SQL_INT(now));
+        SQL_INT(t->timeout_ms), SQL_TEXT(t->base_known), SQL_TEXT(t->forge), SQL_INT(now),
+        SQL_INT(now));
     if (status < 0)
         return status;
     t->number = sqlite3_last_insert_rowid(store->writer.db);

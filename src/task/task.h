@@ -51,6 +51,7 @@ struct task {
     char *branch_wanted; /* --branch */
     char *test_command;  /* --test */
     char *setup_command; /* --setup */
+    char *forge; /* where its pull request is opened; NULL: as the configuration says then */
     char *model, *provider, *effort;
     int64_t budget_tokens; /* 0: no limit */
     int64_t timeout_ms;

@@ -178,6 +178,7 @@ int task_to_json(const struct task *task, struct buf *out)
     usage(&w, &task->usage);
     text(&w, "model", task->model);
     text(&w, "effort", task->effort);
+    text(&w, "forge", task->forge);
     text(&w, "phase", task->phase);
     text(&w, "activity", task->activity);
     number(&w, "round", task->round);

@@ -41,7 +41,7 @@ def test_the_id_is_all_of_standard_output(cli, repository):
     assert FOLLOW_HINT in done.stderr and done.stderr.count("\n") == 1
     assert sent(cli) == {
         "prompt": "Add pagination", "repo": str(repository.path), "base": "main", "branch": None, "model": None,
-        "effort": None, "test": None, "setup": None, "budget_tokens": None, "timeout_ms": None, "priority": None}
+        "effort": None, "test": None, "setup": None, "forge": None, "budget_tokens": None, "timeout_ms": None, "priority": None}
 
 
 def test_json_is_the_task_as_the_last_line(cli, repository):
@@ -53,12 +53,12 @@ def test_json_is_the_task_as_the_last_line(cli, repository):
 def test_options_reach_the_server(cli, repository):
     repository.git("branch", "old")
     done = cli.run("task", "--branch", "mine", "x", "--model=o4", "--effort", "low", "--test", "make check",
-                   "--setup", "true", "--budget-tokens", "50000", "--timeout", "90m", "--priority", "-3", "--base", "old",
+                   "--setup", "true", "--forge", "plain", "--budget-tokens", "50000", "--timeout", "90m", "--priority", "-3", "--base", "old",
                    cwd=repository.path)
     assert done.returncode == 0, done.stderr
     assert sent(cli) == {
         "prompt": "x", "repo": str(repository.path), "base": "old", "branch": "mine", "model": "o4",
-        "effort": "low", "test": "make check", "setup": "true", "budget_tokens": 50000, "timeout_ms": 5400000,
+        "effort": "low", "test": "make check", "setup": "true", "forge": "plain", "budget_tokens": 50000, "timeout_ms": 5400000,
         "priority": -3}
 
 

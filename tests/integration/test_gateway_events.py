@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from support.codex import IS_SANITIZED
-from support.gateway import (BASELINE, EVENTS, FINISHING, LIMIT_HIT, NOTE, PHASE_COMPLETED,
-                             PHASE_STARTED, RUN_ENDED, STREAM_ENDED, STREAM_STOP, VERIFYING, WORKING,
-                             WRITTEN, Gateway, wait_for)
+from support.codex import IS_SANITIZED, wait_for
+from support.gateway import (BASELINE, EVENTS, FINISHING, LIMIT_HIT, NOTE, PHASE_COMPLETED, PHASE_STARTED, RUN_ENDED,
+                             STREAM_ENDED, STREAM_STOP, VERIFYING, WORKING, WRITTEN, Gateway)
 
 REPLAY = [{"replay": 1}]
 MEGABYTE = 1 << 20

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from support.codex import IS_SANITIZED
-from support.gateway import MODEL, SANDBOX_KEY, Answer, Gateway, request, wait_for
+from support.codex import IS_SANITIZED, wait_for
+from support.gateway import MODEL, SANDBOX_KEY, Answer, Gateway, request
 from support.raw_provider import (USAGE, RawProvider, chunk, completed, says, stream_head, whole)
 
 MEGABYTE = 1 << 20

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from support.gateway import (MODEL, PHASE_STARTED, REAL_KEY, RUN_ENDED, SANDBOX_KEY, VERIFYING,
-                             WORKING, WRITTEN, Answer, Gateway, request, wait_for)
+from support.codex import wait_for
+from support.gateway import (MODEL, PHASE_STARTED, REAL_KEY, RUN_ENDED, SANDBOX_KEY, VERIFYING, WORKING, WRITTEN,
+                             Answer, Gateway, request)
 from support.raw_provider import (EVENT_USAGE, USAGE, RawProvider, chunk, completed, event, head, says,
                                   says_once, stream_head, whole)
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from support.codex import ROOT
-from support.gateway import Gateway, request, wait_for
+from support.codex import ROOT, wait_for
+from support.gateway import Gateway, request
 
 FIRST = {"replay": 1, "recorded": "2026-11-20", "model": "o3", "note": "for tests"}
 USAGE = {"input_tokens": 50, "input_tokens_details": {"cached_tokens": 10}, "output_tokens": 5,

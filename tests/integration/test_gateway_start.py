@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from support.codex import IS_SANITIZED
-from support.gateway import (BUILD, EXIT_CONTROL, EXIT_DISK_FULL, EXIT_DONE, EXIT_EVENTS, EXIT_START,
-                             LISTEN, NOTE, PHASE_STARTED, STREAM, Gateway, control, wait_for)
+from support.codex import IS_SANITIZED, wait_for
+from support.gateway import (BUILD, EXIT_CONTROL, EXIT_DISK_FULL, EXIT_DONE, EXIT_EVENTS, EXIT_START, LISTEN, NOTE,
+                             PHASE_STARTED, STREAM, Gateway, control)
 
 REPLAY = [{"replay": 1}]
 

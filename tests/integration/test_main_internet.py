@@ -36,6 +36,7 @@ def test_a_task_reaches_what_the_policy_allows(repository):
             assert "<network>HTTP and HTTPS to a few hosts" in str(model.requests[0].body)
             events = codex.events(task)
             denied = [event for event in events if event["type"] == "network.denied"]
+            assert "| `other.test:80` | `host_not_allowed` | 3 |" in ended["pull_request"]["body"]
             assert {(event["phase"], event["host"], event["reason"]) for event in denied} == {("working", "other.test", "host_not_allowed")}
             assert denied[0]["count"] == 1 and sum(event["count"] for event in denied) == 3
             used = [(event["phase"], event["hosts"][0]["host"]) for event in events if event["type"] == "network.used"]

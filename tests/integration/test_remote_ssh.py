@@ -38,10 +38,16 @@ def resolve(server, url, tmp_path, key=None, known_hosts=None, check=None):
 def test_a_task_by_ssh(server, origin):
     known_hosts = server.directory / "known_hosts"
     known_hosts.write_text(server.known_hosts)
-    section = (f"[forge \"{server.site}\"]\nssh_key_file = {server.key}\nknown_hosts = {known_hosts}\n")
+    section = (f"[forge \"{server.site}\"]\nkind = github\nssh_key_file = {server.key}\n"
+               f"known_hosts = {known_hosts}\n")
     with nothing_stays_in_run(), codex_on(GOOD_WORK, section) as (codex, _):
-        codex.run("task", "Add subtract", "--repo", server.url(origin.bare), "--follow")
-        task = codex.tasks()[0]
+        # A key is no token: nobody could open a pull request. It is kept here for who asks for that.
+        refused = codex.run("task", "x", "--repo", server.url(origin.bare), check=False)
+        assert refused.returncode == 5 and refused.stderr.count("\n") == 1, refused.stderr
+        assert "codex secret set" in refused.stderr and refused.stderr.rstrip().endswith("--forge plain")
+        codex.run("task", "Add subtract", "--repo", server.url(origin.bare), "--forge", "plain", "--follow")
+        task, = codex.tasks()
+        assert task["forge"] == task["pull_request"]["forge"] == "plain" and task["pull_request"]["url"] is None
         assert task["state"] == "completed" and task["verdict"] == "passed", task
         assert git(origin.bare, "rev-parse", "feat/subtract") == task["commit"]
         # The key is nowhere that stays.

@@ -122,7 +122,7 @@ def test_what_is_refused_at_submission(server, origin):
     with on(server, token="") as (codex, _):
         refused(5, "FORGE_TOKEN is empty")
     with codex_on(GOOD_WORK, f"[forge \"{server.site}\"]\nca_file = {server.tls[0]}\n") as (codex, _):
-        refused(5, "asks for a login", "token_env")
+        refused(5, "asks for a login", "token_env", "codex secret set NAME")
     with codex_on(GOOD_WORK) as (codex, _):
         refused(5, "certificate", "ca_file")
 

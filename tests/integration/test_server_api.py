@@ -22,7 +22,7 @@ FILES = {"Makefile": "test:\n\ttrue\n"}
 MEMBERS = {
     "id", "state", "waiting_for", "prompt", "repo", "base", "base_commit", "branch", "commit", "turn", "attempt",
     "attempts", "run", "fault", "verdict", "evidence", "pull_request", "workspace", "archive", "usage", "model",
-    "effort", "phase", "activity", "round", "created_at", "started_at", "ended_at", "updated_at",
+    "effort", "forge", "phase", "activity", "round", "created_at", "started_at", "ended_at", "updated_at",
 }
 
 
@@ -105,11 +105,21 @@ def test_unknown_resources_and_methods(server):
     ({"prompt": "x", "repo": "/r", "branch": "refs/heads/x"},
      "branch name 'refs/heads/x' begins with 'refs/': leave that out"),
     ({"prompt": "x", "repo": "r"}, "'r' is not an absolute path"),
+    ({"prompt": "x", "repo": "/r", "forge": "gitea"}, "'gitea' is no forge that can be asked for: plain or github"),
+    ({"prompt": "x", "repo": "/r", "forge": "github"}, "'/r' is not at a forge with kind = github in codex.conf"),
     ({"prompt": "x", "repo": "/r", "effort": "max"}, "'max' is not an effort: low, medium, high or xhigh"),
 ])
 def test_bad_bodies(server, body, detail):
     status, code, found = submit(server, body).problem
     assert (status, code) == (400, "bad_request") and found.startswith(detail), found
+
+
+def test_bad_questions_of_doctor(server):
+    for body, detail in (({"repo": "/r"}, "'/r' is not the address of a remote repository"),
+                         ({"repos": "x"}, "unknown member 'repos'"), ({"repo": 5}, "'repo' is not a string"),
+                         ([], "the body is not a JSON object"), (b"{", "the body is not JSON")):
+        status, code, found = server.call("POST", "/v1/doctor", body).problem
+        assert (status, code) == (400, "bad_request") and found.startswith(detail), found
 
 
 def test_bodies_that_are_too_large_or_of_another_type(server):

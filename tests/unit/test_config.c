@@ -83,6 +83,24 @@ static void every_key_reaches_its_field(void **state)
     config_release(&c);
 }
 
+static void forges_have_kinds_and_safe_addresses(void **state)
+{
+    struct config c;
+    accept(&c, "[forge \"GitHub.com\"]\ntoken_env = T\n[forge \"acme.ghe.com\"]\ntoken_env = T\n"
+               "[forge \"git.test\"]\ntoken_env = T\nbase_url = http://127.0.0.1:8080/api\n"
+               "[forge \"hub.test\"]\nbase_url = http://hub.test/api\nallow_http = yes\n");
+    assert_string_equal(config_forge_find(&c, "github.com")->kind, "github");
+    assert_string_equal(config_forge_find(&c, "acme.ghe.com")->kind, "github");
+    assert_null(config_forge_find(&c, "git.test")->kind);
+    config_release(&c);
+    accept(&c, "[forge \"github.com\"]\nkind = plain\n");
+    assert_string_equal(c.forges[0].kind, "plain");
+    config_release(&c);
+    refuse("[forge \"hub.test\"]\nbase_url = http://hub.test/api\n",
+           "c:1: forge 'hub.test' has a base_url of http://, which hands the token to everybody on "
+           "the way: write https://, or set allow_http = yes");
+}
+
 /* Lists grow line by line; all of it reaches the gateway. */
 static void what_tasks_may_reach(void **state)
 {
@@ -294,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(forges_have_kinds_and_safe_addresses),
         cmocka_unit_test(what_tasks_may_reach),
         cmocka_unit_test(indentation_and_comments_do_no_harm),
         cmocka_unit_test(a_mistake_names_its_line),

@@ -213,6 +213,51 @@ static void nothing_of_a_rolled_back_transaction_stays(void **state)
     assert_int_equal(seen.count, 2);
 }
 
+static void refused_addresses_are_summed_up(void **state)
+{
+    static const char *const denied[] = {
+        ",\"host\":\"a.test\",\"port\":443,\"reason\":\"host_not_allowed\",\"count\":1",
+        ",\"host\":\"b.test\",\"port\":80,\"reason\":\"internet_off\",\"count\":5",
+        ",\"host\":\"a.test\",\"port\":443,\"reason\":\"host_not_allowed\",\"count\":6",
+        ",\"host\":null,\"port\":null,\"reason\":\"others\",\"count\":2",
+        ",\"host\":\"c.test\",\"port\":443,\"count\":9223372036854775807",
+        ",\"host\":\"c.test\",\"port\":443,\"count\":9223372036854775807",
+    };
+    struct fixture *f = *state;
+    ok(store_begin(f->store, STORE_LATER, &why));
+    int64_t n = add_task(f->store, 0, NULL), other = add_task(f->store, 0, NULL);
+    for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++) {
+        struct store_event event = {.number = n, .type = "network.denied", .members = denied[i]};
+        ok(store_event_add(f->store, &event, &why));
+    }
+    for (int i = 0; i < 2 * REFUSALS_MAX; i++) {
+        char members[100];
+        snprintf(members, sizeof members, ",\"host\":\"h%d\",\"port\":443,\"count\":1", i);
+        struct store_event event = {.number = other, .type = "network.denied", .members = members};
+        ok(store_event_add(f->store, &event, &why));
+    }
+    ok(store_commit(f->store, &why));
+    struct refusals refusals;
+    ok(store_event_refusals(f->store, n, &refusals, &why));
+    assert_int_equal(refusals.count, 4);
+    assert_int_equal(refusals.total, 4);
+    assert_string_equal(refusals.of[0].host, "c.test");
+    assert_null(refusals.of[0].reason);
+    assert_int_equal(refusals.of[0].count, 2000000000);
+    assert_string_equal(refusals.of[1].host, "a.test");
+    assert_int_equal(refusals.of[1].count, 7);
+    assert_string_equal(refusals.of[1].reason, "host_not_allowed");
+    assert_int_equal(refusals.of[1].port, 443);
+    assert_string_equal(refusals.of[2].host, "b.test");
+    assert_null(refusals.of[3].host);
+    assert_int_equal(refusals.of[3].port, 0);
+    refusals_release(&refusals);
+    ok(store_event_refusals(f->store, other, &refusals, &why));
+    assert_int_equal(refusals.count, REFUSALS_MAX);
+    assert_int_equal(refusals.total, 2 * REFUSALS_MAX);
+    refusals_release(&refusals);
+}
+
 static void evidence_outbox_and_pull_request(void **state)
 {
     struct fixture *f = *state;
@@ -453,6 +498,7 @@ int main(void)
         with_store(only_allowed_moves_with_the_current_fence),
         with_store(the_verdict_stays_with_the_task),
         with_store(nothing_of_a_rolled_back_transaction_stays),
+        with_store(refused_addresses_are_summed_up),
         with_store(evidence_outbox_and_pull_request),
         with_store(results_of_tests_are_kept),
         with_store(only_the_youngest_baselines_are_kept),

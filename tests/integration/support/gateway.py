@@ -17,7 +17,7 @@ import struct
 import tempfile
 import time
 
-from support.codex import BUILD, wait_for
+from support.codex import BUILD
 
 SANDBOX_KEY = "sandbox-key-of-the-test"
 REAL_KEY = "sk-real-key-of-the-provider"

@@ -3,7 +3,6 @@ misbehave."""
 import base64
 import contextlib
 import http.server
-import os
 import pathlib
 import ssl
 import subprocess
