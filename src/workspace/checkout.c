@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "task/exit.h"
+#include "workspace/environment_file.h"
 #include "workspace/fresh.h"
 #include "workspace/modules.h"
 #include "workspace/step.h"
@@ -140,12 +141,28 @@ static int move_on(const struct step *step, const struct source *source, struct 
     return status;
 }
 
-static int write_result(const char *commit, struct err *err)
+/* What the base, which nobody has touched yet, says of the internet. */
+static int append_internet(const struct step *step, struct buf *result, struct err *err)
+{
+    struct environment_file file;
+    int status = environment_file_read(step->workdir, &file, err);
+    if (status >= 0) {
+        buf_append_str(result, ",\"internet\":");
+        environment_file_internet(&file, result);
+        environment_file_say(&file);
+    }
+    environment_file_release(&file);
+    return status < 0 ? status : 0;
+}
+
+static int write_result(const struct step *step, const char *commit, bool is_base, struct err *err)
 {
     AUTO_BUF struct buf result;
-    buf_init(&result, 256);
-    buf_appendf(&result, "{\"commit\":\"%s\"}", commit);
-    return step_write_result(&result, err);
+    buf_init(&result, 256 + ENVIRONMENT_INTERNET_MAX);
+    buf_appendf(&result, "{\"commit\":\"%s\"", commit);
+    int status = is_base ? append_internet(step, &result, err) : 0;
+    buf_append_char(&result, '}');
+    return status < 0 ? status : step_write_result(&result, err);
 }
 
 static int checkout(struct step *step, struct err *err)
@@ -157,12 +174,13 @@ static int checkout(struct step *step, struct err *err)
         status = read_source(step, &source, err);
     if (status == 0)
         status = is_there(step, err);
+    bool is_base = status == 0 && !*source.work.commit;
     if (status == 0)
         status = make_workspace(step, &source, err);
     else if (status > 0 && *source.work.commit)
         status = move_on(step, &source, err);
     if (status >= 0)
-        status = write_result(source.commit, err);
+        status = write_result(step, source.commit, is_base, err);
     bundle_release(&source.base);
     bundle_release(&source.work);
     return status < 0 ? status : STEP_EXIT_DONE;
