@@ -203,8 +203,8 @@ static void keep_status(struct calls *calls, int status, const struct err *err)
     }
 }
 
-/* RUN has ended; its text is as the conversation shall have it. */
-static void end_run(struct run *run, const char *text, size_t len)
+/* RUN has ended; its text is as the conversation shall have it. IMAGE may be NULL. */
+static void end_run(struct run *run, const char *text, size_t len, const struct image *image)
 {
     struct calls *calls = run->calls;
     if (run->state == RUN_ENDED)
@@ -222,19 +222,31 @@ static void end_run(struct run *run, const char *text, size_t len)
 
     /* The last output lets go of the items: nothing of `item` may be touched after this. */
     struct err err;
-    keep_status(calls, conversation_call_output(calls->conversation, run->index, text, len, &err),
+    keep_status(calls,
+                conversation_call_output(calls->conversation, run->index, text, len, image, &err),
                 &err);
     if (calls->ended == calls->runs_count)
         finish_soon(calls);
 }
 
-void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t len)
+static void finish(struct tool_call *call, bool ok, const char *text, size_t len,
+                   const struct image *image)
 {
     struct run *run = (struct run *)call;
     struct calls *calls = run->calls;
     calls->any_succeeded |= ok;
-    end_run(run, text, len);
+    end_run(run, text, len, image);
     pump(calls);
+}
+
+void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t len)
+{
+    finish(call, ok, text, len, NULL);
+}
+
+void tool_call_finish_image(struct tool_call *call, const char *text, const struct image *image)
+{
+    finish(call, true, text, strlen(text), image);
 }
 
 void tool_call_finishf(struct tool_call *call, bool ok, const char *format, ...)
@@ -255,7 +267,7 @@ static void begin(struct run *run)
     if (prepare(run, &err) < 0) {
         AUTO_FREE char *text = str_format("%.64s: %s", run->item->name, err.message);
         events_item_error(calls->events, text);
-        end_run(run, text, strlen(text));
+        end_run(run, text, strlen(text), NULL);
         return;
     }
     int status = conversation_call_started(calls->conversation, run->index, &err);

@@ -17,7 +17,11 @@
 #include "base/io.h"
 #include "base/process.h"
 
-enum { READ_TIMEOUT_MS = 5000 };
+enum {
+    READ_TIMEOUT_MS = 5000,
+    NETWORK_SHOWN_BYTES = 3000, /* of many rules, the first */
+    NETWORK_MAX_BYTES = 4096,
+};
 
 /* ---- in the child */
 
@@ -200,6 +204,9 @@ static void put_programs(struct buf *out)
     put_element(out, "programs", found.data);
 }
 
+static const char no_network[] =
+    "none: no other machine can be reached, so nothing can be downloaded";
+
 /* What the policy lets through, in the words of `internet` in task.json. */
 static const char *network_of(const struct agent_task *task)
 {
@@ -217,11 +224,35 @@ static const char *network_of(const struct agent_task *task)
     for (size_t i = 0; task->internet && i < sizeof known / sizeof known[0]; i++)
         if (!strcmp(task->internet, known[i].access))
             return known[i].text;
-    return "none: no other machine can be reached, so nothing can be downloaded";
+    return no_network;
+}
+
+/* TASK's network, as the repository narrows it. */
+static void put_network(const struct agent_task *task, const json_t *narrowing, struct buf *out)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, NETWORK_MAX_BYTES);
+    const char *access = json_string_value(json_object_get(narrowing, "access"));
+    const json_t *allow = json_object_get(narrowing, "allow");
+    bool off = access && !strcmp(access, "off");
+    buf_append_str(&text, off ? no_network : network_of(task));
+    if (access && !off && strcmp(text.data, no_network) != 0) {
+        bool common = !strcmp(access, "common");
+        buf_appendf(&text, "; and of that only what the repository lets its tasks reach: %s",
+                    common ? "the usual package registries and forges" : "");
+        for (size_t i = 0; i < json_array_size(allow); i++) {
+            bool full = text.len > NETWORK_SHOWN_BYTES;
+            buf_appendf(&text, "%s%s", i || common ? ", " : "",
+                        full ? "…" : json_string_value(json_array_get(allow, i)));
+            if (full)
+                break;
+        }
+    }
+    put_element(out, "network", text.data);
 }
 
 void context_environment(const struct tool_host *host, const struct agent_task *task,
-                         struct buf *out)
+                         const json_t *narrowing, struct buf *out)
 {
     char text[1100];
     time_t now = time(NULL);
@@ -233,7 +264,7 @@ void context_environment(const struct tool_host *host, const struct agent_task *
     put_element(out, "current_date", text);
     snprintf(text, sizeof text, "uid %d, without root rights", (int)host->uid);
     put_element(out, "user", text);
-    put_element(out, "network", network_of(task));
+    put_network(task, narrowing, out);
     if (task->base) {
         snprintf(text, sizeof text, "%s%s%s", task->base, task->base_commit ? " at " : "",
                  task->base_commit ? task->base_commit : "");

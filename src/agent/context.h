@@ -22,8 +22,9 @@ enum { CONTEXT_AGENTS_MD_MAX_BYTES = 32768 }; /* of all files together, as in op
  */
 int context_agents_md(const struct tool_host *host, struct buf *out, struct err *err);
 
-/* The <environment_context> block. */
+/* The <environment_context> block. NARROWING: what the repository makes of the internet, an object as
+ * workspace/environment_file.h writes it; NULL: nothing. */
 void context_environment(const struct tool_host *host, const struct agent_task *task,
-                         struct buf *out);
+                         const json_t *narrowing, struct buf *out);
 
 #endif

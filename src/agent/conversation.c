@@ -63,10 +63,9 @@ static void append(struct conversation *c, struct json_span element)
     buf_append(&c->text, element.at, element.len);
 }
 
-/* The elements that COUNT items become, as ITEM(c, i) gives them (empty: none of its own). */
-static int append_all(struct conversation *c, struct brackets brackets, size_t count,
-                      struct json_span (*item)(const struct conversation *c, size_t i),
-                      struct err *err)
+int conversation_append_all(struct conversation *c, struct brackets brackets, size_t count,
+                            struct json_span (*item)(const struct conversation *c, size_t i),
+                            struct err *err)
 {
     struct buf text;
     buf_init(&text, CONVERSATION_MAX_BYTES);
@@ -88,13 +87,12 @@ static int append_all(struct conversation *c, struct brackets brackets, size_t c
     return status;
 }
 
-/* Some spans are owned: made here, and released here. */
-static void free_span(struct json_span span)
+void conversation_free_span(struct json_span span)
 {
     free((char *)span.at);
 }
 
-static struct json_span copy_span(struct json_span span)
+struct json_span conversation_copy_span(struct json_span span)
 {
     char *copy = malloc(span.len + 1);
     if (!copy)
@@ -104,10 +102,12 @@ static struct json_span copy_span(struct json_span span)
     return (struct json_span){copy, span.len};
 }
 
-static void forget_calls(struct conversation *c)
+void conversation_forget_calls(struct conversation *c)
 {
-    for (size_t i = 0; i < c->calls_count; i++)
-        free_span(c->calls[i].output);
+    for (size_t i = 0; i < c->calls_count; i++) {
+        conversation_free_span(c->calls[i].output);
+        conversation_free_span(c->calls[i].image);
+    }
     free(c->calls);
     c->calls = NULL;
     c->calls_count = c->calls_open = 0;
@@ -135,17 +135,12 @@ static struct json_span last_item(const struct conversation *c, size_t i)
     return (struct json_span){c->last.items[i].json, c->last.items[i].json_len};
 }
 
-static struct json_span output_of(const struct conversation *c, size_t i)
-{
-    return c->calls[i].output;
-}
-
 int conversation_take_response(struct conversation *c, struct response *response, struct err *err)
 {
     int status = check_room(c, items_len(response), err);
     if (status < 0)
         return status;
-    forget_calls(c);
+    conversation_forget_calls(c);
     c->last = *response;
     *response = (struct response){0};
     c->calls = calloc(c->last.count ? c->last.count : 1, sizeof *c->calls);
@@ -157,18 +152,9 @@ int conversation_take_response(struct conversation *c, struct response *response
     c->calls_open = c->calls_count;
     c->ended = c->last.count && !c->calls_count && !c->last.paused;
     add_usage(&c->usage, &c->last.usage);
-    return c->last.count ? append_all(c, c->provider->answer, c->last.count, last_item, err) : 0;
-}
-
-int conversation_take_output(struct conversation *c, size_t i, struct json_span item,
-                             struct err *err)
-{
-    c->calls[i].output = copy_span(item);
-    if (--c->calls_open)
-        return 0;
-    int status = append_all(c, c->provider->outputs, c->calls_count, output_of, err);
-    forget_calls(c);
-    return status;
+    return c->last.count
+               ? conversation_append_all(c, c->provider->answer, c->last.count, last_item, err)
+               : 0;
 }
 
 int conversation_take_user(struct conversation *c, struct json_span items, struct err *err)
@@ -183,13 +169,13 @@ int conversation_take_user(struct conversation *c, struct json_span items, struc
 
 void conversation_take_round(struct conversation *c, struct json_span item)
 {
-    free_span(c->round_item);
-    c->round_item = copy_span(item);
+    conversation_free_span(c->round_item);
+    c->round_item = conversation_copy_span(item);
     c->rounds++;
     c->usage = (struct token_usage){0};
 }
 
-static int write_record(struct conversation *c, struct err *err)
+int conversation_write_record(struct conversation *c, struct err *err)
 {
     if (buf_append_str(&c->record, "}\n") < 0)
         return err_set(err, ERR_LIMIT, "a record of the journal would be too large");
@@ -201,7 +187,7 @@ static int write_record(struct conversation *c, struct err *err)
     return status;
 }
 
-static struct buf *begin_record(struct conversation *c, const char *name)
+struct buf *conversation_begin_record(struct conversation *c, const char *name)
 {
     buf_clear(&c->record);
     buf_appendf(&c->record, "{\"%s\":", name);
@@ -212,15 +198,15 @@ static int write_start(struct conversation *c, const char *task, struct err *err
 {
     int status = 0;
     if (!c->records) {
-        buf_appendf(begin_record(c, "journal"),
+        buf_appendf(conversation_begin_record(c, "journal"),
                     "1,\"wire_api\":\"%s\",\"task\":", c->provider->wire_api);
         json_text_cstring(&c->record, task);
-        status = write_record(c, err);
+        status = conversation_write_record(c, err);
     }
     char now[CLOCK_RFC3339_SIZE];
     clock_rfc3339(clock_real_ms(), now);
-    buf_appendf(begin_record(c, "session"), "%u,\"time\":\"%s\"", c->sessions++, now);
-    return status < 0 ? status : write_record(c, err);
+    buf_appendf(conversation_begin_record(c, "session"), "%u,\"time\":\"%s\"", c->sessions++, now);
+    return status < 0 ? status : conversation_write_record(c, err);
 }
 
 struct conversation *conversation_open(const struct provider *provider, int state_dir_fd,
@@ -242,11 +228,11 @@ void conversation_free(struct conversation *c)
 {
     if (!c)
         return;
-    forget_calls(c);
+    conversation_forget_calls(c);
     journal_free(c->journal);
     buf_release(&c->text);
     buf_release(&c->record);
-    free_span(c->round_item);
+    conversation_free_span(c->round_item);
     free(c);
 }
 
@@ -268,13 +254,14 @@ static int put_messages(struct conversation *c, const struct message *messages, 
 static int write_and_append(struct conversation *c, struct json_span items, bool begins_round,
                             struct err *err)
 {
-    struct json_span copy = copy_span(items); /* writing the record may drop its memory */
-    int status = write_record(c, err);
+    struct json_span copy =
+        conversation_copy_span(items); /* writing the record may drop its memory */
+    int status = conversation_write_record(c, err);
     if (status == 0 && begins_round)
         conversation_take_round(c, copy);
     if (status == 0)
         status = conversation_take_user(c, copy, err);
-    free_span(copy);
+    conversation_free_span(copy);
     return status;
 }
 
@@ -282,7 +269,7 @@ int conversation_add_user(struct conversation *c, const struct message *messages
                           struct err *err)
 {
     struct json_span items;
-    begin_record(c, "user");
+    conversation_begin_record(c, "user");
     int status = put_messages(c, messages, count, &items, err);
     return status < 0 ? status : write_and_append(c, items, false, err);
 }
@@ -290,7 +277,7 @@ int conversation_add_user(struct conversation *c, const struct message *messages
 int conversation_begin_round(struct conversation *c, struct message message, struct err *err)
 {
     struct json_span items;
-    buf_appendf(begin_record(c, "round"), "%u,\"user\":", c->rounds + 2);
+    buf_appendf(conversation_begin_record(c, "round"), "%u,\"user\":", c->rounds + 2);
     int status = put_messages(c, &message, 1, &items, err);
     if (status < 0)
         return status;
@@ -306,9 +293,10 @@ int conversation_add_response(struct conversation *c, struct response *response,
     if (status < 0)
         return status;
     const struct token_usage *usage = &response->usage;
-    buf_appendf(begin_record(c, "response"), "{\"usage\":[%lld,%lld,%lld,%lld],%s\"items\":[",
-                (long long)usage->input_tokens, (long long)usage->cached_input_tokens,
-                (long long)usage->output_tokens, (long long)usage->reasoning_output_tokens,
+    buf_appendf(conversation_begin_record(c, "response"),
+                "{\"usage\":[%lld,%lld,%lld,%lld],%s\"items\":[", (long long)usage->input_tokens,
+                (long long)usage->cached_input_tokens, (long long)usage->output_tokens,
+                (long long)usage->reasoning_output_tokens,
                 response->paused ? "\"paused\":true," : "");
     for (size_t i = 0, added = 0; i < response->count; i++) {
         if (!response->items[i].json)
@@ -318,55 +306,15 @@ int conversation_add_response(struct conversation *c, struct response *response,
         buf_append(&c->record, response->items[i].json, response->items[i].json_len);
     }
     buf_append_str(&c->record, "]}");
-    status = write_record(c, err);
+    status = conversation_write_record(c, err);
     return status < 0 ? status : conversation_take_response(c, response, err);
 }
 
 int conversation_end(struct conversation *c, struct err *err)
 {
-    buf_append_str(begin_record(c, "ended"), "true");
+    buf_append_str(conversation_begin_record(c, "ended"), "true");
     c->ended = true;
-    return write_record(c, err);
-}
-
-int conversation_call_started(struct conversation *c, size_t i, struct err *err)
-{
-    c->calls[i].started = true;
-    json_text_cstring(begin_record(c, "started"), c->calls[i].item->call_id);
-    return write_record(c, err);
-}
-
-int conversation_call_output(struct conversation *c, size_t i, const char *text, size_t len,
-                             struct err *err)
-{
-    struct buf *record = begin_record(c, "output");
-    size_t start = record->len;
-    if (c->provider->call_output(record, c->calls[i].item, text, len) < 0)
-        return err_set(err, ERR_LIMIT, "the output of a call is too large");
-    struct json_span item =
-        copy_span((struct json_span){record->data + start, record->len - start});
-    int status = write_record(c, err);
-    if (status == 0)
-        status = conversation_take_output(c, i, item, err);
-    free_span(item);
-    return status;
-}
-
-int conversation_interrupt_calls(struct conversation *c, struct err *err)
-{
-    static const char interrupted[] =
-        "Interrupted: the agent was stopped while this call was running, and it was not run again. "
-        "It may have taken effect in part: look before you repeat it.";
-    static const char not_begun[] =
-        "Not run: the agent was stopped before this call was begun. Call again if it is still "
-        "wanted.";
-    int status = 0;
-    for (size_t i = 0; c->calls_open && status == 0; i++)
-        if (!c->calls[i].output.at) {
-            const char *text = c->calls[i].started ? interrupted : not_begun;
-            status = conversation_call_output(c, i, text, strlen(text), err);
-        }
-    return status;
+    return conversation_write_record(c, err);
 }
 
 int conversation_sync(struct conversation *c, struct err *err)

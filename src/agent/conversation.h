@@ -14,7 +14,8 @@
  *     {"user":[ITEM…]}                            messages to the model
  *     {"response":{"usage":[…],"items":[ITEM…]}}  an answer, whole ("paused":true: it goes on)
  *     {"started":"call_id"}                       a call of it was begun
- *     {"output":ITEM}                             a call has ended
+ *     {"output":ITEM}                             a call has ended (on a wire whose outputs are
+ *                                                 text alone, "image":[PART…] beside it)
  *     {"ended":true}                              the turn ended without an answer that ends it
  *     {"round":2,"user":[ITEM]}                   it goes on after a verification that failed
  */
@@ -30,8 +31,16 @@
 
 struct conversation;
 
-/* The gateway takes bodies up to 64 MiB; the rest is for the tools and the instructions. */
-enum { CONVERSATION_MAX_BYTES = 60 << 20 };
+enum {
+    /* The gateway takes bodies up to 64 MiB; the rest is for the tools and the instructions. */
+    CONVERSATION_MAX_BYTES = 60 << 20,
+    /* Images that a request holds, at most. Past either, the oldest are left out until no more
+     * than half of it is there: the server's cache of the conversation is lost only then. */
+    CONVERSATION_IMAGES_MAX = 20,
+    CONVERSATION_IMAGES_BYTES = 16 << 20,
+    /* All images that the journal takes, which is read whole. */
+    CONVERSATION_IMAGES_EVER_BYTES = 64 << 20,
+};
 
 /* Open the journal in STATE_DIR_FD, or begin one for TASK, and note a session in it. NULL on
  * failure: ERR_CONFLICT (in use), ERR_PROTOCOL (the journal of another task or wire, or damaged), ERR_LIMIT
@@ -82,9 +91,10 @@ const struct item *conversation_call(const struct conversation *conversation, si
 
 int conversation_call_started(struct conversation *conversation, size_t i, struct err *err);
 
-/* Each call once. */
+/* Each call once. IMAGE (NULL: none) is left out, with a note in its place, when there were too many
+ * before. */
 int conversation_call_output(struct conversation *conversation, size_t i, const char *text,
-                             size_t len, struct err *err);
+                             size_t len, const struct image *image, struct err *err);
 
 /* Tell the model of every open call that it was interrupted, or never begun. */
 int conversation_interrupt_calls(struct conversation *conversation, struct err *err);

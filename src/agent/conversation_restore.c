@@ -59,16 +59,28 @@ static struct call *find_call(struct conversation *c, const char *call_id)
     return NULL;
 }
 
+/* What is in a list. */
+static struct json_span between_brackets(struct json_span list)
+{
+    return (struct json_span){list.at + 1, list.len - 2};
+}
+
 static int restore_output(struct conversation *c, const json_t *record, struct json_span raw,
                           struct err *err)
 {
     const json_t *item = json_object_get(record, "output");
     const char *id = json_string_value(json_object_get(item, c->provider->output_id));
     struct call *call = find_call(c, id);
-    struct json_span span;
+    struct json_span span, image = {0};
     if (!call || call->output.at || !json_text_member(raw, "output", &span))
         return bad_record(err, "an output without its call");
-    return conversation_take_output(c, (size_t)(call - c->calls), span, err);
+    if (json_array_size(json_object_get(record, "image")) &&
+        json_text_member(raw, "image", &image)) {
+        if (!c->provider->output_image)
+            return bad_record(err, "an image beside its output, on another wire");
+        image = between_brackets(image);
+    }
+    return conversation_take_output(c, (size_t)(call - c->calls), span, image, err);
 }
 
 static int restore_user(struct conversation *c, const json_t *record, struct json_span raw,
@@ -78,7 +90,7 @@ static int restore_user(struct conversation *c, const json_t *record, struct jso
     if (!json_array_size(json_object_get(record, "user")) ||
         !json_text_member(raw, "user", &span) || span.len < 2)
         return bad_record(err, "a message without an item");
-    span = (struct json_span){span.at + 1, span.len - 2}; /* between the brackets */
+    span = between_brackets(span);
     if (json_object_get(record, "round"))
         conversation_take_round(c, span);
     return conversation_take_user(c, span, err);

@@ -22,9 +22,10 @@ struct model {
     struct http_peer peer;
     char *target, *authorization;
     struct buf head, tail; /* of the request, around the conversation */
-    struct buf adapted;    /* the conversation, where the server does not take it as it is */
-    unsigned left_out;     /* optional members that the server refused */
-    bool heard;            /* it has answered before */
+    struct buf no_images,
+        adapted;       /* the conversation, where the server does not take it as it is */
+    unsigned left_out; /* optional members that the server refused */
+    bool heard;        /* it has answered before */
 
     /* The request under way, over all its tries. */
     struct json_span conversation;
@@ -53,6 +54,7 @@ struct model *model_new(const struct model_options *options, struct err *err)
     model->heard = options->heard;
     buf_init(&model->head, FRAME_MAX_BYTES);
     buf_init(&model->tail, FRAME_MAX_BYTES);
+    buf_init(&model->no_images, CONVERSATION_MAX_BYTES);
     buf_init(&model->adapted, CONVERSATION_MAX_BYTES);
     buf_init(&model->error_body, ERROR_BODY_MAX_BYTES);
     char *prefix;
@@ -76,6 +78,7 @@ static void end_try(struct model *model)
     model->options.provider->answer_free(model->answer);
     model->answer = NULL;
     buf_release(&model->error_body);
+    buf_release(&model->no_images);
     buf_release(&model->adapted);
 }
 
@@ -106,19 +109,44 @@ static uint32_t random_number(void)
     return n;
 }
 
-/* The server does not take a member that a request can do without: go on without it. */
+/*
+ * Whether the conversation's images may be what the server refuses. Each says it in its own words,
+ * or names a member of the message, so any refusal counts: it costs one more request. llama.cpp
+ * without a projector for images answers with status 500.
+ */
+static bool may_be_about_images(const struct model *model, const struct failure *failure)
+{
+    size_t offset = 0;
+    struct json_span image;
+    bool refused = failure->kind == FAILURE_REJECTED || failure->kind == FAILURE_CONTEXT ||
+                   (failure->kind == FAILURE_SERVER && strcasestr(failure->message, "image"));
+    return refused && !(model->left_out & LEFT_OUT_IMAGES) &&
+           image_next(model->conversation, &model->options.provider->image, &offset, &image);
+}
+
+/* What a request can do without of what the server refuses; 0: nothing. */
+static unsigned find_optional(const struct model *model, const struct failure *failure)
+{
+    unsigned more = 0;
+    if (failure->kind == FAILURE_REJECTED || failure->kind == FAILURE_CONTEXT)
+        more = model->options.provider->optional(model->options.settings.model, model->left_out,
+                                                 failure);
+    if (!(more & ~model->left_out) && may_be_about_images(model, failure))
+        more = LEFT_OUT_IMAGES;
+    return more & ~model->left_out;
+}
+
+/* The server does not take something that a request can do without: go on without it. */
 static bool leave_out(struct model *model, const struct failure *failure)
 {
-    const struct provider *provider = model->options.provider;
-    if (failure->kind != FAILURE_REJECTED && failure->kind != FAILURE_CONTEXT)
-        return false;
-    unsigned more = provider->optional(model->options.settings.model, model->left_out, failure);
-    if (!(more & ~model->left_out))
+    unsigned more = find_optional(model, failure);
+    if (!more)
         return false;
     model->left_out |= more;
-    provider->frame(&model->options.settings, model->left_out, &model->head, &model->tail);
-    AUTO_FREE char *text =
-        str_format("%s: going on without what it refuses here", failure->message);
+    model->options.provider->frame(&model->options.settings, model->left_out, &model->head,
+                                   &model->tail);
+    AUTO_FREE char *text = str_format("%s: going on without %s", failure->message,
+                                      more == LEFT_OUT_IMAGES ? "images" : "what it refuses here");
     events_error(model->options.events, text);
     return true;
 }
@@ -235,7 +263,12 @@ static void on_end(void *arg, int status, const struct err *err)
 static void set_body(struct model *model)
 {
     const struct provider *provider = model->options.provider;
+    static const char note[] =
+        "[An image was here. It is left out: the model server does not take it.]";
     struct json_span conversation = model->conversation;
+    if ((model->left_out & LEFT_OUT_IMAGES) &&
+        image_leave_out(conversation, &provider->image, SIZE_MAX, note, &model->no_images))
+        conversation = (struct json_span){model->no_images.data, model->no_images.len};
     if (model->left_out && provider->adapt &&
         provider->adapt(conversation, model->left_out, &model->adapted))
         conversation = (struct json_span){model->adapted.data, model->adapted.len};

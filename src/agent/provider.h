@@ -16,6 +16,7 @@
 
 #include "agent/events.h"
 #include "agent/failure.h"
+#include "agent/image.h"
 #include "agent/tool.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -109,6 +110,9 @@ struct brackets {
 
 enum { PROVIDER_HEADERS_MAX = 4 };
 
+/* Of what a server refuses, on every wire: images. The other bits are the wire's own. */
+enum { LEFT_OUT_IMAGES = 1 << 30 };
+
 struct provider {
     const char *wire_api; /* its name */
     const char *path;     /* behind the base URL */
@@ -129,11 +133,19 @@ struct provider {
     bool (*adapt)(struct json_span conversation, unsigned left_out, struct buf *out);
 
     /* Append to OUT: messages of a person or the platform, one or more elements, divided by commas;
-     * the output of CALL. Negative when OUT is full. */
+     * the output of CALL, with IMAGE (may be NULL) in it. Negative when OUT is full. */
     int (*user_messages)(struct buf *out, const struct message *messages, size_t count);
-    int (*call_output)(struct buf *out, const struct item *call, const char *text, size_t len);
+    int (*call_output)(struct buf *out, const struct item *call, const char *text, size_t len,
+                       const struct image *image);
     const char *output_id; /* the member of an output that names its call */
     struct brackets answer, outputs;
+
+    /* A wire whose outputs hold text alone: `call_output` leaves the image out, and this appends it
+     * in parts, divided by commas, of an element of its own, `images`, behind all outputs of an
+     * answer. NULL: not needed. */
+    int (*output_image)(struct buf *out, const struct item *call, const struct image *image);
+    struct brackets images;
+    struct image_form image; /* how one looks in the conversation */
 
     /* Append to RESPONSE the items that JSON holds, whose bytes are RAW: one that stood as
      * `item.json`, or as it comes in an answer. ERR_PROTOCOL when it lacks what its type needs. */

@@ -17,12 +17,13 @@
 #include "agent/tool.h"
 #include "agent/turn.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/sandbox_layout.h"
 #include "task/exit.h"
 
 enum { FD_TASK = 0, FD_EVENTS = 3, FD_FEEDBACK = 6 };
 
-enum { GROUPS_MAX = 4 };
+enum { GROUPS_MAX = 5, NARROWING_MAX_BYTES = 65536 };
 
 struct agent {
     struct agent_task task;
@@ -76,6 +77,17 @@ static enum agent_exit open_conversation(struct agent *agent)
     return AGENT_EXIT_DONE;
 }
 
+/* What `setup` has left of the repository's .codex/environment.conf; NULL: it narrows nothing. */
+static json_t *read_narrowing(const struct agent *agent)
+{
+    AUTO_FD int fd = openat(agent->state_fd, SANDBOX_INTERNET_FILE,
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    AUTO_BUF struct buf text;
+    buf_init(&text, NARROWING_MAX_BYTES);
+    return fd >= 0 && io_read_all(fd, &text, NULL) == 0 ? json_loadb(text.data, text.len, 0, NULL)
+                                                        : NULL;
+}
+
 /* Before the first prompt: AGENTS.md, where we are, and what is asked. */
 static int begin_conversation(struct agent *agent, struct err *err)
 {
@@ -86,7 +98,9 @@ static int begin_conversation(struct agent *agent, struct err *err)
     int status = context_agents_md(&agent->host, &agents_md, err);
     if (status < 0)
         return status;
-    context_environment(&agent->host, &agent->task, &environment);
+    json_t *narrowing = read_narrowing(agent);
+    context_environment(&agent->host, &agent->task, narrowing, &environment);
+    json_decref(narrowing);
     struct message messages[3];
     size_t count = 0;
     if (agents_md.len)
@@ -123,7 +137,7 @@ static enum agent_exit prepare_conversation(struct agent *agent)
 static enum agent_exit open_tools(struct agent *agent)
 {
     static int (*const openers[])(const struct tool_host *, struct tool_group *, struct err *) = {
-        exec_tools_open, patch_tools_open, plan_tools_open};
+        exec_tools_open, patch_tools_open, view_tools_open, plan_tools_open};
     int status = 0;
     for (size_t i = 0; i < sizeof openers / sizeof openers[0] && status == 0; i++) {
         status = openers[i](&agent->host, &agent->groups[agent->groups_count], &agent->why);

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "agent/events.h"
+#include "agent/image.h"
 #include "base/err.h"
 #include "loop/loop.h"
 
@@ -58,6 +59,9 @@ void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t 
 /* The same with printf. */
 void tool_call_finishf(struct tool_call *call, bool ok, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The call has done what it should: TEXT, and IMAGE beside it (both copied). */
+void tool_call_finish_image(struct tool_call *call, const char *text, const struct image *image);
 
 struct tool {
     const char *name;
@@ -103,10 +107,11 @@ int tool_arg_bool(const struct tool_call *call, const char *name, bool required,
 
 /*
  * The groups. Each fills OUT, whose `free` releases it. 0 or negative.
- * tools/ : exec_command and write_stdin; apply_patch.   plan.c, submit.c: update_plan; submit.
+ * tools/ : exec_command and write_stdin; apply_patch; view_image.   plan.c, submit.c: update_plan; submit.
  */
 int exec_tools_open(const struct tool_host *host, struct tool_group *out, struct err *err);
 int patch_tools_open(const struct tool_host *host, struct tool_group *out, struct err *err);
+int view_tools_open(const struct tool_host *host, struct tool_group *out, struct err *err);
 int plan_tools_open(const struct tool_host *host, struct tool_group *out, struct err *err);
 int submit_tools_open(const struct tool_host *host, int state_dir_fd, struct tool_group *out,
                       struct err *err);

@@ -252,15 +252,18 @@ int io_remove_tree_at(int dirfd, const char *path, struct err *err)
     return 0;
 }
 
-int io_copy(int from, off_t offset, int to, struct err *err)
+int io_copy(int from, off_t offset, off_t end, int to, struct err *err)
 {
-    for (;;) {
-        ssize_t n = sendfile(to, from, &offset, 1 << 20);
+    static const off_t chunk = 1 << 20;
+    while (end < 0 || offset < end) {
+        off_t want = end < 0 || end - offset > chunk ? chunk : end - offset;
+        ssize_t n = sendfile(to, from, &offset, (size_t)want);
         if (n == 0)
             return 0;
         if (n < 0 && errno != EINTR)
             return err_errno(err, "cannot copy");
     }
+    return 0;
 }
 
 int io_sync(int fd, struct err *err)

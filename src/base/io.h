@@ -42,8 +42,9 @@ int io_open_private_dir(const char *path, struct err *err);
  * fine. */
 int io_remove_tree_at(int dirfd, const char *path, struct err *err);
 
-/* Write to TO, a file or a pipe, what the file FROM holds from OFFSET on. FROM's own offset stays. */
-int io_copy(int from, off_t offset, int to, struct err *err);
+/* Write to TO, a file or a pipe, what the file FROM holds from OFFSET to END (-1: its end; less when it
+ * ends before). FROM's own offset stays. */
+int io_copy(int from, off_t offset, off_t end, int to, struct err *err);
 
 /* Wait until what was written to FD is on its disk; for a pipe there is nothing to wait for. */
 int io_sync(int fd, struct err *err);

@@ -13,6 +13,8 @@ enum { SANDBOX_UID = 1000, SANDBOX_GID = 1000 };
 
 /* The container root's own: the agent's journal, submit.json. */
 #define SANDBOX_STATE_DIR "/var/lib/codex"
+/* In it: what the repository makes of the internet, left by `setup` for the agent. */
+#define SANDBOX_INTERNET_FILE "internet"
 
 /* The directory is a mount, so that not even container root can put another agent in its place. */
 #define SANDBOX_AGENT_DIR "/run/codex"

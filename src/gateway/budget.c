@@ -33,11 +33,18 @@ static int64_t tokens_of(uint64_t bytes)
     return tokens < METER_TOKENS_MAX ? (int64_t)tokens : METER_TOKENS_MAX;
 }
 
+static int64_t tokens_of_request(const struct budget_hold *hold)
+{
+    int64_t images = tokens_of(hold->image_bytes);
+    int64_t most = (int64_t)hold->images * BUDGET_IMAGE_TOKENS;
+    return tokens_of(hold->request_bytes - hold->image_bytes) + (images < most ? images : most);
+}
+
 void budget_hold(struct budget *budget, struct budget_hold *hold)
 {
     int64_t answer = tokens_of(hold->answer_bytes);
-    int64_t tokens = tokens_of(hold->request_bytes) +
-                     (answer > BUDGET_ANSWER_TOKENS ? answer : BUDGET_ANSWER_TOKENS);
+    int64_t tokens =
+        tokens_of_request(hold) + (answer > BUDGET_ANSWER_TOKENS ? answer : BUDGET_ANSWER_TOKENS);
     budget->under_way += tokens - hold->tokens;
     hold->tokens = tokens;
 }
@@ -72,7 +79,7 @@ void budget_count(struct budget *budget, const struct token_usage *usage)
 
 void budget_count_estimate(struct budget *budget, const struct budget_hold *hold, const char *why)
 {
-    struct token_usage usage = {.input_tokens = tokens_of(hold->request_bytes),
+    struct token_usage usage = {.input_tokens = tokens_of_request(hold),
                                 .output_tokens = tokens_of(hold->answer_bytes)};
     count(budget, &usage, why);
 }

@@ -20,6 +20,9 @@ enum {
     /* What an answer under way is taken to cost at least: before its first byte it may have been
      * thought about for long. */
     BUDGET_ANSWER_TOKENS = 4096,
+    /* What an image is taken to cost at most, however many bytes it has: providers count its pixels,
+     * scaled down to what they look at. */
+    BUDGET_IMAGE_TOKENS = 5000,
 };
 
 struct budget {
@@ -34,6 +37,8 @@ struct budget {
 /* One request and its answer: what is known of them. */
 struct budget_hold {
     uint64_t request_bytes, answer_bytes;
+    uint64_t image_bytes; /* of request_bytes: those of `images` */
+    uint32_t images;
     int64_t tokens; /* private: held */
 };
 

@@ -69,11 +69,14 @@ void call_refuse(struct http_exchange *exchange, enum api_error error, int statu
 /* N more bytes of the body have come, and its end has, or not. */
 static void count_request(struct call *call, size_t n)
 {
+    bool is_news = call->checked_end || call->check.images != call->hold.images;
     call->read_bytes += n;
-    if (call->checked_end && !call->counted) {
+    call->hold.images = call->check.images;
+    call->hold.image_bytes = call->check.image_bytes;
+    if (call->checked_end)
         call->hold.request_bytes = call->read_bytes;
+    if (is_news && !call->counted)
         budget_hold(call->context->budget, &call->hold);
-    }
 }
 
 /* Get and check the next piece of the body. Returns its length, 0 at the end, or negative. */

@@ -166,9 +166,10 @@ static int take_members(struct gateway_config *config, const json_t *root, struc
         status = take_wire(config, root, err);
     if (status == 0 && config->wire)
         status = take_model(config, root, err);
-    return status < 0
-               ? status
-               : egress_policy_read(&config->internet, json_object_get(root, "internet"), err);
+    if (status == 0)
+        status = egress_policy_read(&config->internet, json_object_get(root, "internet"), err);
+    config->repository_narrows = json_is_true(json_object_get(root, "repository_narrows"));
+    return status;
 }
 
 int gateway_config_read(struct gateway_config *config, int fd, struct err *err)

@@ -39,6 +39,7 @@ struct gateway_config {
     int64_t used_tokens; /* by the task's earlier runs */
     int64_t first_byte_timeout_ms, idle_timeout_ms;
     struct egress_policy internet;
+    bool repository_narrows; /* `internet`: nothing is let out before it is known how */
 };
 
 /* Read the whole of FD, and check every member. ERR_USAGE for what cannot be used. */

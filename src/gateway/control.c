@@ -23,6 +23,7 @@ static const struct {
     [GATEWAY_NOTE] = {true, false},
     [GATEWAY_RUN_ENDED] = {true, false},
     [GATEWAY_UNLISTEN] = {true, false},
+    [GATEWAY_NARROW] = {true, false},
 };
 
 /* What a message's kind can be depends on what it is about. */

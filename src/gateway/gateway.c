@@ -5,12 +5,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "gateway/budget.h"
 #include "gateway/control.h"
 #include "gateway/egress/proxy.h"
 #include "gateway/egress/record.h"
 #include "gateway/event_file.h"
 #include "gateway/model.h"
+#include "gateway/output.h"
+#include "gateway/outside_json.h"
 #include "gateway/replay.h"
 #include "gateway/run_events.h"
 #include "gateway/stream.h"
@@ -112,6 +115,28 @@ static void begin_phase(struct gateway *gateway)
     run_event_phase_started(gateway->events, &gateway->message);
 }
 
+/* What cannot be read narrows to nothing: that is told, and ends no run. */
+static void narrow(struct gateway *gateway)
+{
+    struct egress_policy *policy = &gateway->options.config->internet;
+    json_t *checkout = outside_object(gateway->message.payload, gateway->message.head.payload_size);
+    struct err err;
+    int status = egress_policy_narrow(policy, json_object_get(checkout, "internet"), &err);
+    AUTO_BUF struct buf text;
+    buf_init(&text, 1024);
+    if (status < 0)
+        buf_appendf(&text, "internet: off, because what the repository allows is not known (%s)\n",
+                    err.message);
+    else if (policy->narrowing.access != EGRESS_PUBLIC)
+        buf_appendf(&text, "internet: narrowed by .codex/environment.conf to '%s'\n",
+                    egress_access_name(policy->narrowing.access));
+    if (text.len)
+        output_note(gateway->events, gateway->budget.phase, text.data, text.len);
+    json_decref(checkout);
+    if (gateway->proxy)
+        proxy_begin(gateway->proxy);
+}
+
 /* Returns 0, or negative with gateway->err. */
 static int take_message(struct gateway *gateway)
 {
@@ -122,6 +147,9 @@ static int take_message(struct gateway *gateway)
         return take_listener(gateway);
     case GATEWAY_UNLISTEN:
         drop_listener(gateway);
+        return 0;
+    case GATEWAY_NARROW:
+        narrow(gateway);
         return 0;
     case GATEWAY_PHASE_STARTED:
         begin_phase(gateway);
@@ -197,7 +225,8 @@ static int open_parts(struct gateway *gateway, struct err *err)
     gateway->streams = streams_new(gateway->loop, gateway->events, on_stream_ended, gateway);
     budget_init(&gateway->budget, options->config, gateway->events);
     gateway->record = record_new(gateway->loop, gateway->events);
-    gateway->proxy = proxy_new(gateway->loop, &options->config->internet, gateway->record);
+    gateway->proxy = proxy_new(gateway->loop, &options->config->internet, gateway->record,
+                               options->config->repository_narrows);
     int status = open_model(gateway, err);
     if (status < 0)
         return status;

@@ -12,7 +12,7 @@
 struct gateway;
 
 struct gateway_options {
-    const struct gateway_config *config;
+    struct gateway_config *config; /* the repository narrows its `internet` */
     int control_fd, events_fd;
     int replay_fd; /* -1: none came */
     /* For the log: something of the provider's failed. The gateway goes on. */

@@ -119,6 +119,41 @@ static void take_item_name(struct request_check *check, const struct json_scan *
         check->highest_turn = turn;
 }
 
+enum image_key { IMAGE_KEY_OTHER, IMAGE_KEY_URL, IMAGE_KEY_TYPE, IMAGE_KEY_DATA };
+
+static enum image_key image_key_of(const struct json_scan *scan)
+{
+    if (json_scan_is(scan, "url") || json_scan_is(scan, "image_url"))
+        return IMAGE_KEY_URL;
+    if (json_scan_is(scan, "media_type"))
+        return IMAGE_KEY_TYPE;
+    return json_scan_is(scan, "data") ? IMAGE_KEY_DATA : IMAGE_KEY_OTHER;
+}
+
+static void take_image_string(struct request_check *check, const struct json_scan *scan,
+                              enum image_key key)
+{
+    bool is_image = (key == IMAGE_KEY_URL && !strncmp(scan->text, "data:image/", 11)) ||
+                    (key == IMAGE_KEY_DATA && check->image_type);
+    if (key == IMAGE_KEY_TYPE)
+        check->image_type = !strncmp(scan->text, "image/", 6);
+    if (!is_image || !scan->plain)
+        return;
+    check->images++;
+    check->image_bytes += scan->text_len;
+}
+
+static void note_image(struct request_check *check, const struct json_scan *scan,
+                       enum json_token token)
+{
+    enum image_key key = (enum image_key)check->image_key;
+    check->image_key = token == JSON_TOKEN_KEY ? image_key_of(scan) : IMAGE_KEY_OTHER;
+    if (token == JSON_TOKEN_OBJECT || token == JSON_TOKEN_OBJECT_END)
+        check->image_type = false;
+    else if (token == JSON_TOKEN_STRING && key != IMAGE_KEY_OTHER)
+        take_image_string(check, scan, key);
+}
+
 static int take_background(struct request_check *check, enum json_token token)
 {
     if (token == JSON_TOKEN_FALSE || token == JSON_TOKEN_NULL)
@@ -129,6 +164,7 @@ static int take_background(struct request_check *check, enum json_token token)
 static int take_token(void *arg, const struct json_scan *scan, enum json_token token)
 {
     struct request_check *check = arg;
+    note_image(check, scan, token);
     if (scan->depth == 0) {
         if (token == JSON_TOKEN_OBJECT_END && !check->model_seen)
             return err_set(check->err, ERR_REFUSED, "'model' is missing");

@@ -8,6 +8,9 @@
  * without escapes, `model` occurs once and in no other spelling (some parsers ignore case), and its
  * value is written without escapes. The verdict falls before the body's last byte is let through.
  *
+ * Images in it are counted, for the estimate of what it costs: data URLs of images as `url` or
+ * `image_url`, and `data` behind a `media_type` of an image. Text anywhere else is text.
+ *
  * `background`, which has an answer made that nobody waits for, and so nobody meters, is refused.
  */
 #ifndef CODEX_GATEWAY_REQUEST_H
@@ -15,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "gateway/json_scan.h"
@@ -25,7 +29,9 @@ struct request_check {
     const char *model; /* the only one allowed; not owned */
     bool asks_usage;   /* a stream must ask for its usage: stream_options.include_usage */
     bool wants_stream;
-    int highest_turn; /* of the replay's items in `input`; 0: none */
+    int highest_turn;     /* of the replay's items in `input`; 0: none */
+    uint32_t images;      /* so far */
+    uint64_t image_bytes; /* of the strings that they are */
 
     /* private */
     struct json_scan scan;
@@ -33,6 +39,8 @@ struct request_check {
     bool model_seen, stream_seen, options_seen, usage_seen;
     bool names_item;  /* the value that comes next is an item's id or call_id */
     bool names_usage; /* it is that of include_usage */
+    int image_key;    /* which part of an image the value that comes next may be */
+    bool image_type;  /* in this object, a media_type of an image has come */
     struct err *err;
 };
 

@@ -11,15 +11,16 @@
 #include "base/io.h"
 #include "base/str.h"
 
-enum { ACCESS_MAX = 4 << 20, FIELDS = 5 };
+enum { ACCESS_MAX = 4 << 20, FIELDS = 6 };
 
 /* "name length\n", the bytes, "\n"; then the next. */
-static const char *const names[FIELDS] = {"user", "token", "ssh_key", "known_hosts", "ca"};
+static const char *const names[FIELDS] = {"user",        "token", "ssh_key",
+                                          "known_hosts", "ca",    "internet"};
 
 static char **field(struct git_access *access, size_t i)
 {
-    char **const fields[FIELDS] = {&access->user, &access->token, &access->ssh_key,
-                                   &access->known_hosts, &access->ca};
+    char **const fields[FIELDS] = {&access->user,        &access->token, &access->ssh_key,
+                                   &access->known_hosts, &access->ca,    &access->internet};
     return fields[i];
 }
 

@@ -27,17 +27,19 @@ void bundle_release(struct bundle *bundle)
     *bundle = (struct bundle){0};
 }
 
-/* The start of the file, with at least its whole header if that is as small as it should be. */
-static int read_start(int fd, struct buf *out, struct err *err)
+/* What the file has from START on, with at least the whole header if that is as small as it should
+ * be. */
+static int read_start(int fd, int64_t start, int64_t end, struct buf *out, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return err_errno(err, "cannot read the bundle");
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_PROTOCOL, "the bundle is not a regular file");
-    while (out->len < out->max) {
-        char *room = buf_reserve(out, out->max - out->len);
-        ssize_t n = pread(fd, room, out->max - out->len, (off_t)out->len);
+    size_t want = (uint64_t)(end - start) < out->max ? (size_t)(end - start) : out->max;
+    while (out->len < want) {
+        char *room = buf_reserve(out, want - out->len);
+        ssize_t n = pread(fd, room, want - out->len, (off_t)(start + (int64_t)out->len));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -136,15 +138,36 @@ static int parse_pack_header(struct bundle *bundle, const struct buf *start, str
     return 0;
 }
 
-int bundle_read(int fd, const char *ref, struct bundle *bundle, struct err *err)
+static int read_range(int fd, const char *ref, int64_t from, int64_t to, struct bundle *bundle,
+                      struct err *err)
 {
     *bundle = (struct bundle){0};
     AUTO_BUF struct buf start;
     buf_init(&start, HEADER_MAX);
-    int status = read_start(fd, &start, err);
+    int status = read_start(fd, from, to, &start, err);
     if (status == 0)
         status = parse_header(bundle, ref, &start, err);
-    return status < 0 ? status : parse_pack_header(bundle, &start, err);
+    if (status == 0)
+        status = parse_pack_header(bundle, &start, err);
+    bundle->pack_offset += from;
+    bundle->pack_end = to;
+    return status;
+}
+
+int bundle_read(int fd, const char *ref, struct bundle *bundle, struct err *err)
+{
+    struct parts parts;
+    *bundle = (struct bundle){0};
+    int status = parts_read(fd, &parts, err);
+    return status < 0 ? status : read_range(fd, ref, 0, parts.base_end, bundle, err);
+}
+
+int bundle_read_part(int fd, const struct part *part, struct bundle *bundle, struct err *err)
+{
+    int status = read_range(fd, BUNDLE_REF_MODULE, part->start, part->end, bundle, err);
+    if (status == 0 && *bundle->base)
+        status = malformed(err, "a submodule's depends on something");
+    return status;
 }
 
 /* gitformat-repository-layout(5): `shallow` lists the commits that are to look parentless. */
@@ -183,6 +206,7 @@ int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
     }
     git.input_fd = fd;
     git.input_offset = bundle->pack_offset;
+    git.input_end = bundle->pack_end;
     git.memory_max = options->memory_max;
     git.timeout_ms = options->timeout_ms;
     return git_must(&git, err);
@@ -197,13 +221,13 @@ static int open_pack_file(const char *git_dir, const char *name, int flags, stru
 }
 
 /* The last bytes of a pack are its checksum, and an index has that before its own: gitformat-pack(5). */
-bool bundle_index_fits(int fd, int index)
+bool bundle_index_fits(const struct bundle *bundle, int fd, int index)
 {
     enum { CHECKSUM = 20 };
     char of_pack[CHECKSUM], of_index[CHECKSUM];
-    struct stat pack_st, index_st;
-    return fstat(fd, &pack_st) == 0 && fstat(index, &index_st) == 0 &&
-           pread(fd, of_pack, CHECKSUM, pack_st.st_size - CHECKSUM) == CHECKSUM &&
+    struct stat index_st;
+    return fstat(index, &index_st) == 0 &&
+           pread(fd, of_pack, CHECKSUM, bundle->pack_end - CHECKSUM) == CHECKSUM &&
            pread(index, of_index, CHECKSUM, index_st.st_size - 2 * CHECKSUM) == CHECKSUM &&
            !memcmp(of_pack, of_index, CHECKSUM);
 }
@@ -215,18 +239,19 @@ int bundle_place(const struct bundle *bundle, int fd, int index, const char *git
     if (status < 0)
         return status;
     AUTO_FD int pack = open_pack_file(git_dir, "pack-base.pack", O_WRONLY | O_CREAT | O_EXCL, err);
-    status = pack < 0 ? pack : io_copy(fd, bundle->pack_offset, pack, err);
+    status = pack < 0 ? pack : io_copy(fd, bundle->pack_offset, bundle->pack_end, pack, err);
     if (status < 0)
         return status;
     AUTO_FD int copy = open_pack_file(git_dir, "pack-base.idx", O_WRONLY | O_CREAT | O_EXCL, err);
-    return copy < 0 ? copy : io_copy(index, 0, copy, err);
+    return copy < 0 ? copy : io_copy(index, 0, -1, copy, err);
 }
 
 int bundle_take(const struct bundle *bundle, int fd, int index, const char *git_dir,
                 const struct bundle_options *options, struct err *err)
 {
-    return index && bundle_index_fits(fd, index) ? bundle_place(bundle, fd, index, git_dir, err)
-                                                 : bundle_unpack(bundle, fd, git_dir, options, err);
+    return index && bundle_index_fits(bundle, fd, index)
+               ? bundle_place(bundle, fd, index, git_dir, err)
+               : bundle_unpack(bundle, fd, git_dir, options, err);
 }
 
 int bundle_index(const struct bundle *bundle, int fd, int index, const char *git_dir,
@@ -244,7 +269,7 @@ int bundle_index(const struct bundle *bundle, int fd, int index, const char *git
     if (!packs || !entry)
         return err_errno(err, "cannot find the index in '%s'", path);
     AUTO_FD int made = open_pack_file(git_dir, entry->d_name, O_RDONLY, err);
-    status = made < 0 ? made : io_copy(made, 0, index, err);
+    status = made < 0 ? made : io_copy(made, 0, -1, index, err);
     return status < 0 ? status : io_sync(index, err);
 }
 

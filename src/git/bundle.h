@@ -5,7 +5,9 @@
  * A base bundle has refs/codex/base, and nothing that it depends on. A work bundle has
  * refs/codex/work and depends on the base commit; one of what the base branch has got since has
  * refs/codex/moved, and depends on it, too. When the repository is a shallow clone, the base
- * bundle also names the commits whose parents are missing, as refs/codex/shallow/N.
+ * bundle also names the commits whose parents are missing, as refs/codex/shallow/N. A module bundle,
+ * of a submodule's commit, has refs/codex/module and depends on nothing; it comes behind a base
+ * bundle in the same file (git/parts.h).
  *
  * Bundles are read at offsets, so that one open file can serve several processes at once.
  */
@@ -18,10 +20,12 @@
 
 #include "base/err.h"
 #include "base/object_id.h"
+#include "git/parts.h"
 
 #define BUNDLE_REF_BASE    "refs/codex/base"
 #define BUNDLE_REF_WORK    "refs/codex/work"
 #define BUNDLE_REF_MOVED   "refs/codex/moved"
+#define BUNDLE_REF_MODULE  "refs/codex/module"
 #define BUNDLE_REF_SHALLOW "refs/codex/shallow/"
 
 enum { BUNDLE_SHALLOW_MAX = 1000 };
@@ -32,14 +36,17 @@ struct bundle {
     char (*shallow)[OBJECT_ID_SIZE]; /* commits whose parents are missing */
     size_t shallow_count;
     /* of a bundle that was read */
-    int64_t pack_offset;
-    uint32_t objects; /* as the pack's header claims */
+    int64_t pack_offset, pack_end; /* in the file */
+    uint32_t objects;              /* as the pack's header claims */
 };
 
 /* Read the header of the bundle FD, a regular file. REF: the one that it must have. Anything that
  * the above does not say is ERR_PROTOCOL. Release it also after a failure. */
 int bundle_read(int fd, const char *ref, struct bundle *bundle, struct err *err);
 void bundle_release(struct bundle *bundle);
+
+/* The same of a PART_MODULE. */
+int bundle_read_part(int fd, const struct part *part, struct bundle *bundle, struct err *err);
 
 /* Add a shallow commit; ERR_LIMIT past BUNDLE_SHALLOW_MAX. */
 int bundle_add_shallow(struct bundle *bundle, const char *sha, struct err *err);
@@ -58,7 +65,7 @@ int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
                   const struct bundle_options *options, struct err *err);
 
 /* Whether INDEX is of the bundle FD: it may be of another one with the same commits. */
-bool bundle_index_fits(int fd, int index);
+bool bundle_index_fits(const struct bundle *bundle, int fd, int index);
 
 /* As bundle_unpack() by its INDEX, without a look at a single object: for a bundle that is unpacked
  * again and again. */

@@ -222,13 +222,20 @@ static int session_end(struct session *session)
     return status;
 }
 
+/* How much of the input file to hand over next. */
+static size_t file_chunk(const struct session *session)
+{
+    int64_t end = session->command->input_end, left = end - session->input_offset;
+    return !end || left > CHUNK ? CHUNK : left > 0 ? (size_t)left : 0;
+}
+
 /* Feed standard input; closed at its end, or when git no longer reads. */
 static int feed(struct session *session, struct err *err)
 {
     struct git_command *command = session->command;
     ssize_t n;
     if (command->input_fd >= 0)
-        n = sendfile(session->in, command->input_fd, &session->input_offset, CHUNK);
+        n = sendfile(session->in, command->input_fd, &session->input_offset, file_chunk(session));
     else
         n = write(session->in, command->input + session->input_done,
                   command->input_len - session->input_done);

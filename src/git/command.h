@@ -32,12 +32,12 @@ struct git_command {
     size_t env_count;
     const char *dir; /* where it runs; NULL: here */
 
-    /* Standard input: INPUT_LEN bytes at INPUT, or the file INPUT_FD from INPUT_OFFSET to its end
-     * (its own position neither matters nor moves), or nothing. */
+    /* Standard input: INPUT_LEN bytes at INPUT, or the file INPUT_FD from INPUT_OFFSET to INPUT_END
+     * (0: its end; its own position neither matters nor moves), or nothing. */
     const char *input;
     size_t input_len;
     int input_fd;
-    int64_t input_offset;
+    int64_t input_offset, input_end;
 
     /* Standard output: to a buffer (more than fits is ERR_LIMIT), to a descriptor, or nowhere. */
     struct buf *out;

@@ -172,7 +172,7 @@ static int write_diff(const struct verb_request *request, struct err *err)
             status = print_diff(request, "--stat", fd, err);
     }
     if (status == 0)
-        status = io_copy(fd, 0, IMPORT_FD_DIFF, err);
+        status = io_copy(fd, 0, -1, IMPORT_FD_DIFF, err);
     return status < 0 ? err_context(err, "diff") : io_sync(IMPORT_FD_DIFF, err);
 }
 
@@ -180,8 +180,12 @@ static int write_base_bundle(const struct verb_request *request, struct err *err
 {
     struct bundle bundle = {0};
     memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_BASE, scratch_repository, ADOPT_FD_BASE,
-                        IMPORT_TIMEOUT_MS, err);
+    int status = bundle_write(&bundle, BUNDLE_REF_BASE, scratch_repository, ADOPT_FD_BASE,
+                              IMPORT_TIMEOUT_MS, err);
+    /* Most submodules are where they were in the commit that the remote has. */
+    if (status == 0)
+        status = parts_copy(IMPORT_FD_BASE, ADOPT_FD_BASE, err);
+    return status < 0 ? status : io_sync(ADOPT_FD_BASE, err);
 }
 
 /* Take what came, and write what was checked: by WRITE, beside the clean bundle. */

@@ -26,6 +26,9 @@ static const uint64_t memory_max = 0;
 static const uint64_t memory_max = 8ULL << 30;
 #endif
 
+/* Of one file, of a repository that no person has named. */
+static const uint64_t stranger_file_max = 4ULL << 30;
+
 static const char *scheme_name(enum repo_scheme scheme)
 {
     return scheme == REPO_SSH ? "ssh" : scheme == REPO_HTTP ? "http" : "https";
@@ -94,6 +97,22 @@ static int set_up_token(struct remote *remote, struct err *err)
     return 0;
 }
 
+/* Nobody has named this host but a file in a repository: it may be one of ours. */
+static int set_up_reach(struct remote *remote, verb_reach_fn *reach, struct err *err)
+{
+    AUTO_FREE char *pin = NULL;
+    if (!reach || remote->url.scheme == REPO_SSH)
+        return err_set(err, ERR_REFUSED, "'%s' cannot be fetched from by a policy",
+                       remote->url.text);
+    int status = reach(remote->access.internet, &remote->url, &pin, err);
+    if (status < 0)
+        return status;
+    add_setting(remote, str_dup("http.followRedirects=false"));
+    if (pin)
+        add_setting(remote, str_format("http.curloptResolve=%s", pin));
+    return 0;
+}
+
 static int set_up_http(struct remote *remote, struct err *err)
 {
     int64_t seconds = remote->stall_ms / 1000;
@@ -144,6 +163,8 @@ int remote_open(struct remote *remote, const struct verb_request *request, int a
     int status = repo_url_parse(&remote->url, request->repo, err);
     if (status == 0)
         status = git_access_read(access_fd, &remote->access, err);
+    if (status == 0 && remote->access.internet)
+        status = set_up_reach(remote, request->reach, err);
     if (status < 0)
         return status;
     remote->env[0] = str_format("GIT_ALLOW_PROTOCOL=%s", scheme_name(remote->url.scheme));
@@ -182,6 +203,7 @@ void remote_command(struct remote *remote, struct git_command *command, const ch
             git_env(command, remote->env[i]);
     command->pass_fd = remote->credentials;
     command->memory_max = memory_max;
+    command->file_max = remote->access.internet ? stranger_file_max : 0;
     command->stall_ms = remote->stall_ms;
 }
 

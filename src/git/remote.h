@@ -1,7 +1,8 @@
 /*
  * Git with a remote repository: the one place where git may use a transport. It uses the one that
  * the address names and no other, logs in with what ACCESS holds and nothing else, follows no
- * redirect to another host, and ends when nothing comes any more.
+ * redirect to another host, and ends when nothing comes any more. Where ACCESS has a policy, it
+ * connects only to addresses that this allows, and follows no redirect at all.
  *
  * What goes wrong is told in one line and by its code:
  *
@@ -29,7 +30,7 @@ struct remote {
     int credentials;     /* descriptor of what the credential helper prints, or -1 */
     int64_t deadline_ms; /* of everything together, on the monotonic clock */
     int64_t stall_ms;
-    char *settings[4]; /* "-c" settings that the remote needs */
+    char *settings[6]; /* "-c" settings that the remote needs */
     char *env[3];
 };
 

@@ -1,32 +1,59 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/object_id.h"
 #include "base/refname.h"
 #include "git/bundle.h"
 #include "git/mirror.h"
+#include "git/modules.h"
 #include "git/remote.h"
 #include "git/verbs.h"
 
-static int write_bundle(struct remote *remote, const char *commit, struct err *err)
+static int write_bundle(struct remote *remote, const char *commit, const char *ref, struct err *err)
 {
     enum { BUNDLE_TIMEOUT_MS = 1800000 };
     struct bundle bundle = {0};
     memcpy(bundle.commit, commit, OBJECT_ID_SIZE);
-    int status = bundle_write(&bundle, BUNDLE_REF_BASE, remote->mirror, STDOUT_FILENO,
-                              BUNDLE_TIMEOUT_MS, err);
+    int status = bundle_write(&bundle, ref, remote->mirror, STDOUT_FILENO, BUNDLE_TIMEOUT_MS, err);
     bundle_release(&bundle);
     return status;
+}
+
+/* As a part behind what the file has. */
+static int write_module(struct remote *remote, const char *commit, struct err *err)
+{
+    off_t start = lseek(STDOUT_FILENO, 0, SEEK_END);
+    if (start < 0)
+        return err_errno(err, "cannot write the bundle");
+    int status = write_bundle(remote, commit, BUNDLE_REF_MODULE, err);
+    if (status == 0)
+        status = parts_end(STDOUT_FILENO, PART_MODULE, start, err);
+    return status < 0 ? status : io_sync(STDOUT_FILENO, err);
+}
+
+static int write_modules_list(struct remote *remote, const char *commit, struct err *err)
+{
+    AUTO_BUF struct buf list;
+    buf_init(&list, MODULES_LIST_MAX);
+    modules_list(remote->mirror, commit, &remote->url, &list);
+    return io_write_all(REMOTE_FD_MODULES, list.data, list.len, err);
 }
 
 int git_remote_fetch(const struct verb_request *request, struct err *err)
 {
     struct remote remote;
+    const char *part = request->part;
     int status = remote_open(&remote, request, REMOTE_FD_ACCESS, err);
     if (status == 0)
         status = mirror_fetch(&remote, request->commit, err);
     if (status == 0)
-        status = write_bundle(&remote, request->commit, err);
+        status = part && !strcmp(part, "module")
+                     ? write_module(&remote, request->commit, err)
+                     : write_bundle(&remote, request->commit, BUNDLE_REF_BASE, err);
+    if (status == 0 && part)
+        status = write_modules_list(&remote, request->commit, err);
     remote_release(&remote);
     return status;
 }

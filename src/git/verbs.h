@@ -9,6 +9,16 @@
 
 #include "base/err.h"
 
+struct repo_url;
+
+/*
+ * Whether the policy INTERNET (`internet` of gateway.json) lets one reach URL, whose name is looked
+ * up now: 0, and in *PIN the addresses that were found, "host:port:address,…", which the caller
+ * frees; NULL when the address is in URL. ERR_REFUSED with the reason.
+ */
+typedef int verb_reach_fn(const char *internet, const struct repo_url *url, char **pin,
+                          struct err *err);
+
 struct verb_request {
     const char *repo;        /* path; NULL: the current directory */
     const char *base;        /* a ref as a person wrote it; NULL: HEAD's branch */
@@ -20,6 +30,8 @@ struct verb_request {
     const char *mirror; /* path of the directory for its mirror */
     int64_t timeout_ms; /* for all of it */
     int64_t stall_ms;   /* without anything from the remote */
+    const char *part;   /* fetch: "base", or "module": its bundle comes behind what there is */
+    verb_reach_fn *reach;
 };
 
 /*

@@ -99,7 +99,7 @@ int bundle_index_open(const struct orchestrator *o, const struct task *task)
 {
     if (task->base_known) /* its base bundle is its own */
         return -1;
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, task->base_commit);
+    AUTO_FREE char *key = files_bundle_key(o, task->uid, task->repo, task->base_commit);
     AUTO_FREE char *path = files_bundle_index(o, key);
     return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }

@@ -183,7 +183,7 @@ static int start_look(struct job *job, const struct task *task, struct err *err)
 static void restore_base(struct job *job, const struct task *task)
 {
     struct err ignored;
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, task->base_commit);
+    AUTO_FREE char *key = files_bundle_key(job->o, task->uid, task->repo, task->base_commit);
     if (!task->base_known)
         files_link_bundle(job->o, key, task->id, "base.bundle", &ignored);
 }

@@ -3,13 +3,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "git/access.h"
 #include "orchestrator/bundle_index.h"
 #include "orchestrator/files.h"
+#include "orchestrator/modules.h"
 #include "orchestrator/repo.h"
 #include "task/exit.h"
 
@@ -22,7 +26,13 @@ struct fetch {
     struct orchestrator *o;
     char *key, *repo, *commit;
     char *temporary; /* where the bundle is written */
-    uint32_t uid;    /* whose rights a local one is read with */
+    off_t written;   /* what of it is whole */
+    struct modules modules;
+    size_t fetched;              /* submodules that are there, or left out */
+    int module_tries;            /* of the one that it is about */
+    int64_t modules_deadline_ms; /* of all of them, on the monotonic clock */
+    bool base_done;              /* the base commit is there: it is about submodules now */
+    uint32_t uid;                /* whose rights a local one is read with */
     bool remote;
     int tries;
     struct git_job *git;       /* at work, */
@@ -45,6 +55,7 @@ static void fetch_free(struct fetch *fetch)
     free(fetch->repo);
     free(fetch->commit);
     free(fetch->temporary);
+    modules_release(&fetch->modules);
     free(fetch);
 }
 
@@ -69,6 +80,33 @@ static struct job *first_waiting(const struct fetch *fetch)
     return first;
 }
 
+/* The submodule that it is about; NULL: it is about the base commit. */
+static struct module *current_module(const struct fetch *fetch)
+{
+    return fetch->base_done && fetch->fetched < fetch->modules.count
+               ? (struct module *)&fetch->modules.list[fetch->fetched]
+               : NULL;
+}
+
+/* The address that it fetches from. */
+static const char *current_repo(const struct fetch *fetch)
+{
+    const struct module *module = current_module(fetch);
+    return module ? module->url : fetch->repo;
+}
+
+/* What lacks something that may be there another time is for those who wait, and no others. */
+static void hand_out(const struct fetch *fetch)
+{
+    struct err err;
+    for (struct job *job = fetch->o->jobs; job; job = job->next)
+        if (job->fetch == fetch &&
+            files_link_bundle(fetch->o, fetch->key, job->id, job->fetch_name, &err) < 0)
+            log_warn(job->id, "%s", err.message);
+    AUTO_FREE char *shared = files_bundle(fetch->o, fetch->key);
+    unlink(shared);
+}
+
 /* It is over: everybody who waits goes on. FAULT: why there is no bundle; NULL: there is. */
 static void finish(struct fetch *fetch, const struct fault *fault)
 {
@@ -77,6 +115,8 @@ static void finish(struct fetch *fetch, const struct fault *fault)
     while (*at != fetch)
         at = &(*at)->next;
     *at = fetch->next; /* a job that wants the bundle again begins another one */
+    if (!fault && fetch->modules.incomplete)
+        hand_out(fetch);
     struct job *job;
     while ((job = first_waiting(fetch))) {
         job->fetch = NULL;
@@ -107,7 +147,17 @@ static void on_pause_over(void *arg)
     start_next(fetch->o);
 }
 
-/* Again after a pause, which grows; or no more. */
+/* The try after the TRIES that failed, after a pause, which grows. */
+static void pause_before(struct fetch *fetch, int tries, const char *commit, const char *repo,
+                         const char *why)
+{
+    int64_t pause_ms = (int64_t)RETRY_MS * tries * (fetch->remote ? tries : 1);
+    log_warn("-", "cannot fetch %s of %s: %s; it is tried again", commit, repo, why);
+    fetch->timer = loop_add_timer(fetch->o->loop, pause_ms, on_pause_over, fetch);
+    start_next(fetch->o);
+}
+
+/* Again, or no more. */
 static void try_again(struct fetch *fetch, enum fault_kind kind, const char *why)
 {
     if (++fetch->tries >= TRIES_MAX) {
@@ -118,26 +168,93 @@ static void try_again(struct fetch *fetch, enum fault_kind kind, const char *why
                  : str_format("the base commit could not be read (%s): see codexd's log", why));
         return;
     }
-    int64_t pause_ms = (int64_t)RETRY_MS * fetch->tries * (fetch->remote ? fetch->tries : 1);
-    log_warn("-", "cannot fetch %s of %s: %s; it is tried again", fetch->commit, fetch->repo, why);
-    fetch->timer = loop_add_timer(fetch->o->loop, pause_ms, on_pause_over, fetch);
-    start_next(fetch->o);
+    pause_before(fetch, fetch->tries, fetch->commit, fetch->repo, why);
+}
+
+static void start_over(struct fetch *fetch)
+{
+    modules_release(&fetch->modules);
+    modules_init(&fetch->modules);
+    fetch->fetched = 0;
+    fetch->base_done = false;
+}
+
+/* All is there that is to be had. */
+static void publish(struct fetch *fetch)
+{
+    struct err err = {0};
+    AUTO_FREE char *to = files_bundle(fetch->o, fetch->key);
+    if (modules_write_notes(&fetch->modules, fetch->temporary, fetch->written, &err) < 0 ||
+        files_publish(fetch->temporary, to, &err) < 0) {
+        start_over(fetch);
+        try_again(fetch, FAULT_PLATFORM, err.message);
+        return;
+    }
+    files_trim_bundles(fetch->o);
+    if (!fetch->modules.incomplete)
+        bundle_index_make(fetch->o, fetch->key);
+    finish(fetch, NULL);
+}
+
+/* What is left for submodules: so many may hang that they would keep everybody waiting. */
+static int64_t modules_left_ms(const struct fetch *fetch)
+{
+    return fetch->modules_deadline_ms - clock_mono_ms();
+}
+
+/* The next submodule, when it is its turn; or there is none. */
+static void go_on(struct fetch *fetch)
+{
+    while (modules_left_ms(fetch) <= 0 && current_module(fetch)) {
+        modules_leave_out(&fetch->modules, current_module(fetch), true, "there was no time left");
+        fetch->fetched++;
+    }
+    fetch->module_tries = 0;
+    fetch->fetched = modules_next_missing(&fetch->modules, fetch->fetched);
+    if (fetch->fetched == fetch->modules.count)
+        publish(fetch);
+    else
+        start_next(fetch->o);
+}
+
+/* A submodule that cannot be had is left out: the task may well do without. */
+static void on_module_failed(struct fetch *fetch, const struct git_result *result)
+{
+    bool passing = result->status < 0 || result->status == GIT_EXIT_UNREACHABLE;
+    const struct module *module = current_module(fetch);
+    if (passing && ++fetch->module_tries < TRIES_MAX && modules_left_ms(fetch) > 0) {
+        pause_before(fetch, fetch->module_tries, module->commit, module->url, result->message);
+        return;
+    }
+    modules_leave_out(&fetch->modules, module, passing, result->message);
+    fetch->fetched++;
+    go_on(fetch);
 }
 
 static void on_fetched(void *arg, const struct git_result *result)
 {
     struct fetch *fetch = arg;
-    struct err err = {0};
+    struct stat st;
     fetch->git = NULL;
     if (result->status == GIT_EXIT_DONE) {
-        AUTO_FREE char *to = files_bundle(fetch->o, fetch->key);
-        if (files_publish(fetch->temporary, to, &err) < 0) {
-            try_again(fetch, FAULT_PLATFORM, err.message);
-            return;
+        struct module *module = current_module(fetch);
+        if (stat(fetch->temporary, &st) == 0)
+            fetch->written = st.st_size;
+        if (fetch->remote)
+            modules_take(&fetch->modules, fetch->o, fetch->repo, module ? module->depth : 0,
+                         result->output);
+        if (module) {
+            module->there = true;
+            fetch->fetched++;
         }
-        files_trim_bundles(fetch->o);
-        bundle_index_make(fetch->o, fetch->key);
-        finish(fetch, NULL);
+        if (!fetch->base_done)
+            fetch->modules_deadline_ms = clock_mono_ms() + fetch->o->config->fetch_timeout_ms;
+        fetch->base_done = true;
+        go_on(fetch);
+        return;
+    }
+    if (fetch->base_done) {
+        on_module_failed(fetch, result);
         return;
     }
     unlink(fetch->temporary);
@@ -151,26 +268,57 @@ static void on_fetched(void *arg, const struct git_result *result)
                         result->message));
 }
 
+/* The file that the bundle goes to: a new one, or for a submodule as it was before an earlier try. */
+static int open_temporary(const struct fetch *fetch, struct err *err)
+{
+    if (!fetch->base_done)
+        return files_create(fetch->temporary, O_WRONLY, err);
+    AUTO_FD int fd = open(fetch->temporary, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, fetch->written) < 0)
+        return err_errno(err, "cannot open '%s'", fetch->temporary);
+    return steal_fd(&fd);
+}
+
+static int open_request(const struct fetch *fetch, struct repo_request *request, struct err *err)
+{
+    const struct orchestrator *o = fetch->o;
+    const struct module *module = current_module(fetch);
+    int64_t timeout_ms = fetch->remote ? o->config->fetch_timeout_ms : LOCAL_TIMEOUT_MS;
+    if (module && modules_left_ms(fetch) < timeout_ms)
+        timeout_ms = modules_left_ms(fetch) > 0 ? modules_left_ms(fetch) : 1;
+    int status =
+        module ? repo_request_open_module(request, o, "fetch", module->url, module->stranger,
+                                          timeout_ms, err)
+               : repo_request_open(request, o, "fetch", fetch->repo, fetch->uid, timeout_ms, err);
+    if (status < 0)
+        return status;
+    repo_request_add(request, "--commit", module ? module->commit : fetch->commit);
+    if (fetch->remote) {
+        repo_request_add(request, "--part", module ? "module" : "base");
+        request->git.output_number = REMOTE_FD_MODULES;
+    }
+    request->git.no_output = !fetch->remote;
+    return 0;
+}
+
 static int start(struct fetch *fetch, struct err *err)
 {
     struct orchestrator *o = fetch->o;
-    AUTO_FD int fd = files_create(fetch->temporary, O_WRONLY, err);
+    AUTO_FD int fd = open_temporary(fetch, err);
     if (fd < 0)
         return fd;
     struct repo_request request;
-    int status =
-        repo_request_open(&request, o, "fetch", fetch->repo, fetch->uid,
-                          fetch->remote ? o->config->fetch_timeout_ms : LOCAL_TIMEOUT_MS, err);
+    int status = open_request(fetch, &request, err);
     if (status == 0) {
-        repo_request_add(&request, "--commit", fetch->commit);
         repo_request_fd(&request, fd, STDOUT_FILENO);
-        request.git.no_output = true;
         fetch->git = git_start(o->git, &request.git, on_fetched, fetch, err);
         status = fetch->git ? 0 : err->code;
     }
     repo_request_close(&request);
     if (status == 0)
-        log_info("-", "fetching %s of %s", fetch->commit, fetch->repo);
+        log_info("-", "fetching %s of %s",
+                 fetch->base_done ? current_module(fetch)->commit : fetch->commit,
+                 current_repo(fetch));
     return status;
 }
 
@@ -184,7 +332,7 @@ static bool may_start(const struct fetch *fetch)
          other = other->next) {
         if (!other->git || !other->remote)
             continue;
-        if (!strcmp(other->repo, fetch->repo) || ++remotes == REMOTES_MAX)
+        if (!strcmp(current_repo(other), current_repo(fetch)) || ++remotes == REMOTES_MAX)
             return false;
     }
     return true;
@@ -207,7 +355,8 @@ static void on_join(void *arg)
     on_pause_over(arg);
 }
 
-void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key)
+void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key,
+                const char *name)
 {
     struct orchestrator *o = job->o;
     bool remote = repo_is_remote(task->repo);
@@ -228,11 +377,13 @@ void fetch_join(struct job *job, const struct task *task, const char *commit, co
             .uid = task->uid,
             .remote = remote,
         };
+        modules_init(&fetch->modules);
         *at = fetch;
         /* From the loop: a job that cannot even begin must not end within its own call. */
         fetch->timer = loop_add_timer(o->loop, 0, on_join, fetch);
     }
     job->fetch = *at;
+    job->fetch_name = name;
     if (remote)
         queue_changed(o);
 }

@@ -8,9 +8,11 @@
 
 #include "orchestrator/internal.h"
 
-/* JOB waits for the bundle KEY of COMMIT of its task's repository; it goes on when that is there or cannot
- * be had, which job->fetch_fault tells then. */
-void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key);
+/* JOB waits for the bundle KEY of COMMIT of its task's repository, to have it as its file NAME (a constant);
+ * it goes on when that is there or cannot be had, which job->fetch_fault tells then. Submodules come
+ * along as far as they may; one that cannot be had is left out. */
+void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key,
+                const char *name);
 
 /* JOB no longer wants it; nobody waiting, the fetch ends. */
 void fetch_leave(struct job *job);

@@ -13,6 +13,7 @@
 #include "base/by_age.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "config/internet.h"
 #include "orchestrator/internal.h"
 
 enum {
@@ -86,10 +87,15 @@ int files_check_room(const struct orchestrator *o, struct err *err)
                    mb, o->state_dir, ROOM_MB);
 }
 
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit)
+char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *repo,
+                       const char *commit)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
-    SHA256Data((const uint8_t *)repo, strlen(repo), hex);
+    AUTO_BUF struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_appendf(&text, "%s\n", repo);
+    config_internet_json(o->config, &text);
+    SHA256Data((const uint8_t *)text.data, text.len, hex);
     return str_format("%u-%.32s-%s", uid, hex, commit);
 }
 

@@ -41,8 +41,11 @@ int files_check_room(const struct orchestrator *o, struct err *err);
 
 /* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
  * path and commit a task has is told by a process of its submitter's, who may make it say the
- * repository of somebody else; and what is fetched is written by one. The caller frees. */
-char *files_bundle_key(uint32_t uid, const char *repo, const char *commit);
+ * repository of somebody else; and what is fetched is written by one. [internet] of the
+ * configuration is in it, because that decides about the submodules that come along. The caller
+ * frees. */
+char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *repo,
+                       const char *commit);
 char *files_bundle(const struct orchestrator *o, const char *key);
 char *files_bundle_index(const struct orchestrator *o, const char *key);
 

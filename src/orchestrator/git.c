@@ -228,7 +228,7 @@ static int send_request(struct git_job *job, const struct git_request *request, 
         if (output < 0)
             return output;
         fds[git->fds_count] = output;
-        git->fd_numbers[git->fds_count++] = 1;
+        git->fd_numbers[git->fds_count++] = request->output_number ? request->output_number : 1;
     }
     for (size_t i = 0; i < request->fds_count; i++) {
         fds[git->fds_count] = request->fds[i].fd;

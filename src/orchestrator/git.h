@@ -28,7 +28,8 @@ struct git_request {
     int64_t timeout_ms;
     struct git_fd fds[GIT_FDS_MAX];
     size_t fds_count;
-    bool no_output; /* descriptor 1 is among FDS; else what it prints is captured */
+    bool no_output;        /* descriptor 1 is among FDS; else what it prints is captured */
+    uint8_t output_number; /* or what it writes to this one is; 0: to 1 */
 };
 
 struct git_result {

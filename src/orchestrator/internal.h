@@ -26,6 +26,7 @@ struct job {
 
     struct git_job *git;       /* import or push under way */
     struct fetch *fetch;       /* its base bundle is on its way */
+    const char *fetch_name;    /* and becomes this file of the task's */
     struct fault fetch_fault;  /* why that cannot be had; its message is ours */
     int adopt_tries;           /* failed ones, to take up commits that came along */
     bool wants_slot;           /* it has its bundle, and waits until it may run */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "orchestrator/files.h"
+#include "orchestrator/modules.h"
 #include "orchestrator/run_config.h"
 
 static const int64_t archive_max_bytes = 20LL << 30;
@@ -90,11 +91,12 @@ static int open_files(struct job *job, const struct task *task, struct run_fds *
 void launch_environment(const struct job *job, const struct task *task,
                         char out[BASELINE_ENVIRONMENT_SIZE])
 {
-    char layer[SPAWN_LAYER_SIZE];
+    char layer[SPAWN_LAYER_SIZE], modules[MODULES_NAME_SIZE];
     job->o->placer.environment(job->o->placer.self, out);
-    if (!task->setup_command) /* what is found follows from the commit */
+    modules_name(job->o, task->id, modules);
+    if (!task->setup_command && !*modules) /* what is found follows from the commit */
         return;
-    run_config_layer(task, job->o->config, layer);
+    run_config_layer(task, job->o->config, modules, layer);
     snprintf(out + strlen(out), BASELINE_ENVIRONMENT_SIZE - strlen(out), "+%.16s", layer);
 }
 
@@ -128,7 +130,9 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
     if (task->round > 1)
         run->verify_rounds = task->round - 1 < rounds ? (uint32_t)(rounds - task->round + 1) : 0;
     run_config_repo_name(task->repo, run->repo);
-    run_config_layer(task, config, run->layer);
+    char modules[MODULES_NAME_SIZE];
+    modules_name(job->o, task->id, modules);
+    run_config_layer(task, config, modules, run->layer);
     if (task->cancel_requested || task->crashes >= CRASHES_MAX || task->run >= RUNS_MAX)
         run->flags |= SPAWN_RUN_SALVAGE;
     if (baseline->known) {

@@ -54,13 +54,13 @@ static int have_shared(struct job *job, const struct task *task, const char *com
     AUTO_FREE char *own = orchestrator_task_file(job->o, task->id, name);
     if (files_exist(own))
         return 1;
-    AUTO_FREE char *key = files_bundle_key(task->uid, task->repo, commit);
+    AUTO_FREE char *key = files_bundle_key(job->o, task->uid, task->repo, commit);
     int status = files_link_bundle(job->o, key, task->id, name, err);
     if (status == 0)
         return 1;
     if (status != -ENOENT)
         return status;
-    fetch_join(job, task, commit, key);
+    fetch_join(job, task, commit, key, name);
     return 0;
 }
 

@@ -12,10 +12,14 @@
 #include "base/cleanup.h"
 #include "base/repo_url.h"
 #include "base/str.h"
+#include "config/internet.h"
 #include "git/access.h"
 #include "orchestrator/internal.h"
 
-enum { SPAWNER_EXTRA_MS = 15 * 60 * 1000 /* for what codex-git does besides with the remote */ };
+enum {
+    SPAWNER_EXTRA_MS = 15 * 60 * 1000, /* for what codex-git does besides with the remote */
+    INTERNET_MAX = 1 << 20,
+};
 
 bool repo_is_remote(const char *repo)
 {
@@ -85,6 +89,59 @@ int repo_check(const struct orchestrator *o, const char *repo, char **text, stru
     return 0;
 }
 
+/* "ssh://git@host/path" and "git@host:path" as "https://host/path": repositories name their
+ * submodules by either, and forges serve both. NULL when there is no such form. */
+static char *as_https(const struct repo_url *url)
+{
+    const char *path = strstr(url->text, "://");
+    path = path ? strchr(path + 3, '/') : strchr(url->text, ':');
+    return url->scheme == REPO_SSH && !url->port && !strchr(url->host, ':') && path
+               ? str_format("https://%s/%s", url->host, path + 1)
+               : NULL;
+}
+
+static int check_stranger(const struct orchestrator *o, const struct repo_url *url, struct err *err)
+{
+    const struct secret_forge *secret;
+    const struct config_forge *forge = find_forge(o, url, &secret);
+    if (!strcmp(o->config->internet, "off"))
+        return err_set(err, ERR_REFUSED,
+                       "it is on another host, and [internet] access is off in codex.conf");
+    if (url->scheme == REPO_SSH)
+        return err_set(
+            err, ERR_REFUSED,
+            "it is on another host, where no ssh key is used: give its https:// address");
+    if (url->scheme == REPO_HTTP && !repo_url_is_loopback(url) && !(forge && forge->allow_http))
+        return err_set(err, ERR_REFUSED, "http:// is not used without allow_http in codex.conf");
+    return 0;
+}
+
+int repo_check_module(const struct orchestrator *o, const char *repo, const char *url, char **text,
+                      bool *stranger, struct err *err)
+{
+    struct repo_url main, module;
+    const struct secret_forge *secret;
+    *text = NULL;
+    int status = repo_url_parse(&main, repo, err);
+    if (status == 0)
+        status = repo_url_parse(&module, url, err);
+    if (status < 0)
+        return status;
+    const struct config_forge *forge = find_forge(o, &module, &secret);
+    *stranger = strcmp(main.site, module.site) != 0;
+    if (*stranger)
+        status = check_stranger(o, &module, err);
+    if (status < 0)
+        return status;
+    AUTO_FREE char *https = *stranger || main.scheme != REPO_HTTPS ? NULL : as_https(&module);
+    bool has_key = forge && secret->ssh_key && secret->known_hosts;
+    const char *chosen = https && !has_key ? https : module.text;
+    if (!*stranger)
+        return repo_check(o, chosen, text, err);
+    *text = str_dup(chosen);
+    return 0;
+}
+
 /* Whom a token logs in as, unless the configuration says: the forges' own words for it. */
 static const char *login_name(const struct config_forge *forge)
 {
@@ -95,14 +152,31 @@ static const char *login_name(const struct config_forge *forge)
     return forge->kind && !strcmp(forge->kind, "gitlab") ? "oauth2" : "git";
 }
 
-static int open_access(const struct orchestrator *o, const char *repo, struct err *err)
+/* Of a host that only a repository names: no login, and what may be reached. */
+static int open_stranger_access(const struct orchestrator *o, const struct repo_url *url,
+                                struct err *err)
+{
+    const struct secret_forge *secret;
+    AUTO_BUF struct buf internet;
+    buf_init(&internet, INTERNET_MAX);
+    if (config_internet_json(o->config, &internet) < 0)
+        return err_set(err, ERR_LIMIT, "[internet] has too many rules");
+    const struct git_access access = {
+        .ca = find_forge(o, url, &secret) ? secret->ca : NULL,
+        .internet = internet.data,
+    };
+    return git_access_write(&access, err);
+}
+
+static int open_access(const struct orchestrator *o, const char *repo, bool stranger,
+                       struct err *err)
 {
     struct repo_url url;
     const struct secret_forge *secret;
     struct git_access access = {0};
     int status = repo_url_parse(&url, repo, err);
-    if (status < 0)
-        return status;
+    if (status < 0 || stranger)
+        return status < 0 ? status : open_stranger_access(o, &url, err);
     const struct config_forge *forge = find_forge(o, &url, &secret);
     char *token = NULL;
     if (forge && url.scheme != REPO_SSH && (status = repo_token(o, forge, &token, err)) < 0)
@@ -120,10 +194,12 @@ static int open_access(const struct orchestrator *o, const char *repo, struct er
 }
 
 /* The directory for the mirror of REPO, made when it is not there. */
-static int open_mirror(const struct orchestrator *o, const char *repo, struct err *err)
+static int open_mirror(const struct orchestrator *o, const char *repo, bool stranger,
+                       struct err *err)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
-    SHA256Data((const uint8_t *)repo, strlen(repo), hex);
+    AUTO_FREE char *name = str_format("%s%s", stranger ? "without login " : "", repo);
+    SHA256Data((const uint8_t *)name, strlen(name), hex);
     AUTO_FREE char *path = str_format("%s/server/mirrors/%.32s.git", o->state_dir, hex);
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return err_errno(err, "cannot create directory '%s'", path);
@@ -132,11 +208,11 @@ static int open_mirror(const struct orchestrator *o, const char *repo, struct er
 }
 
 static int open_remote(struct repo_request *request, const struct orchestrator *o, const char *repo,
-                       int64_t timeout_ms, struct err *err)
+                       bool stranger, int64_t timeout_ms, struct err *err)
 {
     int64_t stall_ms = o->config->stall_timeout_ms;
-    request->access_fd = open_access(o, repo, err);
-    request->mirror_fd = request->access_fd < 0 ? -1 : open_mirror(o, repo, err);
+    request->access_fd = open_access(o, repo, stranger, err);
+    request->mirror_fd = request->access_fd < 0 ? -1 : open_mirror(o, repo, stranger, err);
     if (request->mirror_fd < 0)
         return err->code;
     snprintf(request->timeout, sizeof request->timeout, "%lld", (long long)timeout_ms);
@@ -152,14 +228,27 @@ static int open_remote(struct repo_request *request, const struct orchestrator *
     return 0;
 }
 
-int repo_request_open(struct repo_request *request, const struct orchestrator *o, const char *verb,
-                      const char *repo, uint32_t uid, int64_t timeout_ms, struct err *err)
+static void begin(struct repo_request *request, const char *verb, const char *repo)
 {
     *request = (struct repo_request){.access_fd = -1, .mirror_fd = -1};
     request->git.args[request->args_count++] = verb;
     repo_request_add(request, "--repo", repo);
+}
+
+int repo_request_open_module(struct repo_request *request, const struct orchestrator *o,
+                             const char *verb, const char *url, bool stranger, int64_t timeout_ms,
+                             struct err *err)
+{
+    begin(request, verb, url);
+    return open_remote(request, o, url, stranger, timeout_ms, err);
+}
+
+int repo_request_open(struct repo_request *request, const struct orchestrator *o, const char *verb,
+                      const char *repo, uint32_t uid, int64_t timeout_ms, struct err *err)
+{
+    begin(request, verb, repo);
     if (repo_is_remote(repo))
-        return open_remote(request, o, repo, timeout_ms, err);
+        return open_remote(request, o, repo, false, timeout_ms, err);
     request->git.repository = repo;
     request->git.uid = uid;
     request->git.timeout_ms = timeout_ms;

@@ -26,10 +26,21 @@ struct repo_request {
     char timeout[24], stall[24];
 };
 
+/* The same for the submodule URL of REPO, both addresses in their one form. *STRANGER: it is on another
+ * host, so that no login goes there, and only what tasks may reach is reached. The sentence of a
+ * failure does not name URL. */
+int repo_check_module(const struct orchestrator *o, const char *repo, const char *url, char **text,
+                      bool *stranger, struct err *err);
+
 /* Begin a request: VERB and its options that take REPO, for UID, who submitted the task. Add more
  * by repo_request_add() and repo_request_fd(). Close it also after a failure. */
 int repo_request_open(struct repo_request *request, const struct orchestrator *o, const char *verb,
                       const char *repo, uint32_t uid, int64_t timeout_ms, struct err *err);
+/* The same for a submodule. What was fetched with a login and what was without have mirrors of their
+ * own: a mirror is not asked again who may see a commit that it has. */
+int repo_request_open_module(struct repo_request *request, const struct orchestrator *o,
+                             const char *verb, const char *url, bool stranger, int64_t timeout_ms,
+                             struct err *err);
 void repo_request_add(struct repo_request *request, const char *option, const char *value);
 void repo_request_fd(struct repo_request *request, int fd, uint8_t number);
 void repo_request_close(struct repo_request *request);

@@ -44,17 +44,22 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE])
         strcpy(out, "repo");
 }
 
-void run_config_layer(const struct task *task, const struct config *config,
+/* Of what a layer's maker puts into it and beside it; another, and older layers are not found. */
+static const char layer_format[] = "2";
+
+void run_config_layer(const struct task *task, const struct config *config, const char *modules,
                       char out[SPAWN_LAYER_SIZE])
 {
     const char *const parts[] = {
         task->repo,          task->base,           task->base_commit,
-        config->author_name, config->author_email, task->setup_command ? task->setup_command : ""};
+        config->author_name, config->author_email, task->setup_command ? task->setup_command : "",
+        layer_format};
     SHA2_CTX hash;
     SHA256Init(&hash);
     SHA256Update(&hash, (const uint8_t *)&task->uid, sizeof task->uid);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         SHA256Update(&hash, (const uint8_t *)parts[i], strlen(parts[i]) + 1);
+    SHA256Update(&hash, (const uint8_t *)modules, strlen(modules));
     SHA256End(&hash, out);
 }
 
@@ -159,6 +164,7 @@ int run_config_gateway(const struct task *task, const struct config *config,
     number(&out, "idle_timeout_ms", provider->idle_timeout_ms);
     buf_append_str(&out, ",\"internet\":");
     config_internet_json(config, &out);
+    buf_append_str(&out, ",\"repository_narrows\":true");
     int fd = finish(&out, "gateway.json", err);
     explicit_bzero(out.data, out.len); /* it holds the provider's key */
     buf_release(&out);

@@ -16,8 +16,8 @@ void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE]);
 void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE]);
 
 /* Names everything that the task's environment layer is made from, and for whom: who names a
- * repository is not always let in by it. The same again, the same layer. */
-void run_config_layer(const struct task *task, const struct config *config,
+ * repository is not always let in by it. MODULES: modules_name(). The same again, the same layer. */
+void run_config_layer(const struct task *task, const struct config *config, const char *modules,
                       char out[SPAWN_LAYER_SIZE]);
 
 /* Sealed memory files, in the shapes of docs/protocols.md. Return a descriptor. KEYS are the

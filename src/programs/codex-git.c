@@ -16,6 +16,7 @@
 #include "git/remote.h"
 #include "git/verbs.h"
 #include "programs/about.h"
+#include "programs/reach.h"
 #include "task/exit.h"
 
 /* What a verb takes; also which of them it must have. */
@@ -29,6 +30,7 @@ enum option {
     OPT_TIMEOUT = 64,
     OPT_STALL = 128,
     OPT_BASE_INDEX = 256,
+    OPT_PART = 512,                                    /* of fetch, with an address alone */
     OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
     OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
 };
@@ -48,7 +50,7 @@ static const struct verb {
     {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
      "[--repo REPO] [--base REF] [--branch NAME]", git_remote_resolve, REMOTE_FD_ACCESS},
     {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
-     "--repo REPO --commit SHA", git_remote_fetch, REMOTE_FD_ACCESS},
+     "--repo REPO --commit SHA [--part base|module]", git_remote_fetch, REMOTE_FD_ACCESS},
     {"index", git_index, 0, 0, 4, "", NULL, 0},
     {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT | OPT_BASE_INDEX,
      OPT_COMMIT | OPT_BASE_COMMIT, 6, "--commit SHA --base-commit SHA [--base-index 7]", NULL, 0},
@@ -98,6 +100,7 @@ static const char **option_place(struct arguments *arguments, const char *name, 
         {"--mirror", &request->mirror, OPT_MIRROR},
         {"--timeout", &arguments->timeout, OPT_TIMEOUT},
         {"--stall", &arguments->stall, OPT_STALL},
+        {"--part", &request->part, OPT_PART},
         {"--base-index", &arguments->base_index, OPT_BASE_INDEX},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
@@ -122,6 +125,8 @@ static int check_values(const struct verb *verb, struct arguments *arguments, st
         (str_parse_int(arguments->timeout, 1, MS_MAX, &request->timeout_ms) < 0 ||
          str_parse_int(arguments->stall, 1, MS_MAX, &request->stall_ms) < 0))
         return bad_usage(verb, err);
+    if (request->part && strcmp(request->part, "base") != 0 && strcmp(request->part, "module") != 0)
+        return bad_usage(verb, err);
     if (arguments->base_index) {
         int64_t number; /* which one that is, the usage says */
         request->base_index = verb->last_fd + 1;
@@ -139,7 +144,9 @@ static int parse(const struct verb *verb, char **argv, struct arguments *argumen
 {
     unsigned given = 0, bit = 0, allowed = verb->allowed, required = verb->required;
     if (verb->run_remote)
-        allowed |= verb->run == git_push ? OPT_REMOTE | OPT_EXTRA : OPT_REMOTE;
+        allowed |= OPT_REMOTE | (verb->run == git_push    ? OPT_EXTRA
+                                 : verb->run == git_fetch ? OPT_PART
+                                                          : 0);
     for (; *argv; argv += 2) {
         const char **place = option_place(arguments, argv[0], &bit);
         if (!place || !(allowed & bit) || given & bit || !argv[1])
@@ -172,7 +179,9 @@ static int last_descriptor(const struct verb *verb, const struct arguments *argu
     const struct verb_request *request = &arguments->request;
     if (!arguments->remote)
         return request->base_index ? request->base_index : verb->last_fd;
-    return verb->run == git_push && request->base_commit ? REMOTE_FD_EXTRA : verb->last_remote_fd;
+    if (verb->run == git_push && request->base_commit)
+        return REMOTE_FD_EXTRA;
+    return request->part ? REMOTE_FD_MODULES : verb->last_remote_fd;
 }
 
 static int exit_code(int status, bool remote)
@@ -197,7 +206,7 @@ static int exit_code(int status, bool remote)
 
 static int run(const struct verb *verb, char **argv, bool *remote, struct err *err)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.request.reach = reach_by_policy};
     int status = privilege_renounce();
     if (status < 0)
         return err_set(err, status, "cannot give up capabilities: %s", strerror(-status));

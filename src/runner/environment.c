@@ -99,8 +99,10 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     if (!sandbox)
         return -1;
     int status = phase_checkout(run, sandbox, -1, exit_status, result);
-    if (status == 0)
+    if (status == 0) {
+        gateway_link_narrow(&run->gateway, result);
         status = run_go_on(run);
+    }
     bool something = false;
     if (status == 0) {
         AUTO_BUF struct buf said;
@@ -145,6 +147,7 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
     *exit_status = 0;
     if (layer_read_checkout(&run->layer, result, &err) < 0)
         return run_fail_by(run, &err);
+    gateway_link_narrow(&run->gateway, result);
     gateway_link_note(&run->gateway, run->phase, "environment: found, of an earlier task\n");
     return run_go_on(run);
 }

@@ -78,6 +78,14 @@ void gateway_link_post_listener(struct gateway_link *link, enum gateway_listener
                       link->listeners[kind]);
 }
 
+void gateway_link_post_narrowing(struct gateway_link *link)
+{
+    gateway_link_post(link,
+                      &(struct gateway_control){.type = GATEWAY_NARROW,
+                                                .payload_size = (uint32_t)link->narrowing.len},
+                      link->narrowing.data, -1);
+}
+
 void gateway_link_post_stream(struct gateway_link *link, const struct gateway_stream *stream)
 {
     gateway_link_post(link,
@@ -152,6 +160,7 @@ static int open_sockets(struct gateway_link *link, struct err *err)
 void gateway_link_init(struct gateway_link *link)
 {
     *link = (struct gateway_link){.ours = -1, .theirs = -1};
+    buf_init(&link->narrowing, GATEWAY_PAYLOAD_MAX);
     for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
         link->streams[i].fd = -1;
     for (unsigned i = 0; i < GATEWAY_LISTENER_COUNT; i++)
@@ -204,6 +213,7 @@ void gateway_link_close(struct gateway_link *link)
         close(link->ours);
         close(link->theirs);
     }
+    buf_release(&link->narrowing);
     for (unsigned i = 0; i < GATEWAY_LISTENER_COUNT; i++)
         close_listener(link, i);
     for (unsigned i = 0; i < GATEWAY_STREAMS_MAX; i++)
@@ -226,6 +236,15 @@ void gateway_link_unlisten(struct gateway_link *link, enum gateway_listener kind
     close_listener(link, kind);
     gateway_link_post(link, &(struct gateway_control){.type = GATEWAY_UNLISTEN, .kind = kind}, NULL,
                       -1);
+}
+
+void gateway_link_narrow(struct gateway_link *link, const struct buf *checkout)
+{
+    buf_clear(&link->narrowing);
+    if (buf_append(&link->narrowing, checkout->data, checkout->len) < 0)
+        abort(); /* a step's result is no larger */
+    link->narrowed = true;
+    gateway_link_post_narrowing(link);
 }
 
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "loop/loop.h"
 #include "task/gateway_control.h"
@@ -36,6 +37,8 @@ struct gateway_link {
     int listeners[GATEWAY_LISTENER_COUNT]; /* -1: none */
     struct gateway_stream streams[GATEWAY_STREAMS_MAX];
     uint32_t streams_made;
+    struct buf narrowing; /* what GATEWAY_NARROW says */
+    bool narrowed;
     unsigned restarts;
     struct gateway_control ended; /* type 0: GATEWAY_RUN_ENDED has not been sent */
     char ended_message[512];
@@ -64,6 +67,9 @@ void gateway_link_close(struct gateway_link *link);
  * every step. */
 void gateway_link_listen(struct gateway_link *link, enum gateway_listener kind, int listener);
 void gateway_link_unlisten(struct gateway_link *link, enum gateway_listener kind);
+/* What the checkout of the base said, at most GATEWAY_PAYLOAD_MAX bytes: once, before anything of the
+ * repository's runs. */
+void gateway_link_narrow(struct gateway_link *link, const struct buf *checkout);
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round);
 void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uint32_t round,
                                   int status, int64_t duration_ms, const char *result,

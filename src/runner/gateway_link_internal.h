@@ -17,6 +17,7 @@ void gateway_link_break(struct gateway_link *link, const char *why);
 void gateway_link_post(struct gateway_link *link, const struct gateway_control *message,
                        const void *payload, int fd);
 void gateway_link_post_listener(struct gateway_link *link, enum gateway_listener kind);
+void gateway_link_post_narrowing(struct gateway_link *link);
 void gateway_link_post_stream(struct gateway_link *link, const struct gateway_stream *stream);
 void gateway_link_post_stop(struct gateway_link *link, const struct gateway_stream *stream);
 void gateway_link_post_ended(struct gateway_link *link);

@@ -46,7 +46,7 @@ int gateway_link_start(struct gateway_link *link, struct err *err)
 static bool is_kept(uint32_t type)
 {
     return type != GATEWAY_LISTEN && type != GATEWAY_UNLISTEN && type != GATEWAY_STREAM &&
-           type != GATEWAY_STREAM_STOP && type != GATEWAY_RUN_ENDED;
+           type != GATEWAY_STREAM_STOP && type != GATEWAY_RUN_ENDED && type != GATEWAY_NARROW;
 }
 
 struct unread {
@@ -109,6 +109,8 @@ void gateway_link_restart(struct gateway_link *link)
     io_set_nonblocking(link->theirs, false);
     if (gateway_link_start(link, &err) < 0)
         gateway_link_break(link, err.message);
+    if (link->narrowed)
+        gateway_link_post_narrowing(link);
     for (unsigned kind = 0; kind < GATEWAY_LISTENER_COUNT; kind++)
         if (link->listeners[kind] >= 0)
             gateway_link_post_listener(link, kind);

@@ -24,7 +24,7 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
     AUTO_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
     if (out < 0 || fchmod(out, 0755) < 0)
         return err_errno(err, "cannot create '%s'", to);
-    return io_copy(in, 0, out, err) < 0 ? err_context(err, "'%s'", from) : 0;
+    return io_copy(in, 0, -1, out, err) < 0 ? err_context(err, "'%s'", from) : 0;
 }
 
 /*

@@ -23,6 +23,9 @@ enum gateway_control_type {
     GATEWAY_NOTE,      /* phase; payload: text of the platform, becomes phase.output */
     GATEWAY_RUN_ENDED, /* outcome, fault, phase (the step), changed, archive_*; payload: message */
     GATEWAY_UNLISTEN,  /* kind: close that listener; its sandbox is gone */
+    /* payload: the result of the base's checkout, whose `internet` narrows that of gateway.json.
+     * With `repository_narrows` there, the proxy takes no connection before it. */
+    GATEWAY_NARROW,
     /* gateway → runner */
     GATEWAY_STREAM_ENDED = 100, /* stream: everything of it is in the event file */
     GATEWAY_WRITTEN,            /* GATEWAY_RUN_ENDED is in the event file, and synced */

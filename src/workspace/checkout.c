@@ -13,8 +13,10 @@
 #include "base/refname.h"
 #include "base/str.h"
 #include "git/bundle.h"
-#include "git/command.h"
 #include "task/exit.h"
+#include "workspace/environment_file.h"
+#include "workspace/fresh.h"
+#include "workspace/modules.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
 #include "workspace/unfetched.h"
@@ -73,12 +75,7 @@ static bool base_is_branch(const char *base)
 
 static int make_repository(const struct step *step, const char *dir, struct err *err)
 {
-    AUTO_FREE char *branch =
-        str_format("--initial-branch=%s", base_is_branch(step->base) ? step->base : "main");
-    struct git_command git;
-    git_command_init(&git, NULL, NULL);
-    git_args(&git, "init", "--quiet", "--object-format=sha1", branch, dir, NULL);
-    return git_must(&git, err);
+    return fresh_init(dir, base_is_branch(step->base) ? step->base : "main", err);
 }
 
 static int take_objects(const struct source *source, const char *git_dir, struct err *err)
@@ -92,62 +89,6 @@ static int take_objects(const struct source *source, const char *git_dir, struct
     return status < 0 ? err_context(err, "work bundle") : 0;
 }
 
-/* HEAD is a branch that is not born yet, or becomes the commit itself. */
-static int set_head(const struct step *step, const struct source *source, const char *git_dir,
-                    struct err *err)
-{
-    struct git_command git;
-    git_command_init(&git, git_dir, NULL);
-    git_args(&git, "update-ref", "-m", "checkout", NULL);
-    if (!base_is_branch(step->base))
-        git_args(&git, "--no-deref", NULL);
-    git_args(&git, "HEAD", source->commit, NULL);
-    git_env(&git, "GIT_COMMITTER_NAME=Codex");
-    git_env(&git, "GIT_COMMITTER_EMAIL=codex@localhost");
-    return git_must(&git, err);
-}
-
-static int write_files(const char *dir, const char *git_dir, struct err *err)
-{
-    AUTO_FREE char *index = str_format("GIT_INDEX_FILE=%s/index", git_dir);
-    struct git_command git;
-    git_command_init(&git, git_dir, dir);
-    git_env(&git, index);
-    git_setting(&git, "core.fsync=none");
-    git_args(&git, "read-tree", "--reset", "-u", "HEAD", NULL);
-    git.timeout_ms = CHECKOUT_TIMEOUT_MS;
-    git.dir = dir;
-    return git_must(&git, err);
-}
-
-/* A quoted value, git-config(1) "Syntax". */
-static void append_value(struct buf *out, const char *value)
-{
-    buf_append_char(out, '"');
-    for (; *value; value++) {
-        if (*value == '"' || *value == '\\')
-            buf_append_char(out, '\\');
-        buf_append_char(out, *value);
-    }
-    buf_append_str(out, "\"\n");
-}
-
-/* The agent's own commits need a name; appended by hand, which spares two runs of git config. */
-static int write_identity(const struct step *step, const char *git_dir, struct err *err)
-{
-    AUTO_BUF struct buf text;
-    buf_init(&text, 8192);
-    buf_append_str(&text, "[user]\n\tname = ");
-    append_value(&text, step->author_name);
-    buf_append_str(&text, "\temail = ");
-    append_value(&text, step->author_email);
-    AUTO_FREE char *path = str_format("%s/config", git_dir);
-    AUTO_FD int fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(err, "cannot open '%s'", path);
-    return io_write_all(fd, text.data, text.len, err);
-}
-
 /* Everything in DIR, which then takes its place. */
 static int build(const struct step *step, const struct source *source, const char *dir,
                  struct err *err)
@@ -157,13 +98,15 @@ static int build(const struct step *step, const struct source *source, const cha
     if (status == 0)
         status = take_objects(source, git_dir, err);
     if (status == 0)
-        status = set_head(step, source, git_dir, err);
+        status = fresh_head(git_dir, source->commit, base_is_branch(step->base), err);
     if (status == 0)
-        status = write_identity(step, git_dir, err);
+        status = fresh_identity(step, git_dir, err);
     if (status == 0)
-        status = write_files(dir, git_dir, err);
-    if (status == 0)
-        unfetched_say(git_dir);
+        status = fresh_files(dir, git_dir, err);
+    if (status == 0) {
+        modules_check_out(step, dir, STEP_FD_BASE, true);
+        unfetched_say(git_dir, dir);
+    }
     if (status == 0 && rename(dir, step->workdir) < 0)
         status = err_errno(err, "cannot rename '%s' to '%s'", dir, step->workdir);
     return status;
@@ -190,16 +133,36 @@ static int move_on(const struct step *step, const struct source *source, struct 
     int status = bundle_unpack(&source->work, STEP_FD_DATA, git_dir, &options, err);
     if (status < 0)
         return err_context(err, "work bundle");
-    status = set_head(step, source, git_dir, err);
-    return status < 0 ? status : write_files(step->workdir, git_dir, err);
+    status = fresh_head(git_dir, source->commit, base_is_branch(step->base), err);
+    if (status == 0)
+        status = fresh_files(step->workdir, git_dir, err);
+    if (status == 0)
+        modules_check_out(step, step->workdir, STEP_FD_BASE, false);
+    return status;
 }
 
-static int write_result(const char *commit, struct err *err)
+/* What the base, which nobody has touched yet, says of the internet. */
+static int append_internet(const struct step *step, struct buf *result, struct err *err)
+{
+    struct environment_file file;
+    int status = environment_file_read(step->workdir, &file, err);
+    if (status >= 0) {
+        buf_append_str(result, ",\"internet\":");
+        environment_file_internet(&file, result);
+        environment_file_say(&file);
+    }
+    environment_file_release(&file);
+    return status < 0 ? status : 0;
+}
+
+static int write_result(const struct step *step, const char *commit, bool is_base, struct err *err)
 {
     AUTO_BUF struct buf result;
-    buf_init(&result, 256);
-    buf_appendf(&result, "{\"commit\":\"%s\"}", commit);
-    return step_write_result(&result, err);
+    buf_init(&result, 256 + ENVIRONMENT_INTERNET_MAX);
+    buf_appendf(&result, "{\"commit\":\"%s\"", commit);
+    int status = is_base ? append_internet(step, &result, err) : 0;
+    buf_append_char(&result, '}');
+    return status < 0 ? status : step_write_result(&result, err);
 }
 
 static int checkout(struct step *step, struct err *err)
@@ -211,12 +174,13 @@ static int checkout(struct step *step, struct err *err)
         status = read_source(step, &source, err);
     if (status == 0)
         status = is_there(step, err);
+    bool is_base = status == 0 && !*source.work.commit;
     if (status == 0)
         status = make_workspace(step, &source, err);
     else if (status > 0 && *source.work.commit)
         status = move_on(step, &source, err);
     if (status >= 0)
-        status = write_result(source.commit, err);
+        status = write_result(step, source.commit, is_base, err);
     bundle_release(&source.base);
     bundle_release(&source.work);
     return status < 0 ? status : STEP_EXIT_DONE;

@@ -90,8 +90,12 @@ static int write_tree(struct work *work, struct err *err)
 {
     AUTO_FREE char *index = str_format("%s/.git/index", work->step->workdir);
     const struct worktree worktree = {work->git_dir, work->step->workdir, work->scratch};
-    return worktree_write(&worktree, work->rebuilt ? NULL : index, work->parent,
-                          work->step->base_commit, work->tree, err);
+    int status = worktree_write(&worktree, work->rebuilt ? NULL : index, work->parent,
+                                work->step->base_commit, work->tree, err);
+    /* The agent's own commits would carry them out all the same. */
+    if (status > 0)
+        memcpy(work->parent, work->step->base_commit, OBJECT_ID_SIZE);
+    return status < 0 ? status : 0;
 }
 
 static int read_tree_of(const struct work *work, const char *commit, char *tree, struct err *err)

@@ -24,6 +24,7 @@ struct search {
     const char *top;
     const struct deps_probe *probe;
     struct deps_plan *plan;
+    bool for_files; /* not for commands: see deps_mix_files() */
     int directories;
 };
 
@@ -66,8 +67,18 @@ void deps_use(const char *line, struct deps_plan *plan)
     add(plan, str_dup(line), ".", NULL);
 }
 
+/* deps_mix_files() would miss another. */
+static void check_known(const char *name)
+{
+    for (size_t i = 0; i < DEPS_FILES; i++)
+        if (!strcmp(name, deps_files[i].name))
+            return;
+    abort();
+}
+
 bool deps_read(const struct deps_place *place, const char *name, struct buf *text)
 {
+    check_known(name);
     buf_clear(text);
     if (!scan_read_top(place->path, name, text))
         return false;
@@ -127,32 +138,57 @@ static void look_below(struct search *search, const char *path, const char *dir,
         free(entries);
 }
 
-static void look(struct search *search, const char *dir, int depth, unsigned covered)
+/* Each returns what is covered for the directories below. */
+static unsigned look_for_commands(const struct search *search, struct deps_place place,
+                                  unsigned covered)
 {
-    AUTO_FREE char *path = str_format("%s/%s", search->top, dir);
-    search->directories++;
+    place.probe = search->probe;
     for (unsigned kind = 0; kind < KINDS; kind++) {
-        const struct deps_place place = {.path = path,
-                                         .dir = dir,
-                                         .covered = covered & 1U << kind,
-                                         .probe = search->probe,
-                                         .plan = search->plan};
+        place.covered = covered & 1U << kind;
         if (kinds[kind](&place))
             covered |= 1U << kind;
     }
+    return covered;
+}
+
+static unsigned look_for_files(struct deps_place place, unsigned covered)
+{
+    unsigned here = 0;
+    for (size_t i = 0; i < DEPS_FILES; i++)
+        if (!(covered & deps_files[i].outermost) && deps_has(&place, deps_files[i].name))
+            here |= deps_files[i].outermost;
+    return covered | here;
+}
+
+static void look(struct search *search, const char *dir, int depth, unsigned covered)
+{
+    AUTO_FREE char *path = str_format("%s/%s", search->top, dir);
+    const struct deps_place place = {.path = path, .dir = dir, .plan = search->plan};
+    search->directories++;
+    covered = search->for_files ? look_for_files(place, covered)
+                                : look_for_commands(search, place, covered);
     if (depth < DEPS_DEPTH_MAX)
         look_below(search, path, dir, depth, covered);
+}
+
+static int look_from_top(struct search *search, struct err *err)
+{
+    AUTO_FD int top = open(search->top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0)
+        return err_errno(err, "cannot open '%s'", search->top);
+    look(search, ".", 0, 0);
+    return 0;
 }
 
 int deps_find(const char *dir, const struct deps_probe *probe, struct deps_plan *plan,
               struct err *err)
 {
-    AUTO_FD int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (top < 0)
-        return err_errno(err, "cannot open '%s'", dir);
-    struct search search = {.top = dir, .probe = probe, .plan = plan};
-    look(&search, ".", 0, 0);
-    return 0;
+    return look_from_top(&(struct search){.top = dir, .probe = probe, .plan = plan}, err);
+}
+
+int deps_mix_files(const char *dir, struct deps_plan *plan, struct err *err)
+{
+    return look_from_top(&(struct search){.top = dir, .plan = plan, .for_files = true}, err);
 }
 
 void deps_plan_release(struct deps_plan *plan)

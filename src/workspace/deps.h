@@ -53,6 +53,10 @@ int deps_find(const char *dir, const struct deps_probe *probe, struct deps_plan 
 /* Add LINE (copied), which a person wrote, to be run at the top. */
 void deps_use(const char *line, struct deps_plan *plan);
 
+/* Let the fingerprint depend on every lock file and manifest that deps_find() knows, at the places
+ * where it looks: for lines that a person wrote, which say nothing of what they read. */
+int deps_mix_files(const char *dir, struct deps_plan *plan, struct err *err);
+
 void deps_plan_release(struct deps_plan *plan);
 
 #endif

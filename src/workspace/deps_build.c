@@ -15,12 +15,13 @@ bool deps_make(const struct deps_place *place)
     static const char *const targets[] = {"deps", "dependencies", "install-deps"};
     AUTO_BUF struct buf text;
     buf_init(&text, MAKEFILE_MAX);
-    if (place->covered || !makefile_read(place->path, &text))
+    const char *name = place->covered ? NULL : makefile_read(place->path, &text);
+    if (!name)
         return false;
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
         if (makefile_has_target(text.data, targets[i])) {
-            deps_has(place, "Makefile");
-            deps_add(place, "Makefile", "make %s", targets[i]);
+            deps_has(place, name);
+            deps_add(place, name, "make %s", targets[i]);
             break;
         }
     return true;

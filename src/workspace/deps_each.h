@@ -14,15 +14,24 @@ struct deps_place {
     struct deps_plan *plan;
 };
 
-/* Append a command for PLACE. FOUND must be a literal. */
+/* Append a command for PLACE. FOUND must be static. */
 void deps_add(const struct deps_place *place, const char *found, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Whether the file NAME is there; it becomes part of the fingerprint. */
+/* Whether the file NAME, one of deps_files, is there; it becomes part of the fingerprint. */
 bool deps_has(const struct deps_place *place, const char *name);
 
 /* The same, and its first SCAN_FILE_BYTES into TEXT. */
 bool deps_read(const struct deps_place *place, const char *name, struct buf *text);
+
+/* Every file that a kind asks for by deps_has() and deps_read(). `outermost`: of these, where one is
+ * there, those of the directories below it are parts of it. */
+struct deps_file {
+    const char *name;
+    unsigned outermost; /* a bit of its own; 0: every one counts */
+};
+enum { DEPS_FILES = 41 };
+extern const struct deps_file deps_files[DEPS_FILES];
 
 /* PROGRAM, or what gets it first when it is not there: "INSTALL && ". */
 const char *deps_get_first(const struct deps_place *place, const char *program,

@@ -1,28 +1,46 @@
 /*
  * `.codex/environment.conf` of the repository: what it says about the place that its work is done
  * in. Lines of `key = value`, comments behind `#`; `setup` may stand several times, and its lines
- * are run in their order.
+ * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
+ * words of codex.conf's [internet].
  */
 #ifndef CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 #define CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #define ENVIRONMENT_FILE ".codex/environment.conf"
 
-enum { ENVIRONMENT_FILE_MAX = 65536, ENVIRONMENT_SETUP_MAX = 32 };
+enum {
+    ENVIRONMENT_FILE_MAX = 65536,
+    ENVIRONMENT_SETUP_MAX = 32,
+    ENVIRONMENT_RULES_MAX = 128,
+    ENVIRONMENT_RULE_MAX = 300,       /* bytes */
+    ENVIRONMENT_INTERNET_MAX = 49152, /* bytes of what environment_file_internet() appends */
+};
 
 struct environment_file {
     char *setup[ENVIRONMENT_SETUP_MAX];
     size_t setup_count;
+    const char *internet; /* static: off, common, list, public; NULL: not said */
+    char *allow[ENVIRONMENT_RULES_MAX];
+    size_t allow_count;
+    unsigned later; /* a bit for each key of later versions that is in it */
 };
 
 /* Read it below the directory DIR. 1 when there is one, 0 when not; ERR_USAGE names the line that
- * cannot be understood. Keys of later versions are mentioned on standard error. Release it also
- * after a failure. */
+ * cannot be understood. Release it also after a failure. */
 int environment_file_read(const char *dir, struct environment_file *file, struct err *err);
 void environment_file_release(struct environment_file *file);
+
+/* Mention the keys of later versions on standard error. */
+void environment_file_say(const struct environment_file *file);
+
+/* Append what FILE says of the internet, as JSON: null when it narrows nothing, else
+ * {"access":"list","allow":["example.com",…]}, each rule one that base/net_rule.h reads. */
+void environment_file_internet(const struct environment_file *file, struct buf *out);
 
 #endif

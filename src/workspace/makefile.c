@@ -37,12 +37,12 @@ bool makefile_has_target(const char *text, const char *target)
     return false;
 }
 
-bool makefile_read(const char *dir, struct buf *text)
+const char *makefile_read(const char *dir, struct buf *text)
 {
     /* The order in which GNU make looks for them. */
     static const char *const names[] = {"GNUmakefile", "makefile", "Makefile"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (scan_read_top(dir, names[i], text))
-            return true;
-    return false;
+            return names[i];
+    return NULL;
 }

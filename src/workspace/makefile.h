@@ -8,8 +8,9 @@
 
 enum { MAKEFILE_MAX = 1 << 20 };
 
-/* Read the makefile that GNU make would take in the directory DIR; false when there is none. */
-bool makefile_read(const char *dir, struct buf *text);
+/* Read the makefile that GNU make would take in the directory DIR; returns its name (static), or NULL
+ * when there is none. */
+const char *makefile_read(const char *dir, struct buf *text);
 
 /* Whether TEXT has a rule for TARGET. */
 bool makefile_has_target(const char *text, const char *target);

@@ -18,6 +18,8 @@ static const char *const skipped[] = {"node_modules", "venv",       "env",      
                                       "dist",         "target",     "site-packages", "vendor",
                                       "__pycache__",  "third_party"};
 
+enum { READ_BYTES = 65536 };
+
 struct place {
     int dir;
     const char *path; /* relative; "" for the top */
@@ -34,7 +36,9 @@ bool scan_read(int dir, const char *name, struct buf *out)
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     while (out->len < out->max) {
-        ssize_t n = read(fd, buf_reserve(out, out->max - out->len), out->max - out->len);
+        /* In pieces: OUT's maximum may be far more than there is. */
+        size_t left = out->max - out->len, piece = left < READ_BYTES ? left : READ_BYTES;
+        ssize_t n = read(fd, buf_reserve(out, piece), piece);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -55,6 +59,13 @@ bool scan_has(const char *dir, const char *name)
     struct stat st;
     AUTO_FREE char *path = str_format("%s/%s", dir, name);
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool scan_exists(const char *dir, const char *name)
+{
+    struct stat st;
+    AUTO_FREE char *path = str_format("%s/%s", dir, name);
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 bool scan_has_line(const char *text, const char *prefix)

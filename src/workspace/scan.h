@@ -47,6 +47,9 @@ bool scan_read_top(const char *dir, const char *name, struct buf *out);
 /* Whether NAME is a regular file, or a link to one, in the directory DIR. */
 bool scan_has(const char *dir, const char *name);
 
+/* Whether there is anything of that NAME in the directory DIR, also a link that leads nowhere. */
+bool scan_exists(const char *dir, const char *name);
+
 /* Whether TEXT has a line that starts with PREFIX. */
 bool scan_has_line(const char *text, const char *prefix);
 

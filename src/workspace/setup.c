@@ -77,9 +77,9 @@ static bool is_program(void *arg, const char *name)
     return path && process_in_path(path, name);
 }
 
-static int make_plan(const struct step *step, char **env, struct deps_plan *plan, struct err *err)
+/* The lines that somebody wrote. */
+static int use_lines(const struct step *step, struct deps_plan *plan, struct err *err)
 {
-    *plan = (struct deps_plan){.fingerprint = fnv_start};
     if (step->setup_command) {
         deps_use(step->setup_command, plan);
         return 0;
@@ -88,10 +88,18 @@ static int make_plan(const struct step *step, char **env, struct deps_plan *plan
     int status = environment_file_read(step->workdir, &file, err);
     for (size_t i = 0; status > 0 && i < file.setup_count; i++)
         deps_use(file.setup[i], plan);
-    bool said = file.setup_count > 0;
     environment_file_release(&file);
-    if (status < 0 || said)
-        return status < 0 ? status : 0;
+    return status < 0 ? status : 0;
+}
+
+static int make_plan(const struct step *step, char **env, struct deps_plan *plan, struct err *err)
+{
+    *plan = (struct deps_plan){.fingerprint = fnv_start};
+    int status = use_lines(step, plan, err);
+    if (status < 0)
+        return status;
+    if (plan->count)
+        return deps_mix_files(step->workdir, plan, err);
     const struct deps_probe probe = {is_program, env};
     return deps_find(step->workdir, &probe, plan, err);
 }
@@ -106,14 +114,46 @@ static int is_done(const struct deps_plan *plan)
     return io_read_file(path, &text, NULL) == 0 && !strcmp(text.data, mark);
 }
 
-static int mark_done(const struct deps_plan *plan, struct err *err)
+/* The file of the mark, new and empty: nothing is done. What set-up may have put there is not opened. */
+static int open_mark(struct err *err)
 {
+    AUTO_FREE char *path = str_format("%s/setup", state_dir);
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 ? err_errno(err, "cannot open '%s'", path) : fd;
+}
+
+/* As it is found from now on: set-up may have brought a lock file that nobody tracks, or a program
+ * that is then not installed first. */
+static int mark_done(const struct step *step, char **env, int mark_fd, struct err *err)
+{
+    struct deps_plan plan;
+    char mark[32];
+    int status = make_plan(step, env, &plan, err);
+    int len = snprintf(mark, sizeof mark, "%016llx\n", (unsigned long long)plan.fingerprint);
+    deps_plan_release(&plan);
+    return status < 0 ? status : io_write_all(mark_fd, mark, (size_t)len, err);
+}
+
+/* For the agent, which the gateway tells nothing: once, by the set-up of the base. */
+static int leave_internet(const struct step *step, struct err *err)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, ENVIRONMENT_INTERNET_MAX);
+    mkdir(state_dir, 0700);
     AUTO_FD int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return err_errno(err, "cannot open '%s'", state_dir);
-    char mark[32];
-    int len = snprintf(mark, sizeof mark, "%016llx\n", (unsigned long long)plan->fingerprint);
-    return io_replace_file_at(dir, "setup", mark, (size_t)len, 0600, err);
+    if (faccessat(dir, SANDBOX_INTERNET_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    struct environment_file file;
+    int status = environment_file_read(step->workdir, &file, err);
+    if (status >= 0)
+        environment_file_internet(&file, &text);
+    environment_file_release(&file);
+    return status < 0
+               ? status
+               : io_replace_file_at(dir, SANDBOX_INTERNET_FILE, text.data, text.len, 0600, err);
 }
 
 static int run_command(const struct step *step, const struct deps_command *command, char **env,
@@ -219,16 +259,18 @@ static int tidy(const struct step *step, struct err *err)
 }
 
 /* Everything that is left to do when all commands have succeeded. */
-static int settle(const struct step *step, const struct deps_plan *plan, struct err *err)
+static int settle(const struct step *step, char **env, struct err *err)
 {
     int status = ownership_hand_over(step->workdir, err);
     if (status == 0)
         status = ownership_hand_over(SANDBOX_HOME, err);
+    AUTO_FD int mark = status < 0 ? -1 : open_mark(err); /* the task's user could not */
+    if (mark < 0)
+        return status < 0 ? status : mark;
+    status = step_drop(err);
     if (status == 0)
-        status = mark_done(plan, err);
-    if (status == 0)
-        status = step_drop(err);
-    return status < 0 ? status : tidy(step, err);
+        status = tidy(step, err);
+    return status < 0 ? status : mark_done(step, env, mark, err);
 }
 
 static int setup(struct step *step, struct err *err)
@@ -239,6 +281,8 @@ static int setup(struct step *step, struct err *err)
     umask(022);
     char **env = make_env();
     int status = make_plan(step, env, &plan, err);
+    if (status == 0)
+        status = leave_internet(step, err);
     int end = plan.count ? SETUP_DONE : SETUP_NOTHING;
     if (status == 0 && plan.count && is_done(&plan))
         end = SETUP_NOTHING;
@@ -248,7 +292,7 @@ static int setup(struct step *step, struct err *err)
         status = write_failure(&failure, err);
         end = failure.end.timed_out ? SETUP_TIMED_OUT : SETUP_FAILED;
     } else if (status == 0 && end == SETUP_DONE) {
-        status = settle(step, &plan, err);
+        status = settle(step, env, err);
     }
     deps_plan_release(&plan);
     buf_release(&failure.tail);

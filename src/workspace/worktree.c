@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "workspace/large_files.h"
+#include "workspace/modules.h"
 #include "workspace/nested.h"
 
 enum { STAGE_TIMEOUT_MS = 900000 };
@@ -132,7 +134,13 @@ int worktree_write(const struct worktree *worktree, const char *index, const cha
         complain(err);
     if (nested_include(worktree, index_name, base, incomplete, err) < 0)
         complain(err);
-    return worktree_write_tree(worktree, index_name, tree, err);
+    if (modules_settle(worktree, index_name, base, err) < 0)
+        complain(err);
+    int large = large_files_settle(worktree, index_name, base, err);
+    if (large < 0)
+        complain(err);
+    int status = worktree_write_tree(worktree, index_name, tree, err);
+    return status < 0 ? status : large > 0;
 }
 
 /* gitignore(5): anchored, and nothing in it a pattern. */

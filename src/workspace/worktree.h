@@ -26,8 +26,9 @@ struct worktree {
  * NULL or cannot be used. BASE: the commit whose submodules are known.
  *
  * A repository in the work tree that is no submodule comes along as ordinary files: it would
- * otherwise be a reference to a commit that nobody has. A file that cannot be read is left out.
- * Both are said on standard error.
+ * otherwise be a reference to a commit that nobody has. A file that cannot be read is left out, and so
+ * is what cannot be delivered: see workspace/modules.h and workspace/large_files.h. All of it is said
+ * on standard error. Returns 1 when large files were left out, which START may have.
  */
 int worktree_write(const struct worktree *worktree, const char *index, const char *start,
                    const char *base, char tree[/* OBJECT_ID_SIZE */], struct err *err);

@@ -45,7 +45,7 @@ static void check(const struct control_message *message, size_t size, size_t fds
 {
     const struct gateway_control *head = &message->head;
     bool wants_fd = head->type == GATEWAY_LISTEN || head->type == GATEWAY_STREAM;
-    require(head->type >= GATEWAY_LISTEN && head->type <= GATEWAY_UNLISTEN);
+    require(head->type >= GATEWAY_LISTEN && head->type <= GATEWAY_NARROW);
     require(size == sizeof *head + head->payload_size);
     require(message->payload[head->payload_size] == '\0');
     require(head->phase < PHASE_COUNT && head->outcome < RUN_OUTCOME_COUNT &&

@@ -17,7 +17,6 @@ ATTRIBUTES = """*.bat text eol=crlf
 *.sh text eol=lf
 *.raw -text
 *.wide text working-tree-encoding=UTF-16LE-BOM eol=lf
-*.lfs filter=lfs diff=lfs merge=lfs -text
 *.evil diff=evil filter=evil
 """
 
@@ -81,7 +80,6 @@ put("new.sh", b"#!/bin/sh\necho lf\n")
 put("some.raw", b"\r\n\n\r mixed \r\n\n")
 put("plain-crlf.txt", b"still\r\nno attribute\nmixed\r\n")
 put("text.wide", "\ufeffW\u00ef\u0111e \U0001f600\n".encode("utf-16-le"))
-put("not-fetched.lfs", b"version https://git-lfs.github.com/spec/v1\n")
 put("x.evil", b"no driver of that name\n")
 put("emptied", b"")
 put("new and empty", b"")

@@ -40,7 +40,7 @@ def test_dependencies_are_installed_by_root_before_the_baseline(tmp_path):
 def test_what_sets_up_can_be_said(tmp_path, how):
     files = dict(DEPS)
     if how == "file":
-        files[".codex/environment.conf"] = "# two lines\nsetup = echo one >/opt/by\nsetup = echo 0 >/opt/by; echo tool >installed\n"
+        files[".codex/environment.conf"] = "# two lines\nuser = root\nsetup = echo one >/opt/by\nsetup = echo 0 >/opt/by; echo tool >installed\n"
     repository = Repository(tmp_path / "demo", files)
     options = ("--setup", "echo 0 >/opt/by; echo tool >installed") if how == "option" else ()
     with codex_on(NOTHING) as (codex, _):
@@ -48,6 +48,7 @@ def test_what_sets_up_can_be_said(tmp_path, how):
         done = codex.wait(task)
         assert done["state"] == "completed" and done["evidence"]["baseline"]["exit_code"] == 0, done
         assert "make deps" not in output(codex, task, "preparing")
+        assert output(codex, task, "preparing").count("'user' has no effect yet") == (how == "file")
 
 
 def test_a_set_up_that_fails_says_which_line_and_what_to_try(tmp_path):
@@ -81,3 +82,21 @@ def test_a_change_of_the_dependencies_is_set_up_for_the_verification(tmp_path):
         task = codex.task("Change the build", cwd=repository.path)
         assert codex.wait(task)["verdict"] == "passed"
         assert "$ make deps" in output(codex, task, "verifying")
+
+
+def test_lines_of_ones_own_are_run_again_for_other_dependencies(tmp_path):
+    """And only then: set-up that leaves a lock file behind, which nobody tracks, is no change."""
+    files = {"Makefile": "test:\n\tgrep -qx tool installed\n", "requirements.txt": "tool\n", "notes": "a\n",
+             ".gitignore": "package-lock.json\n"}
+    repository = Repository(tmp_path / "demo", files)
+    own = "cp requirements.txt installed; date +%N >package-lock.json; mkfifo /var/lib/codex/setup; true"
+    edit = "case $(cat notes) in a) echo b >notes;; *) sed -i 1iother requirements.txt;; esac"
+    with codex_on([[call("exec_command", {"cmd": edit})], [message("Done.")]]) as (codex, _):
+        task = codex.task("Change the notes", "--setup", own, cwd=repository.path)
+        done = codex.wait(task)
+        assert done["verdict"] == "passed", done
+        assert own in output(codex, task, "preparing") and own not in output(codex, task, "verifying")
+        repository.git("merge", "--ff-only", done["branch"])
+        task = codex.task("Change the dependencies", "--setup", own, cwd=repository.path)
+        assert codex.wait(task)["verdict"] == "passed"
+        assert own in output(codex, task, "verifying")

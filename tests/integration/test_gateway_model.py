@@ -606,6 +606,17 @@ def test_an_answer_without_usage_is_estimated():
         assert usage["usage"] == estimate(BODY, b"data: [DONE]\n\n")
 
 
+def test_an_image_is_not_estimated_by_its_bytes():
+    image = "data:image/png;base64," + "A" * 400000
+    body = json.dumps({"model": MODEL, "input": [{"type": "input_image", "image_url": image}]}).encode()
+    with RawProvider(says(stream_head() + chunk(b"data: [DONE]\n\n") + chunk(b""))) as provider, \
+            open_gateway(provider) as gateway:
+        assert gateway.ask(body).status == 200
+        gateway.close()
+        usage, = gateway.events("model.usage")
+        assert usage["usage"]["input_tokens"] == 5000 + -(-(len(body) - len(image)) // 4)
+
+
 @pytest.mark.parametrize("length", [None, "chunked"])
 def test_hanging_up_before_the_usage_is_no_way_around_the_budget(length):
     """What was sent and what had come is charged, and soon it is used up."""

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from support.gateway import FINISHING, PHASE_STARTED, WORKING
-from support.proxy import Host, NameServer, Proxy, answer, client_hello, echo, read_all, until
+from support.gateway import FINISHING, LISTENER_SIDE_PROXY, NARROW, PHASE_STARTED, WORKING
+from support.proxy import Host, NameServer, Proxy, answer, client_hello, echo, internet, read_all, until
 
 @pytest.fixture(name="public", scope="module")
 def fixture_public():
@@ -402,3 +402,66 @@ def test_hostile_names_are_harmless_in_the_file(public):
         assert public.refused(authority)[0] == 400
     for event in public.events():
         json.dumps(event)
+
+
+def narrowing(value):
+    """What the base's checkout says, with this `internet`."""
+    return json.dumps({"commit": "0" * 40, "internet": value}).encode()
+
+
+def test_nobody_is_let_out_before_the_repository_was_heard():
+    """Who connects meanwhile waits, and is judged by what it says."""
+    with Host(answer(b"hello")) as host, Host(answer(b"other")) as other, \
+            Proxy(internet(host, other), repository_narrows=True) as proxy:
+        early = proxy.open(b"GET http://127.0.0.1:%d/ HTTP/1.0\r\n\r\n" % other.port)
+        early.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            early.recv(1)
+        assert other.connections == 0
+        proxy.send(NARROW, payload=narrowing({"access": "list", "allow": [f"127.0.0.1:{host.port}"]}))
+        early.settimeout(20)
+        refused = early.recv(65536)
+        early.close()
+        assert b"403 " in refused and b"X-Codex-Denied: narrowed_by_repository" in refused
+        assert proxy.get(f"http://127.0.0.1:{host.port}/").body == b"hello"
+        # A listener that comes later is not held, and has the same policy.
+        proxy.listen(kind=LISTENER_SIDE_PROXY)
+        status, word, text = proxy.refused(f"127.0.0.1:{other.port}")
+        assert (status, word) == (403, "narrowed_by_repository")
+        assert f"add 'allow = 127.0.0.1:{other.port}' to .codex/environment.conf" in text
+        # What the server does not allow stays the server's to say.
+        assert proxy.refused("10.0.0.1:80")[1] == "private_address"
+        assert other.connections == 0
+        assert "internet: narrowed by .codex/environment.conf to 'list'" in proxy.output()
+        proxy.close()
+
+
+WIDENING = {
+    "null narrows nothing": (narrowing(None), None),
+    "public": (narrowing({"access": "public", "allow": ["*"], "allow_private": ["0.0.0.0/0"]}), None),
+    "everything": (narrowing({"access": "list", "allow": ["*", "*:22", "0.0.0.0/0", "10.0.0.0/8"]}), None),
+    "off": (narrowing({"access": "off", "allow": ["*"]}), "narrowed_by_repository"),
+    "nothing was said": (b'{"commit":"0"}', "narrowed_by_repository"),
+    "no JSON": (b"internet = public", "narrowed_by_repository"),
+    "nothing": (b"", "narrowed_by_repository"),
+    "a bad rule": (narrowing({"access": "list", "allow": ["*", "http://x"]}), "narrowed_by_repository"),
+    "said twice": (b'{"internet":{"access":"off"},"internet":null}', "narrowed_by_repository"),
+    "deep": (b'{"internet":' + b"[" * 5000 + b"]" * 5000 + b"}", "narrowed_by_repository"),
+    "large": (narrowing({"access": "list", "allow": ["*"] * 600}), "narrowed_by_repository"),
+}
+
+
+@pytest.mark.parametrize("what", WIDENING)
+def test_no_repository_widens(what):
+    payload, word = WIDENING[what]
+    with Host(answer(b"hello")) as host, Proxy(internet(host, access="list"), repository_narrows=True) as proxy:
+        proxy.send(NARROW, payload=payload)
+        assert proxy.refused("10.0.0.1:80")[1] == "host_not_allowed"
+        assert proxy.refused("example.com:443")[1] == "host_not_allowed"
+        assert proxy.refused("127.0.0.1:22")[1] == "private_address"
+        got = proxy.get(f"http://127.0.0.1:{host.port}/")
+        if what == "everything":    # its rules name other ports
+            word = "narrowed_by_repository"
+        assert (got.headers.get("x-codex-denied"), got.body == b"hello") == (word, word is None)
+        assert ("not known" in proxy.output()) == (word is not None and what not in ("off", "everything"))
+        proxy.close()

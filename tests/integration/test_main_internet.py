@@ -78,6 +78,63 @@ def test_off_is_off(repository):
         assert names.questions == []
 
 
+def test_the_repository_narrows_what_its_tasks_reach(tmp_path):
+    """From the first set-up command to the verification, however the work edits the file: the base's counts. Also for a
+    later task, which finds the environment made."""
+    with Host(answer(b"from outside\n")) as host, NameServer({"ok.test": [["127.0.0.1"]], "more.test": [["127.0.0.1"]]}) as names:
+        def ask(name):
+            return f"curl -sS http://{name}.test:{host.port}/"
+        file = (f"internet = list\nallow = ok.test:{host.port}, unheard.test\nallow = *.other.test:{host.port}\n"
+                f"setup = {ask('ok')}; {ask('more')}; {ask('unheard')} || true\n")
+        repository = Repository(tmp_path / "calculator", {**CALCULATOR, ".codex/environment.conf": file})
+        edit = f"echo 'internet = public' >.codex/environment.conf; {ask('ok')}; {ask('more')}"
+        server = policy(names, f"ok.test:{host.port}", f"more.test:{host.port}")
+        with codex_on([[call("exec_command", {"cmd": edit})], [message("Done.")]], server) as (codex, model):
+            test = f"{ask('ok')} -f && {ask('more')}"
+            task = codex.task("Look around", "--test", test, cwd=repository.path)
+            ended = codex.wait(task)
+            assert (ended["state"], ended["verdict"]) == ("completed", "passed"), ended
+            assert host.connections == 4        # set-up, baseline, working, verifying
+            assert repository.git("show", f"{ended['branch']}:.codex/environment.conf") == "internet = public"
+            events = codex.events(task)
+            denied = {(event["phase"], event["host"], event["reason"]) for event in events if event["type"] == "network.denied"}
+            assert denied == {(phase, "more.test", "narrowed_by_repository")
+                              for phase in ("preparing", "baseline", "working", "verifying")} | {
+                                  ("preparing", "unheard.test", "host_not_allowed")}, denied
+            (output,) = model.requests[1].outputs.values()
+            assert f"add 'allow = more.test:{host.port}' to .codex/environment.conf in the commit" in output
+            assert f"only what the repository lets its tasks reach: ok.test:{host.port}, unheard.test," in str(model.requests[0].body)
+            again = codex.task("Look again", "--test", test, "--setup", "true", cwd=repository.path)
+            assert codex.wait(again)["verdict"] == "passed"
+            third = codex.task("And again", "--test", test, cwd=repository.path)
+            assert codex.wait(third)["verdict"] == "passed"
+            for task in (again, third):
+                reasons = {event["reason"] for event in codex.events(task) if event["type"] == "network.denied"}
+                text = "".join(event["text"] for event in codex.events(task) if event["type"] == "phase.output")
+                assert reasons == {"narrowed_by_repository"}
+                assert "internet: narrowed by .codex/environment.conf to 'list'" in text
+            assert "environment: found" in text
+
+
+@pytest.mark.parametrize("what", ["a link that leads out", "unknown"])
+def test_a_file_that_cannot_be_read_lets_nobody_out(tmp_path, what):
+    """Not even with `--setup`, which takes the place of its other lines."""
+    repository = Repository(tmp_path / "calculator", CALCULATOR)
+    if what == "unknown":
+        repository.commit({".codex/environment.conf": "internet = of\n"}, "typo")
+    else:
+        (repository.path / ".codex").mkdir()
+        (repository.path / ".codex/environment.conf").symlink_to("/workspace/environment.conf")
+        repository.commit({}, "link")
+    with Host(answer(b"from outside\n")) as host, NameServer({"ok.test": [["127.0.0.1"]]}) as names:
+        with codex_on([[message("Done.")]], policy(names, f"ok.test:{host.port}")) as (codex, _):
+            task = codex.wait(codex.task("Look", "--setup", f"curl http://ok.test:{host.port}/", cwd=repository.path))
+            assert (task["state"], task["fault"]["kind"]) == ("failed", "environment")
+            text = codex.run("logs", task["id"]).stdout
+            assert (".codex/environment.conf:1: 'internet' must be" if what == "unknown" else "not a regular file of the repository") in text
+            assert host.connections == 0
+
+
 def test_codex_sandbox_has_the_servers_policy(repository):
     """Without a server, from the same file."""
     with Host(answer(b"from outside\n")) as host, NameServer({"site.test": [["127.0.0.1"]]}) as names:

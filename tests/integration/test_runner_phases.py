@@ -351,6 +351,12 @@ def test_a_killed_gateway_is_replaced_and_loses_nothing_unread(spawner):
         os.kill(killed[-1], signal.SIGKILL)
     assert task.wait() == 0
     assert len(set(killed)) == 2
+    # Each is told what the repository narrows before it gets a listener; the first, before set-up.
+    events = task.events()
+    for gateway in {event["gateway"] for event in events}:
+        told = [event["type"] for event in events if event["gateway"] == gateway]
+        first = told.index("narrow")
+        assert told.count("narrow") == 1 and (gateway == killed[0] or "listen" not in told[:first])
     assert task.ended()["outcome"] == DONE
     assert "line40\nhello\n" in task.output(WORKING)  # the listener is the old one
     assert [phase for phase, _, _ in task.phases()] == [PREPARING, WORKING, VERIFYING, FINISHING]

@@ -27,7 +27,7 @@ def make_repository(tmp_path):
 
 def test_the_workspace_is_an_ordinary_clone(workspace, repository):
     done = workspace.checkout(base_bundle(repository), commit=repository.head())
-    assert done.json() == {"commit": repository.head()}
+    assert done.json() == {"commit": repository.head(), "internet": None}
     clone = workspace.repository()
     assert clone.git("status", "--porcelain") == ""
     assert clone.git("symbolic-ref", "HEAD") == "refs/heads/main"
@@ -55,6 +55,20 @@ def test_a_second_run_finds_it_done(workspace, repository):
     done = workspace.checkout(bundle)
     assert done.json() == {"commit": repository.head()}
     assert (workspace.path / "a.txt").read_text() == "the agent's\n"
+
+
+def test_the_base_says_what_it_narrows_and_the_work_does_not(workspace, repository):
+    """What the agent makes of the file is in no result: not of its workspace, and not of its commit."""
+    base = repository.commit({".codex/environment.conf": "internet = list\nallow = a.test\n"}, "narrow")
+    bundle = base_bundle(repository)
+    done = workspace.checkout(bundle, commit=base)
+    assert done.json() == {"commit": base, "internet": {"access": "list", "allow": ["a.test"]}}
+    workspace.write({".codex/environment.conf": "internet = public\n"})
+    assert workspace.checkout(bundle, commit=base).json() == {"commit": base}
+    repository.git("checkout", "--quiet", "-b", "work")
+    work = repository.commit({".codex/environment.conf": "internet = nonsense\n"}, "widen")
+    done = workspace.checkout(bundle, work_bundle(repository, work, base), commit=base)
+    assert done.json() == {"commit": work}
 
 
 def test_a_run_that_was_cut_short_leaves_nothing_that_counts(workspace, repository):
@@ -102,7 +116,7 @@ def test_in_verification_the_work_is_checked_out(workspace, repository):
 
 def test_an_empty_file_in_place_of_the_work_is_none(workspace, repository):
     done = workspace.checkout(base_bundle(repository), b"", commit=repository.head())
-    assert done.json() == {"commit": repository.head()}
+    assert done.json() == {"commit": repository.head(), "internet": None}
 
 
 def test_a_shallow_history_stays_shallow(workspace, repository, tmp_path):

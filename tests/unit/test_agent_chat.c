@@ -124,11 +124,11 @@ static void messages_of_one_moment_are_one(void **state)
     assert_string_equal(out.data, "{\"role\":\"user\",\"content\":\"a\\n\\nb\\\"\"}");
     buf_clear(&out);
     const struct item call = {.call_id = (char *)"c\"1"};
-    assert_int_equal(wire->call_output(&out, &call, "x\n", 2), 0);
+    assert_int_equal(wire->call_output(&out, &call, "x\n", 2, NULL), 0);
     assert_string_equal(out.data,
                         "{\"role\":\"tool\",\"tool_call_id\":\"c\\\"1\",\"content\":\"x\\n\"}");
     char large[200] = "";
-    assert_true(wire->call_output(&out, &call, large, sizeof large) < 0);
+    assert_true(wire->call_output(&out, &call, large, sizeof large, NULL) < 0);
     assert_true(wire->user_messages(&out, &(struct message){large, sizeof large}, 1) < 0);
     buf_release(&out);
 }

@@ -193,7 +193,7 @@ static void the_environment_is_described(void **state)
     struct place *place = *state;
     strcat(place->workdir, "&<x>");
     struct agent_task task = {.base = "main", .base_commit = "abc"};
-    context_environment(&place->host, &task, &place->out);
+    context_environment(&place->host, &task, NULL, &place->out);
     assert_ptr_equal(strstr(place->out.data, "<environment_context>\n  <cwd>/tmp/"),
                      place->out.data);
     assert_non_null(strstr(place->out.data, "/repo/a/b&amp;&lt;x&gt;</cwd>\n"));
@@ -209,8 +209,33 @@ static void the_environment_is_described(void **state)
     for (size_t i = 0; i < sizeof reached / sizeof reached[0]; i++) {
         task.internet = reached[i][0];
         buf_clear(&place->out);
-        context_environment(&place->host, &task, &place->out);
+        context_environment(&place->host, &task, NULL, &place->out);
         assert_non_null(strstr(place->out.data, reached[i][1]));
+    }
+}
+
+static void the_network_is_what_the_repository_leaves_of_it(void **state)
+{
+    static const char *const cases[][3] = {
+        {"public", "{\"access\":\"off\",\"allow\":[]}", "<network>none: no other machine"},
+        {"off", "{\"access\":\"list\",\"allow\":[\"a.test\"]}",
+         "nothing can be downloaded</network>"},
+        {"public", "{\"access\":\"list\",\"allow\":[\"a.test\",\"b.test:99\"]}",
+         "otherwise; and of that only what the repository lets its tasks reach: a.test, "
+         "b.test:99</network>"},
+        {"common", "{\"access\":\"common\",\"allow\":[\"a.test\"]}",
+         "reach: the usual package registries and forges, a.test</network>"},
+        {"public", "null", "cannot be resolved otherwise</network>"},
+    };
+    struct place *place = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct agent_task task = {.internet = cases[i][0]};
+        json_t *narrowing = json_loads(cases[i][1], JSON_DECODE_ANY, NULL);
+        buf_clear(&place->out);
+        context_environment(&place->host, &task, narrowing, &place->out);
+        if (!strstr(place->out.data, cases[i][2]))
+            fail_msg("%s", place->out.data);
+        json_decref(narrowing);
     }
 }
 
@@ -383,6 +408,7 @@ int main(void)
         TEST(hostile_files_give_nothing),
         TEST(a_link_within_the_repository_is_followed),
         TEST(the_environment_is_described),
+        TEST(the_network_is_what_the_repository_leaves_of_it),
         cmocka_unit_test(a_task_is_read),
         cmocka_unit_test(a_task_that_lacks_something_is_refused),
         cmocka_unit_test(a_task_that_is_wrong_is_refused),

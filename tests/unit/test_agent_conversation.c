@@ -98,7 +98,7 @@ static void answer(struct conversation *c, const char *items)
 
 static void put_output(struct conversation *c, size_t i, const char *text)
 {
-    assert_int_equal(conversation_call_output(c, i, text, strlen(text), NULL), 0);
+    assert_int_equal(conversation_call_output(c, i, text, strlen(text), NULL, NULL), 0);
 }
 
 /* A prompt, two calls whose outputs come in the other order, and an answer. */

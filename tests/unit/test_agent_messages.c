@@ -174,14 +174,14 @@ static void what_is_said_together_stands_together(void **state)
                                   "\"a\"},{\"type\":\"text\",\"text\":\"b\\\"\"}]}");
     buf_clear(&out);
     const struct item call = {.call_id = (char *)"toolu_1"};
-    assert_int_equal(wire->call_output(&out, &call, "x\n", 2), 0);
+    assert_int_equal(wire->call_output(&out, &call, "x\n", 2, NULL), 0);
     assert_string_equal(out.data, "{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_1\","
                                   "\"content\":\"x\\n\"}");
     buf_clear(&out);
-    assert_int_equal(wire->call_output(&out, &call, "", 0), 0);
+    assert_int_equal(wire->call_output(&out, &call, "", 0, NULL), 0);
     assert_string_equal(out.data, "{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_1\"}");
     char large[200] = "";
-    assert_true(wire->call_output(&out, &call, large, sizeof large) < 0);
+    assert_true(wire->call_output(&out, &call, large, sizeof large, NULL) < 0);
     assert_true(wire->user_messages(&out, &(struct message){large, sizeof large}, 1) < 0);
     buf_release(&out);
 }

@@ -472,16 +472,16 @@ static void outputs_answer_in_the_shape_of_their_call(void **state)
                 custom = {.call_id = (char *)"c2", .custom = true};
     struct buf out;
     buf_init(&out, 200);
-    assert_int_equal(provider_responses.call_output(&out, &function, "a\n", 2), 0);
+    assert_int_equal(provider_responses.call_output(&out, &function, "a\n", 2, NULL), 0);
     assert_string_equal(out.data, "{\"type\":\"function_call_output\",\"call_id\":\"c\\\"1\","
                                   "\"output\":\"a\\n\"}");
     buf_clear(&out);
-    assert_int_equal(provider_responses.call_output(&out, &custom, "", 0), 0);
+    assert_int_equal(provider_responses.call_output(&out, &custom, "", 0, NULL), 0);
     assert_string_equal(
         out.data, "{\"type\":\"custom_tool_call_output\",\"call_id\":\"c2\",\"output\":\"\"}");
     buf_clear(&out);
     char large[300] = "";
-    assert_true(provider_responses.call_output(&out, &custom, large, sizeof large) < 0);
+    assert_true(provider_responses.call_output(&out, &custom, large, sizeof large, NULL) < 0);
     buf_release(&out);
 }
 

@@ -171,6 +171,70 @@ static void the_fingerprint_is_of_what_decides(void **state)
     assert_true(fingerprint() != before);
 }
 
+static void make_reads_the_makefile_that_make_reads(void **state)
+{
+    static const char *const names[] = {"Makefile", "makefile", "GNUmakefile"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        put(names[i], "deps:\n\ttrue\n");
+        AUTO_FREE char *commands = str_format(".: make deps (%s)\n", names[i]);
+        expect(commands);
+        uint64_t before = fingerprint();
+        put(names[i], "deps:\n\tfalse\n");
+        assert_true(fingerprint() != before);
+    }
+}
+
+static uint64_t fingerprint_of_files(void)
+{
+    struct deps_plan plan = {0};
+    struct err err;
+    deps_use("make everything", &plan);
+    assert_int_equal(deps_mix_files(scratch, &plan, &err), 0);
+    assert_int_equal(plan.count, 1);
+    uint64_t value = plan.fingerprint;
+    deps_plan_release(&plan);
+    return value;
+}
+
+/* Also of those that another one goes before where commands are found, and of every kind. */
+static void lines_of_ones_own_go_by_every_file(void **state)
+{
+    static const char *const names[] = {"uv.lock",           "poetry.lock",
+                                        "requirements.txt",  "requirements/dev.txt",
+                                        "package.json",      "package-lock.json",
+                                        "pnpm-lock.yaml",    "web/yarn.lock",
+                                        "Cargo.lock",        "go.sum",
+                                        "Gemfile.lock",      "a/b/c/composer.lock",
+                                        "pom.xml",           "build.gradle.kts",
+                                        "makefile",          "GNUmakefile",
+                                        "Makefile",          "setup.py",
+                                        "lib/pyproject.toml"};
+    uint64_t last = fingerprint_of_files();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        put(names[i], "1");
+        uint64_t there = fingerprint_of_files();
+        assert_true(there != last);
+        put(names[i], "2");
+        last = fingerprint_of_files();
+        assert_true(there != last);
+    }
+    put("index.js", "1");
+    put("node_modules/x/package-lock.json", "1");
+    put("a/b/c/d/package-lock.json", "1");
+    assert_true(fingerprint_of_files() == last);
+}
+
+/* A project has one in every directory, and they change with every source file. */
+static void of_build_systems_the_outermost_files_count(void **state)
+{
+    put("CMakeLists.txt", "1");
+    uint64_t before = fingerprint_of_files();
+    put("src/CMakeLists.txt", "1");
+    assert_true(fingerprint_of_files() == before);
+    put("meson/meson.build", "1");
+    assert_true(fingerprint_of_files() != before);
+}
+
 static void there_is_an_end_to_it(void **state)
 {
     for (int i = 0; i < DEPS_COMMANDS_MAX + 3; i++) {
@@ -204,6 +268,97 @@ static void what_the_repository_says_itself(void **state)
         assert_non_null(strstr(err.message, ".codex/environment.conf:1: "));
         environment_file_release(&file);
     }
+}
+
+/* What FILE says of the internet: JSON, or, behind '!', a part of the error. */
+static void expect_internet(const char *text, const char *expected)
+{
+    struct environment_file file;
+    struct err err;
+    AUTO_BUF struct buf out;
+    buf_init(&out, ENVIRONMENT_INTERNET_MAX);
+    put(".codex/environment.conf", text);
+    int status = environment_file_read(scratch, &file, &err);
+    if (*expected == '!') {
+        assert_int_equal(status, ERR_USAGE);
+        if (!strstr(err.message, expected + 1))
+            fail_msg("'%s' instead of '%s'", err.message, expected + 1);
+    } else {
+        if (status != 1)
+            fail_msg("%s", err.message);
+        environment_file_internet(&file, &out);
+        assert_string_equal(out.data, expected);
+    }
+    environment_file_release(&file);
+}
+
+static void the_repository_narrows_the_internet(void **state)
+{
+    expect_internet("setup = true\nimage = debian:12\nuser = root\n", "null");
+    expect_internet("internet = public\n", "null");
+    expect_internet("internet = off\n", "{\"access\":\"off\",\"allow\":[]}");
+    expect_internet("internet = list\r\nallow = a.test,*.b.test:8443  [2001:db8::]/32\n# x\n"
+                    "allow= 192.0.2.0/24 ,\n",
+                    "{\"access\":\"list\",\"allow\":[\"a.test\",\"*.b.test:8443\","
+                    "\"[2001:db8::]/32\",\"192.0.2.0/24\"]}");
+    expect_internet("allow = x\ninternet = common\n", "{\"access\":\"common\",\"allow\":[\"x\"]}");
+    expect_internet("internet = list\n", "{\"access\":\"list\",\"allow\":[]}");
+}
+
+/* Nobody is let out by a file that only looks as if it narrowed nothing. */
+static void a_file_that_cannot_be_understood_is_none(void **state)
+{
+    expect_internet("internet = off\ninternet = public\n", "!:2: 'internet' is given twice");
+    expect_internet("internet = Public\n", "!:1: 'internet' must be off, common, list or public");
+    expect_internet("internet = public x\n", "!must be off");
+    expect_internet("Internet = off\n", "!:1: unknown key 'Internet'");
+    expect_internet("internet = off\vsetup = x\n", "!must be off");
+    expect_internet("allow = a.test\n", "!'allow' needs 'internet = list'");
+    expect_internet("internet = list\nallow = http://a.test\n", "!:2: 'allow': 'http://a.test'");
+    expect_internet("internet = list\nallow = a\"b\n", "!:2: 'allow'");
+    expect_internet("internet = list\nallow = a\xff\n", "!:2: 'allow'");
+    expect_internet("internet = list\nallow_private = 10.0.0.0/8\n",
+                    "!unknown key 'allow_private'");
+    expect_internet("[internet]\naccess = off\n", "!:1: not 'key = value'");
+    AUTO_BUF struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_append_str(&text, "internet = list\n");
+    for (int i = 0; i < ENVIRONMENT_RULES_MAX; i++)
+        buf_appendf(&text, "allow = %d.a.test\n", i);
+    struct environment_file file;
+    struct err err;
+    put(".codex/environment.conf", text.data);
+    assert_int_equal(environment_file_read(scratch, &file, &err), 1);
+    assert_int_equal(file.allow_count, ENVIRONMENT_RULES_MAX);
+    environment_file_release(&file);
+    buf_append_str(&text, "allow = one.more\n");
+    expect_internet(text.data, "!more than 128 rules");
+    buf_clear(&text);
+    buf_append_str(&text, "internet = list\nallow = ");
+    for (int i = 0; i < 301; i++)
+        buf_append_char(&text, 'a');
+    expect_internet(text.data, "!a rule of more than 300 bytes");
+    buf_clear(&text);
+    while (text.len < ENVIRONMENT_FILE_MAX)
+        buf_append_str(&text, "# internet = off\n");
+    expect_internet(text.data, "!not a text of less than 65536 bytes");
+    AUTO_FREE char *path = str_format("%s/.codex/environment.conf", scratch);
+    static const char *const targets[] = {
+        "/etc/passwd", "missing", "../../x", "environment.conf", "/proc/self/environ", "."};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink(targets[i], path), 0);
+        assert_int_equal(environment_file_read(scratch, &file, &err), ERR_USAGE);
+        assert_non_null(strstr(err.message, "not a regular file of the repository"));
+        environment_file_release(&file);
+    }
+    /* Within the repository a link is as good as its file. */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("../other.conf", path), 0);
+    put("other.conf", "internet = off\n");
+    assert_int_equal(environment_file_read(scratch, &file, &err), 1);
+    assert_string_equal(file.internet, "off");
+    environment_file_release(&file);
 }
 
 static void advice_names_the_line_and_what_to_try(void **state)
@@ -241,8 +396,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(members_of_a_workspace_are_not_asked_again, set_up,
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(the_fingerprint_is_of_what_decides, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(make_reads_the_makefile_that_make_reads, set_up,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(lines_of_ones_own_go_by_every_file, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(of_build_systems_the_outermost_files_count, set_up,
+                                        scratch_remove),
         cmocka_unit_test_setup_teardown(there_is_an_end_to_it, set_up, scratch_remove),
         cmocka_unit_test_setup_teardown(what_the_repository_says_itself, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(the_repository_narrows_the_internet, set_up,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_understood_is_none, set_up,
+                                        scratch_remove),
         cmocka_unit_test(advice_names_the_line_and_what_to_try),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,32 @@ static void without_a_limit_everything_may(void **state)
     json_decref(close_world());
 }
 
+static int64_t estimate_of(struct budget_hold hold)
+{
+    open_world(-1, 0);
+    budget_count_estimate(&world.budget, &hold, "why");
+    json_t *events = close_world();
+    const json_t *usage = json_object_get(json_array_get(events, 0), "usage");
+    int64_t tokens = json_integer_value(json_object_get(usage, "input_tokens"));
+    json_decref(events);
+    return tokens;
+}
+
+/* Not by their bytes; and never more than by their bytes. */
+static void an_image_costs_what_images_cost(void **state)
+{
+    assert_int_equal(estimate_of((struct budget_hold){.request_bytes = 5000400}), 1250100);
+    assert_int_equal(estimate_of((struct budget_hold){
+                         .request_bytes = 5000400, .image_bytes = 5000000, .images = 1}),
+                     100 + BUDGET_IMAGE_TOKENS);
+    assert_int_equal(estimate_of((struct budget_hold){
+                         .request_bytes = 5000400, .image_bytes = 5000000, .images = 3}),
+                     100 + 3 * BUDGET_IMAGE_TOKENS);
+    assert_int_equal(
+        estimate_of((struct budget_hold){.request_bytes = 800, .image_bytes = 400, .images = 1}),
+        200);
+}
+
 static void what_is_under_way_holds_what_is_left(void **state)
 {
     open_world(10000, 0);
@@ -136,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_limit_everything_may),
+        cmocka_unit_test(an_image_costs_what_images_cost),
         cmocka_unit_test(what_is_under_way_holds_what_is_left),
         cmocka_unit_test(the_only_request_waits_for_nothing),
         cmocka_unit_test(an_estimate_counts_both_ways_and_says_so),

@@ -21,19 +21,28 @@ static void read_policy(struct egress_policy *policy, const char *text)
     json_decref(json);
 }
 
-static enum egress_verdict ask(const char *policy_text, const char *authority)
+static enum egress_verdict ask_narrowed(const char *policy_text, const char *narrowing,
+                                        const char *authority)
 {
     struct egress_policy policy;
     struct net_host host;
     struct err err;
     uint16_t port;
     read_policy(&policy, policy_text);
+    json_t *internet = json_loads(narrowing, JSON_DECODE_ANY, NULL);
+    assert_int_equal(egress_policy_narrow(&policy, internet, &err), 0);
+    json_decref(internet);
     assert_int_equal(net_host_parse_authority(&host, &port, authority, strlen(authority), &err), 0);
     enum egress_verdict verdict = egress_policy_host(&policy, &host, port);
     if (verdict == EGRESS_ALLOWED && host.is_address)
         verdict = egress_policy_address(&policy, &host, port, &host.address);
     egress_policy_release(&policy);
     return verdict;
+}
+
+static enum egress_verdict ask(const char *policy_text, const char *authority)
+{
+    return ask_narrowed(policy_text, "null", authority);
 }
 
 static void test_access(void **state)
@@ -92,6 +101,101 @@ static void test_addresses_of_names(void **state)
     assert_int_equal(egress_policy_address(&policy, &host, 443, &private), EGRESS_ALLOWED);
     assert_true(egress_policy_checks_tls(&policy, 443));
     assert_false(egress_policy_checks_tls(&policy, 8080));
+    egress_policy_release(&policy);
+}
+
+/* What a repository says can only take away. */
+static void test_the_repository_narrows(void **state)
+{
+    static const char public[] = "{\"access\":\"public\"}";
+    static const char list[] = "{\"access\":\"list\",\"allow\":[\"*.a.test\",\"b.test:99\"],"
+                               "\"allow_private\":[\"mirror.corp:8081\",\"10.0.0.0/8\"]}";
+    static const struct {
+        const char *policy, *narrowing, *authority;
+        enum egress_verdict verdict;
+    } cases[] = {
+        {public, "null", "x.test:443", EGRESS_ALLOWED},
+        {public, "{\"access\":\"public\",\"allow\":[]}", "x.test:443", EGRESS_ALLOWED},
+        {public, "{\"access\":\"off\",\"allow\":[\"*\"]}", "x.test:443", EGRESS_DENIED_REPOSITORY},
+        {public, "{\"access\":\"common\"}", "github.com:443", EGRESS_ALLOWED},
+        {public, "{\"access\":\"common\"}", "x.test:443", EGRESS_DENIED_REPOSITORY},
+        {public, "{\"access\":\"common\",\"allow\":[\"x.test\"]}", "x.test:443", EGRESS_ALLOWED},
+        {public, "{\"access\":\"list\",\"allow\":[\"x.test\"]}", "x.test:443", EGRESS_ALLOWED},
+        {public, "{\"access\":\"list\",\"allow\":[\"x.test\"]}", "y.x.test:443",
+         EGRESS_DENIED_REPOSITORY},
+        {public, "{\"access\":\"list\",\"allow\":[\"x.test:8443\"]}", "x.test:443",
+         EGRESS_DENIED_REPOSITORY},
+        /* Never more than the server lets out: each reason is then the server's. */
+        {public, "{\"access\":\"list\",\"allow\":[\"*:22\"]}", "x.test:22", EGRESS_DENIED_PORT},
+        {public, "{\"access\":\"list\",\"allow\":[\"10.0.0.1\",\"*\"]}", "10.0.0.1:443",
+         EGRESS_DENIED_PRIVATE},
+        {public, "{\"access\":\"list\",\"allow\":[\"*\"],\"allow_private\":[\"10.0.0.0/8\"]}",
+         "10.0.0.1:443", EGRESS_DENIED_PRIVATE},
+        {"{\"access\":\"off\"}", "{\"access\":\"public\"}", "x.test:443", EGRESS_DENIED_ACCESS},
+        {"{\"access\":\"off\"}", "{\"access\":\"list\",\"allow\":[\"*\"]}", "x.test:443",
+         EGRESS_DENIED_ACCESS},
+        {"{\"access\":\"common\"}", "{\"access\":\"public\"}", "x.test:443", EGRESS_DENIED_HOST},
+        {"{\"access\":\"common\"}", "{\"access\":\"list\",\"allow\":[\"x.test\"]}", "x.test:443",
+         EGRESS_DENIED_HOST},
+        {"{\"access\":\"common\"}", "{\"access\":\"list\",\"allow\":[\"github.com\"]}",
+         "github.com:443", EGRESS_ALLOWED},
+        {"{\"access\":\"common\"}", "{\"access\":\"list\",\"allow\":[\"github.com\"]}",
+         "registry.npmjs.org:443", EGRESS_DENIED_REPOSITORY},
+        {list, "{\"access\":\"list\",\"allow\":[\"x.a.test\",\"*\"]}", "c.test:443",
+         EGRESS_DENIED_HOST},
+        {list, "{\"access\":\"list\",\"allow\":[\"x.a.test\"]}", "x.a.test:443", EGRESS_ALLOWED},
+        {list, "{\"access\":\"list\",\"allow\":[\"x.a.test\"]}", "y.a.test:443",
+         EGRESS_DENIED_REPOSITORY},
+        {list, "{\"access\":\"list\",\"allow\":[\"b.test\"]}", "b.test:99",
+         EGRESS_DENIED_REPOSITORY},
+        {list, "{\"access\":\"common\"}", "mirror.corp:8081", EGRESS_DENIED_REPOSITORY},
+        {list, "{\"access\":\"list\",\"allow\":[\"mirror.corp:8081\"]}", "mirror.corp:8081",
+         EGRESS_ALLOWED},
+        {list, "{\"access\":\"list\",\"allow\":[\"10.1.0.0/16\"]}", "10.1.2.3:80", EGRESS_ALLOWED},
+        {list, "{\"access\":\"list\",\"allow\":[\"10.1.0.0/16\"]}", "10.2.2.3:80",
+         EGRESS_DENIED_REPOSITORY},
+        {list, "{\"access\":\"off\"}", "10.1.2.3:80", EGRESS_DENIED_REPOSITORY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum egress_verdict verdict =
+            ask_narrowed(cases[i].policy, cases[i].narrowing, cases[i].authority);
+        if (verdict != cases[i].verdict)
+            fail_msg("%s %s %s: %s", cases[i].policy, cases[i].narrowing, cases[i].authority,
+                     egress_verdict_name(verdict));
+    }
+}
+
+static void test_what_is_no_narrowing_leaves_nothing(void **state)
+{
+    static const char *const bad[] = {"{}",
+                                      "[]",
+                                      "7",
+                                      "\"public\"",
+                                      "{\"access\":null}",
+                                      "{\"access\":\"Public\"}",
+                                      "{\"access\":\"list\",\"allow\":\"*\"}",
+                                      "{\"access\":\"list\",\"allow\":[7]}",
+                                      "{\"access\":\"public\",\"allow\":[\"http://x\"]}"};
+    struct egress_policy policy;
+    struct net_host host;
+    struct err err;
+    assert_int_equal(net_host_parse(&host, "x.test", 6, NULL), 0);
+    read_policy(&policy, "{\"access\":\"public\"}");
+    for (size_t i = 0; i <= sizeof bad / sizeof bad[0]; i++) {
+        json_t *json = i < sizeof bad / sizeof bad[0] ? json_loads(bad[i], JSON_DECODE_ANY, NULL)
+                                                      : NULL; /* the member is missing */
+        assert_int_equal(egress_policy_narrow(&policy, json, &err), ERR_USAGE);
+        assert_int_equal(egress_policy_host(&policy, &host, 443), EGRESS_DENIED_REPOSITORY);
+        json_decref(json);
+    }
+    /* And it checks what it lets through. */
+    json_t *json = json_loads("{\"access\":\"list\",\"allow\":[\"x.test\"]}", 0, NULL);
+    assert_false(egress_policy_checks_tls(
+        &(struct egress_policy){.access = EGRESS_PUBLIC, .narrowing.access = EGRESS_PUBLIC}, 443));
+    assert_int_equal(egress_policy_narrow(&policy, json, &err), 0);
+    assert_int_equal(egress_policy_host(&policy, &host, 443), EGRESS_ALLOWED);
+    assert_true(egress_policy_checks_tls(&policy, 443));
+    json_decref(json);
     egress_policy_release(&policy);
 }
 
@@ -348,6 +452,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_access),
         cmocka_unit_test(test_addresses_of_names),
+        cmocka_unit_test(test_the_repository_narrows),
+        cmocka_unit_test(test_what_is_no_narrowing_leaves_nothing),
         cmocka_unit_test(test_a_request_is_written_anew),
         cmocka_unit_test(test_the_largest_head),
         cmocka_unit_test(test_answers_in_pieces),

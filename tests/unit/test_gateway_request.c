@@ -407,6 +407,39 @@ static void a_stream_must_ask_for_its_usage(void **state)
                 fail_msg("step %zu: %d for %s", step, check_counted(bad[i], step), bad[i]);
 }
 
+static void images_are_counted_where_they_are_images(void **state)
+{
+    static const struct {
+        const char *member;
+        unsigned images, bytes;
+    } cases[] = {
+        {"\"input\":[{\"type\":\"input_image\",\"image_url\":\"data:image/png;base64,AAAA\"}]", 1,
+         26},
+        {"\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"data:image/png;base64,AAAA\"}},"
+         "{\"image_url\":{\"detail\":\"low\",\"url\":\"data:image/gif;base64,BB==\"}}]}]",
+         2, 52},
+        {"\"messages\":[{\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"AAAA\"}}]",
+         1, 4},
+        /* Text is text, whatever it looks like. */
+        {"\"input\":[{\"text\":\"data:image/png;base64,AAAA\"}]", 0, 0},
+        {"\"input\":\"data:image/png;base64,AAAA\"", 0, 0},
+        {"\"input\":[{\"image_url\":[\"data:image/png;base64,AAAA\"]}]", 0, 0},
+        {"\"input\":[{\"image_url\":\"data:image/png;base64,AA\\u0041A\"}]", 0, 0},
+        {"\"input\":[{\"url\":\"https://example.com/image.png\"}]", 0, 0},
+        {"\"messages\":[{\"type\":\"redacted_thinking\",\"data\":\"AAAA\"}]", 0, 0},
+        {"\"messages\":[{\"media_type\":\"image/png\"},{\"data\":\"AAAA\"}]", 0, 0},
+        {"\"messages\":[{\"media_type\":\"text/plain\",\"data\":\"AAAA\"}]", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t step = 1; step < 40; step++) {
+            AUTO_FREE char *text = str_format("{\"model\":\"o3\",%s}", cases[i].member);
+            assert_int_equal(check_request(text, step), 0);
+            if (check.images != cases[i].images || check.image_bytes != cases[i].bytes)
+                fail_msg("step %zu: %u images in %u bytes: %s", step, check.images,
+                         (unsigned)check.image_bytes, text);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +457,7 @@ int main(void)
         cmocka_unit_test(the_turn_is_found_in_the_conversation),
         cmocka_unit_test(a_stream_is_wanted_by_true_alone),
         cmocka_unit_test(a_stream_must_ask_for_its_usage),
+        cmocka_unit_test(images_are_counted_where_they_are_images),
     };
     return cmocka_run_group_tests_name("gateway request", tests, NULL, NULL);
 }

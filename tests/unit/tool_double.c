@@ -29,6 +29,14 @@ void tool_call_finish(struct tool_call *call, bool ok, const char *text, size_t 
         on_finish(asked);
 }
 
+void tool_call_finish_image(struct tool_call *call, const char *text, const struct image *image)
+{
+    struct asked *asked = (struct asked *)call;
+    asked->media_type = str_dup(image->media_type);
+    asked->base64 = str_format("%.*s", (int)image->base64_len, image->base64);
+    tool_call_finish(call, true, text, strlen(text));
+}
+
 void tool_call_finishf(struct tool_call *call, bool ok, const char *format, ...)
 {
     va_list args;
@@ -141,6 +149,8 @@ void asked_release(struct asked *asked)
 {
     json_decref(asked->arguments);
     free(asked->text);
+    free(asked->media_type);
+    free(asked->base64);
 }
 
 void bench_run(struct bench *bench, int64_t ms)

@@ -26,6 +26,7 @@ struct asked {
     struct tool_call call;
     bool done, ok;
     char *text;
+    char *media_type, *base64; /* of the image beside it; NULL: none */
     json_t *arguments;
 };
 

@@ -7,7 +7,9 @@
 
 /* chat_item.c */
 int chat_user_messages(struct buf *out, const struct message *messages, size_t count);
-int chat_call_output(struct buf *out, const struct item *call, const char *text, size_t len);
+int chat_call_output(struct buf *out, const struct item *call, const char *text, size_t len,
+                     const struct image *image);
+int chat_output_image(struct buf *out, const struct item *call, const struct image *image);
 /* JSON is a message of the assistant: the first of its items carries it. */
 int chat_read_item(struct response *response, const json_t *json, struct json_span raw,
                    struct err *err);

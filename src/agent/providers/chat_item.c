@@ -27,13 +27,27 @@ int chat_user_messages(struct buf *out, const struct message *messages, size_t c
     return buf_append_char(out, '}');
 }
 
-int chat_call_output(struct buf *out, const struct item *call, const char *text, size_t len)
+/* Most servers take text alone from a tool: see chat_output_image(). */
+int chat_call_output(struct buf *out, const struct item *call, const char *text, size_t len,
+                     const struct image *image)
 {
     if (buf_append_str(out, "{\"role\":\"tool\",\"tool_call_id\":") < 0 ||
         json_text_cstring(out, call->call_id) < 0 || buf_append_str(out, ",\"content\":") < 0 ||
         json_text_string(out, text, len) < 0)
         return -ERANGE;
     return buf_append_char(out, '}');
+}
+
+int chat_output_image(struct buf *out, const struct item *call, const struct image *image)
+{
+    const struct image_form *form = &provider_chat.image;
+    AUTO_BUF struct buf text;
+    buf_init(&text, out->max);
+    if (buf_appendf(&text, "The image of the call %s:", call->call_id) < 0 ||
+        buf_append_str(out, form->text_open) < 0 ||
+        json_text_string(out, text.data, text.len) < 0 || buf_append_str(out, "},") < 0)
+        return -ERANGE;
+    return image_append(out, form, image);
 }
 
 static int read_call(struct item *item, const json_t *json, struct err *err)

@@ -204,6 +204,8 @@ const struct provider provider_messages = {
     .output_id = "tool_use_id",
     .answer = {"{\"role\":\"assistant\",\"content\":[", "]}"},
     .outputs = {"{\"role\":\"user\",\"content\":[", "]}"},
+    .image = {"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"",
+              "\",\"data\":\"", "\"}}", "{\"type\":\"text\",\"text\":"},
     .read_item = messages_read_item,
     .answer_new = messages_answer_new,
     .answer_feed = body_feed,

@@ -20,14 +20,29 @@ int messages_user_messages(struct buf *out, const struct message *messages, size
     return buf_append_str(out, "]}");
 }
 
+/* A list of blocks: the text, unless it is empty, and the image. */
+static int put_blocks(struct buf *out, const char *text, size_t len, const struct image *image)
+{
+    const struct image_form *form = &provider_messages.image;
+    if (buf_append_char(out, '[') < 0)
+        return -ERANGE;
+    if (len && (buf_append_str(out, form->text_open) < 0 || json_text_string(out, text, len) < 0 ||
+                buf_append_str(out, "},") < 0))
+        return -ERANGE;
+    return image_append(out, form, image) < 0 ? -ERANGE : buf_append_char(out, ']');
+}
+
 /* A block; the outputs of one answer stand together in one message. Without text there is no
  * content: an empty text is refused. */
-int messages_call_output(struct buf *out, const struct item *call, const char *text, size_t len)
+int messages_call_output(struct buf *out, const struct item *call, const char *text, size_t len,
+                         const struct image *image)
 {
     if (buf_append_str(out, "{\"type\":\"tool_result\",\"tool_use_id\":") < 0 ||
         json_text_cstring(out, call->call_id) < 0)
         return -ERANGE;
-    if (len && (buf_append_str(out, ",\"content\":") < 0 || json_text_string(out, text, len) < 0))
+    if ((len || image) && buf_append_str(out, ",\"content\":") < 0)
+        return -ERANGE;
+    if (image ? put_blocks(out, text, len, image) < 0 : len && json_text_string(out, text, len) < 0)
         return -ERANGE;
     return buf_append_char(out, '}');
 }

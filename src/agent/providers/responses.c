@@ -141,6 +141,8 @@ const struct provider provider_responses = {
     .output_id = "call_id",
     .answer = {"", ""},
     .outputs = {"", ""},
+    .image = {"{\"type\":\"input_image\",\"image_url\":\"data:", ";base64,", "\"}",
+              "{\"type\":\"input_text\",\"text\":"},
     .read_item = responses_read_item,
     .answer_new = responses_answer_new,
     .answer_feed = body_feed,

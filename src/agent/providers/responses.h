@@ -6,7 +6,8 @@
 
 /* responses_item.c */
 int responses_user_messages(struct buf *out, const struct message *messages, size_t count);
-int responses_call_output(struct buf *out, const struct item *call, const char *text, size_t len);
+int responses_call_output(struct buf *out, const struct item *call, const char *text, size_t len,
+                          const struct image *image);
 int responses_read_item(struct response *response, const json_t *json, struct json_span raw,
                         struct err *err);
 

@@ -21,12 +21,26 @@ int responses_user_messages(struct buf *out, const struct message *messages, siz
     return status;
 }
 
-int responses_call_output(struct buf *out, const struct item *call, const char *text, size_t len)
+/* A text, or, with an image, a list of parts. */
+static int put_output(struct buf *out, const char *text, size_t len, const struct image *image)
+{
+    const struct image_form *form = &provider_responses.image;
+    if (!image)
+        return json_text_string(out, text, len);
+    if (buf_append_char(out, '[') < 0 || buf_append_str(out, form->text_open) < 0 ||
+        json_text_string(out, text, len) < 0 || buf_append_str(out, "},") < 0 ||
+        image_append(out, form, image) < 0)
+        return -ERANGE;
+    return buf_append_char(out, ']');
+}
+
+int responses_call_output(struct buf *out, const struct item *call, const char *text, size_t len,
+                          const struct image *image)
 {
     if (buf_append_str(out, call->custom ? "{\"type\":\"custom_tool_call_output\",\"call_id\":"
                                          : "{\"type\":\"function_call_output\",\"call_id\":") < 0 ||
         json_text_cstring(out, call->call_id) < 0 || buf_append_str(out, ",\"output\":") < 0 ||
-        json_text_string(out, text, len) < 0)
+        put_output(out, text, len, image) < 0)
         return -ERANGE;
     return buf_append_char(out, '}');
 }

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-#include "agent/tool.h"
 #include "agent/tools/patch_parse.h"
+#include "base/buf.h"
 
 enum { PATCH_REPORT_MAX_BYTES = PATCH_MAX_BYTES + (1 << 20) };
 
@@ -21,9 +21,12 @@ struct patch_frame {
 
 enum { PATCH_FRAME_OK = 'o', PATCH_FRAME_FAILED = 'f' };
 
-/* In a forked child: become HOST's user, apply PATCH below BASE (absolute), write the report to FD,
- * exit with 0. */
-_Noreturn void patch_child(const struct tool_host *host, const char *base, struct slice patch,
-                           int fd);
+struct patch_work {
+    const char *base; /* absolute */
+    struct slice patch;
+};
+
+/* In the child (user_child.h): apply what ARG, a struct patch_work, says. */
+void patch_child(void *arg, struct buf *report);
 
 #endif

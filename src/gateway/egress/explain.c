@@ -52,6 +52,13 @@ void egress_explain(enum egress_verdict verdict, const struct net_host *host, ui
                     "a tunnel to %s has to begin with TLS that asks for %s, unencrypted (no ECH)",
                     host->text, host->text);
         return;
+    case EGRESS_DENIED_REPOSITORY:
+        buf_appendf(out,
+                    "%s:%u is not among what the repository lets its tasks reach; to allow it, add "
+                    "'allow = %s%s%s:%u' to .codex/environment.conf in the commit that the task "
+                    "starts from",
+                    host->text, port, open, host->text, close, port);
+        return;
     case EGRESS_ALLOWED:
     case EGRESS_VERDICT_COUNT:
         return;

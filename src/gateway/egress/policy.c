@@ -26,11 +26,17 @@ static const char *const verdict_names[EGRESS_VERDICT_COUNT] = {
     [EGRESS_DENIED_PRIVATE] = "private_address",
     [EGRESS_DENIED_OWN] = "own_address",
     [EGRESS_DENIED_TLS] = "tls_name",
+    [EGRESS_DENIED_REPOSITORY] = "narrowed_by_repository",
 };
 
 const char *egress_verdict_name(enum egress_verdict verdict)
 {
     return verdict_names[verdict];
+}
+
+const char *egress_access_name(enum egress_access access)
+{
+    return access_names[access];
 }
 
 /* ---- reading it */
@@ -82,15 +88,17 @@ static void add_common(struct egress_rules *rules)
     }
 }
 
-static int take_access(struct egress_policy *policy, const json_t *internet, struct err *err)
+/* With the rules that it stands for into ALLOW. */
+static int take_access(enum egress_access *access, struct egress_rules *allow,
+                       const json_t *internet, struct err *err)
 {
     const char *name = json_string_value(json_object_get(internet, "access"));
     for (size_t i = 0; name && i < sizeof access_names / sizeof access_names[0]; i++) {
         if (strcmp(name, access_names[i]))
             continue;
-        policy->access = (enum egress_access)i;
-        if (policy->access == EGRESS_COMMON)
-            add_common(&policy->allow);
+        *access = (enum egress_access)i;
+        if (*access == EGRESS_COMMON)
+            add_common(allow);
         return 0;
     }
     return err_set(err, ERR_USAGE, "'access' must be off, common, list or public");
@@ -143,10 +151,11 @@ int egress_policy_read(struct egress_policy *policy, const json_t *internet, str
                                                 .connect_ms = 30000,
                                                 .hello_ms = 10000,
                                                 .idle_ms = 600000,
-                                                .total_ms = 24LL * 3600 * 1000}};
+                                                .total_ms = 24LL * 3600 * 1000},
+                                     .narrowing = {.access = EGRESS_PUBLIC}};
     if (!internet || json_is_null(internet))
         return 0;
-    int status = take_access(policy, internet, err);
+    int status = take_access(&policy->access, &policy->allow, internet, err);
     if (status == 0)
         status = take_rules(&policy->allow, internet, "allow", err);
     if (status == 0)
@@ -170,6 +179,22 @@ void egress_policy_release(struct egress_policy *policy)
 {
     release_rules(&policy->allow);
     release_rules(&policy->allow_private);
+    release_rules(&policy->narrowing.allow);
+}
+
+int egress_policy_narrow(struct egress_policy *policy, const json_t *internet, struct err *err)
+{
+    struct egress_narrowing *narrowing = &policy->narrowing;
+    release_rules(&narrowing->allow);
+    narrowing->access = EGRESS_PUBLIC;
+    if (json_is_null(internet))
+        return 0;
+    int status = take_access(&narrowing->access, &narrowing->allow, internet, err);
+    if (status == 0)
+        status = take_rules(&narrowing->allow, internet, "allow", err);
+    if (status < 0)
+        narrowing->access = EGRESS_OFF;
+    return status;
 }
 
 /* ---- asking it */
@@ -214,8 +239,8 @@ static bool finds(const struct egress_rules *rules, const struct net_host *host,
     return false;
 }
 
-enum egress_verdict egress_policy_host(const struct egress_policy *policy,
-                                       const struct net_host *host, uint16_t port)
+static enum egress_verdict ask_server(const struct egress_policy *policy,
+                                      const struct net_host *host, uint16_t port)
 {
     bool knows_host = policy->access == EGRESS_PUBLIC;
     if (policy->access == EGRESS_OFF)
@@ -235,6 +260,19 @@ enum egress_verdict egress_policy_host(const struct egress_policy *policy,
         return EGRESS_DENIED_PRIVATE;
     bool usual = policy->access == EGRESS_PUBLIC && (port == 80 || port == 443);
     return usual ? EGRESS_ALLOWED : EGRESS_DENIED_PORT;
+}
+
+enum egress_verdict egress_policy_host(const struct egress_policy *policy,
+                                       const struct net_host *host, uint16_t port)
+{
+    const struct egress_narrowing *narrowing = &policy->narrowing;
+    enum egress_verdict verdict = ask_server(policy, host, port);
+    bool knows_host;
+    if (verdict != EGRESS_ALLOWED || narrowing->access == EGRESS_PUBLIC)
+        return verdict;
+    bool allowed =
+        narrowing->access != EGRESS_OFF && finds(&narrowing->allow, host, port, &knows_host);
+    return allowed ? EGRESS_ALLOWED : EGRESS_DENIED_REPOSITORY;
 }
 
 /* Named by an operator: as a host, or by where it was found. */
@@ -264,5 +302,6 @@ enum egress_verdict egress_policy_address(const struct egress_policy *policy,
 
 bool egress_policy_checks_tls(const struct egress_policy *policy, uint16_t port)
 {
-    return port == 443 && policy->access != EGRESS_PUBLIC;
+    return port == 443 &&
+           (policy->access != EGRESS_PUBLIC || policy->narrowing.access != EGRESS_PUBLIC);
 }

@@ -21,6 +21,7 @@ struct proxy {
     struct loop *loop;
     const struct egress_policy *policy;
     struct record *record;
+    bool held;
     struct listener listeners[PROXY_LISTENERS_MAX];
     struct connection *oldest, *newest;
     unsigned count;
@@ -82,15 +83,23 @@ static void on_connection(void *arg, uint32_t events)
 }
 
 struct proxy *proxy_new(struct loop *loop, const struct egress_policy *policy,
-                        struct record *record)
+                        struct record *record, bool held)
 {
     struct proxy *proxy = calloc(1, sizeof *proxy);
     if (!proxy)
         abort();
-    *proxy = (struct proxy){.loop = loop, .policy = policy, .record = record};
+    *proxy = (struct proxy){.loop = loop, .policy = policy, .record = record, .held = held};
     for (unsigned i = 0; i < PROXY_LISTENERS_MAX; i++)
         proxy->listeners[i] = (struct listener){.proxy = proxy, .fd = -1};
     return proxy;
+}
+
+void proxy_begin(struct proxy *proxy)
+{
+    proxy->held = false;
+    for (unsigned i = 0; i < PROXY_LISTENERS_MAX; i++)
+        if (proxy->listeners[i].source && !proxy->listeners[i].pause)
+            loop_change_fd(proxy->listeners[i].source, EPOLLIN);
 }
 
 void proxy_stop_listening(struct proxy *proxy, unsigned place)
@@ -120,7 +129,8 @@ int proxy_listen(struct proxy *proxy, unsigned place, int fd, struct err *err)
     proxy_stop_listening(proxy, place);
     listener->fd = fd;
     io_set_nonblocking(fd, true);
-    listener->source = loop_add_fd(proxy->loop, fd, EPOLLIN, on_connection, listener, err);
+    listener->source =
+        loop_add_fd(proxy->loop, fd, proxy->held ? 0 : EPOLLIN, on_connection, listener, err);
     if (listener->source)
         return 0;
     proxy_stop_listening(proxy, place);

@@ -19,9 +19,11 @@ enum {
 
 struct proxy;
 
-/* POLICY and RECORD live as long as the proxy does. */
+/* POLICY and RECORD live as long as the proxy does. HELD: POLICY is not known in full yet; whoever
+ * connects waits until proxy_begin(). */
 struct proxy *proxy_new(struct loop *loop, const struct egress_policy *policy,
-                        struct record *record);
+                        struct record *record, bool held);
+void proxy_begin(struct proxy *proxy);
 void proxy_free(struct proxy *proxy); /* ends every connection; NULL is fine */
 
 /* Accept connections from FD (owned from here on) instead of from the one before in PLACE (below

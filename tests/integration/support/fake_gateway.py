@@ -8,10 +8,10 @@ import struct
 import threading
 
 HEADER = struct.Struct("=IIIiqIIQIIIIQ32sI4x")
-LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED, UNLISTEN = range(1, 10)
+LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED, UNLISTEN, NARROW = range(1, 11)
 STREAM_ENDED, WRITTEN = 100, 101
 NAMES = {LISTEN: "listen", PHASE_STARTED: "phase.started", PHASE_COMPLETED: "phase.completed", STREAM: "stream",
-         STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended", UNLISTEN: "unlisten"}
+         STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended", UNLISTEN: "unlisten", NARROW: "narrow"}
 control = socket.socket(fileno=3)
 lock = threading.Lock()
 stops = {}
@@ -69,7 +69,7 @@ def main():
             event["round"] = round_
         if kind == PHASE_COMPLETED:
             event.update(status=code, result=payload, duration_ms=duration)
-        elif kind in (NOTE, LIMIT_HIT):
+        elif kind in (NOTE, LIMIT_HIT, NARROW):
             event.update(text=payload, figure=figure)
         elif kind == RUN_ENDED:
             event.update(outcome=outcome, fault=fault, message=payload, changed=changed, has_archive=has_archive,
