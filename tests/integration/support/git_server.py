@@ -34,6 +34,7 @@ def certificate(directory):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written one after the other
 
     def log_message(self, format, *args):  # pylint: disable=redefined-builtin
         pass
