@@ -3,11 +3,10 @@ import gzip
 import hashlib
 import os
 import subprocess
-import zipfile
 
 import pytest
 
-from support.files import Files
+from support.files import Files, make_wheel
 from support.internet import OnlineSandbox
 from support.proxy import Host, NameServer, answer, echo, has_registry, internet
 from support.sandbox import Sandbox
@@ -78,16 +77,6 @@ cmp big /tmp/copy/big && echo same
 git ls-remote https://forge.test:22/x 2>&1 || true""")
         assert out.startswith("two\none\nsame\n") and "403" in out.splitlines()[-1]
         assert any(method == "POST" and "git-receive-pack" in path for method, path, _ in files.requests)
-
-
-def make_wheel(directory, name, version, source):
-    """The smallest package that pip installs."""
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", source)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 
 
 @pytest.mark.slow

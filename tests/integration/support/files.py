@@ -4,6 +4,7 @@ import http.server
 import os
 import subprocess
 import threading
+import zipfile
 
 
 class Files:
@@ -65,3 +66,13 @@ class Files:
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
+
+
+def make_wheel(directory, name, version, source):
+    """The smallest package that pip installs."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", source)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
