@@ -142,7 +142,7 @@ def test_a_server_that_sends_to_another_is_not_followed(server, hub, origin):
 
 
 def test_the_forge_can_be_chosen(server, hub, origin):
-    with on(server, hub, [silence(), silence()]) as (codex, _):
+    with on(server, hub, [silence()] * 20) as (codex, _):
         url = server.url("team/calculator.git")
         task = codex.task("x", "--repo", url, "--forge", "plain", cwd=codex.home)
         assert codex.status(task)["forge"] == "plain" and hub.requests == []

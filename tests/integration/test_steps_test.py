@@ -85,7 +85,7 @@ def processes_of(command):
 
 
 def test_a_timeout_leaves_time_for_last_words(workspace):
-    status, result, output, _ = run(workspace, "trap 'echo stopped; exit 5' TERM; sleep 100 & wait", test_timeout_ms=500)
+    status, result, output, _ = run(workspace, "trap 'echo stopped; exit 5' TERM; sleep 100 & wait", test_timeout_ms=3000)
     assert (status, result["timed_out"], result["exit_code"]) == (4, True, 5) and "stopped" in output
 
 

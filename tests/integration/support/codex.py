@@ -27,14 +27,16 @@ PATIENCE = 30   # seconds: a busy machine is no failure, and nobody waits for wh
 
 
 def wait_for(condition, seconds=PATIENCE, what="condition"):
-    """Poll until CONDITION() is true, and return what it returned."""
+    """Poll until CONDITION() is true, and return what it returned. Ever more seldom: asking has its price."""
     deadline = time.monotonic() + max(seconds, PATIENCE)
+    pause = 0.005
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < deadline, f"{what}: not within {max(seconds, PATIENCE)} s"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.15)
 
 
 class Codex:
