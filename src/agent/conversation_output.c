@@ -86,7 +86,7 @@ int conversation_call_started(struct conversation *c, size_t i, struct err *err)
     return conversation_write_record(c, err);
 }
 
-/* The record of an output; *ITEM and *IMAGE become what it has of them, copied. */
+/* The record of an output; *ITEM and *PARTS become what it has of them, copied. */
 static int put_output(struct conversation *c, size_t i, struct message text,
                       const struct image *image, struct json_span *item, struct json_span *parts)
 {

@@ -1,5 +1,6 @@
 /* Between the files of the conversation: what it is, and the steps in memory, which are the same
- * whether they are taken now (conversation.c) or read from the journal (conversation_restore.c). */
+ * whether they are taken now (conversation.c, conversation_output.c) or read from the journal
+ * (conversation_restore.c). */
 #ifndef CODEX_AGENT_CONVERSATION_PRIVATE_H
 #define CODEX_AGENT_CONVERSATION_PRIVATE_H
 

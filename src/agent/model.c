@@ -22,10 +22,10 @@ struct model {
     struct http_peer peer;
     char *target, *authorization;
     struct buf head, tail; /* of the request, around the conversation */
-    struct buf no_images,
-        adapted;       /* the conversation, where the server does not take it as it is */
-    unsigned left_out; /* optional members that the server refused */
-    bool heard;        /* it has answered before */
+    struct buf no_images;  /* the conversation, where the server does not take images, */
+    struct buf adapted;    /* or does not take it as it is */
+    unsigned left_out;     /* optional members that the server refused */
+    bool heard;            /* it has answered before */
 
     /* The request under way, over all its tries. */
     struct json_span conversation;

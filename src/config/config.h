@@ -61,11 +61,11 @@ struct config_provider {
  * where the file does not set them. */
 struct config_forge {
     char *name;
-    char *kind;         /* github, gitlab, gitea, plain */
-    char *base_url;     /* of its API */
-    char *token_env;    /* variable of codexd's environment that holds the token */
-    char *token_file;   /* file that holds it; one of the two */
-    char *user;         /* whom the token logs in as */
+    char *kind;       /* github (of GitHub's own hosts also without a word), gitlab, gitea, plain */
+    char *base_url;   /* of its API */
+    char *token_env;  /* variable of codexd's environment that holds the token */
+    char *token_file; /* file that holds it; one of the two */
+    char *user;       /* whom the token logs in as */
     char *ssh_key_file; /* private key for ssh:// addresses */
     char *known_hosts;  /* file of host keys; nothing else is trusted */
     char *ca_file;      /* file of certificates to trust instead of the system's */
@@ -118,9 +118,9 @@ int config_parse(struct config *config, const char *name, const char *bytes, siz
 
 /* NULL when there is none of that name. */
 const struct config_provider *config_provider_find(const struct config *config, const char *name);
+const struct config_forge *config_forge_find(const struct config *config, const char *name);
+
 /* Whether the forge NAME is GitHub's own: github.com, or NAME.ghe.com. */
 bool config_forge_is_github(const char *name);
-
-const struct config_forge *config_forge_find(const struct config *config, const char *name);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * What a forge does with the branch of a task. The plain one keeps the pull request in codexd's own
- * store; others will talk to a server, so both calls answer through a function, once, now or later.
+ * store; others talk to a server, so all calls answer through a function, once, now or later.
  */
 #ifndef CODEX_FORGE_FORGE_H
 #define CODEX_FORGE_FORGE_H
@@ -98,8 +98,8 @@ void forge_github_release(struct forge_github *github);
  * The caller frees. */
 char *pull_request_title(const struct task *task, enum verdict verdict);
 
-/* The agent's words (behind all else where they could hide it), the evidence: both test runs, what changed test by test, the verdict in a
- * sentence, the addresses that were refused, tokens.
+/* The agent's words (behind all else where they could hide it), the evidence: both test runs, what
+ * changed test by test, the verdict in a sentence, the addresses that were refused, tokens.
  * Markdown, bounded. The caller frees. */
 char *pull_request_body(const struct task *task, enum verdict verdict,
                         const struct refusals *refusals);

@@ -221,7 +221,7 @@ static int open_pack_file(const char *git_dir, const char *name, int flags, stru
 }
 
 /* The last bytes of a pack are its checksum, and an index has that before its own: gitformat-pack(5). */
-bool bundle_index_fits(const struct bundle *bundle, int fd, int index)
+static bool index_fits(const struct bundle *bundle, int fd, int index)
 {
     enum { CHECKSUM = 20 };
     char of_pack[CHECKSUM], of_index[CHECKSUM];
@@ -232,7 +232,7 @@ bool bundle_index_fits(const struct bundle *bundle, int fd, int index)
            !memcmp(of_pack, of_index, CHECKSUM);
 }
 
-int bundle_place(const struct bundle *bundle, int fd, int index, const char *git_dir,
+static int place(const struct bundle *bundle, int fd, int index, const char *git_dir,
                  struct err *err)
 {
     int status = write_shallow(bundle, git_dir, err);
@@ -249,8 +249,8 @@ int bundle_place(const struct bundle *bundle, int fd, int index, const char *git
 int bundle_take(const struct bundle *bundle, int fd, int index, const char *git_dir,
                 const struct bundle_options *options, struct err *err)
 {
-    return index && bundle_index_fits(bundle, fd, index)
-               ? bundle_place(bundle, fd, index, git_dir, err)
+    return index && index_fits(bundle, fd, index)
+               ? place(bundle, fd, index, git_dir, err)
                : bundle_unpack(bundle, fd, git_dir, options, err);
 }
 
@@ -266,8 +266,10 @@ int bundle_index(const struct bundle *bundle, int fd, int index, const char *git
     while (packs && (entry = readdir(packs)))
         if (str_ends_with(entry->d_name, ".idx"))
             break;
-    if (!packs || !entry)
-        return err_errno(err, "cannot find the index in '%s'", path);
+    if (!packs)
+        return err_errno(err, "cannot open '%s'", path);
+    if (!entry)
+        return err_set(err, -EIO, "git index-pack left no index in '%s'", path);
     AUTO_FD int made = open_pack_file(git_dir, entry->d_name, O_RDONLY, err);
     status = made < 0 ? made : io_copy(made, 0, -1, index, err);
     return status < 0 ? status : io_sync(index, err);

@@ -64,15 +64,8 @@ struct bundle_options {
 int bundle_unpack(const struct bundle *bundle, int fd, const char *git_dir,
                   const struct bundle_options *options, struct err *err);
 
-/* Whether INDEX is of the bundle FD: it may be of another one with the same commits. */
-bool bundle_index_fits(const struct bundle *bundle, int fd, int index);
-
-/* As bundle_unpack() by its INDEX, without a look at a single object: for a bundle that is unpacked
- * again and again. */
-int bundle_place(const struct bundle *bundle, int fd, int index, const char *git_dir,
-                 struct err *err);
-
-/* The one or the other: by INDEX when that is not 0 and fits. */
+/* The same by INDEX, without a look at a single object: for a bundle that is unpacked again and again.
+ * As without one when INDEX is 0, or of another bundle (also of one with the same commits). */
 int bundle_take(const struct bundle *bundle, int fd, int index, const char *git_dir,
                 const struct bundle_options *options, struct err *err);
 

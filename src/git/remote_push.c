@@ -130,7 +130,7 @@ static int look_again(struct remote *remote, const struct verb_request *request,
     if (!strcmp(sha, request->commit))
         return 0;
     int contains = branch_contains(remote, request, git_dir, err);
-    if (contains == -EHOSTUNREACH) /* it is asked again, and not taken for another's meanwhile */
+    if (contains < 0) /* it is asked again, and not taken for another's meanwhile */
         return contains;
     if (contains > 0)
         return 0;

@@ -45,10 +45,12 @@ static void on_made(void *arg, const struct git_result *result)
 {
     struct bundle_index *index = arg;
     struct err err = {0};
+    AUTO_FREE char *bundle = files_bundle(index->o, index->key);
     AUTO_FREE char *to = files_bundle_index(index->o, index->key);
     index->git = NULL;
-    if (result->status != GIT_EXIT_DONE) {
+    if (result->status != GIT_EXIT_DONE)
         log_warn("-", "cannot index the bundle %s: %s", index->key, result->message);
+    if (result->status != GIT_EXIT_DONE || !files_exist(bundle)) { /* which may be trimmed by now */
         unlink(index->temporary);
     } else if (files_publish(index->temporary, to, &err) < 0) {
         log_warn("-", "%s", err.message);

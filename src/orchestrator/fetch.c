@@ -51,6 +51,7 @@ static void fetch_free(struct fetch *fetch)
         *at = fetch->next;
     git_drop(fetch->git);
     loop_remove(fetch->timer);
+    unlink(fetch->temporary); /* there only when it came to nothing */
     free(fetch->key);
     free(fetch->repo);
     free(fetch->commit);
@@ -241,8 +242,7 @@ static void on_fetched(void *arg, const struct git_result *result)
         if (stat(fetch->temporary, &st) == 0)
             fetch->written = st.st_size;
         if (fetch->remote)
-            modules_take(&fetch->modules, fetch->o, fetch->repo, module ? module->depth : 0,
-                         result->output);
+            modules_take(&fetch->modules, fetch->o, fetch->repo, module, result->output);
         if (module) {
             module->there = true;
             fetch->fetched++;
@@ -345,14 +345,13 @@ static void start_next(struct orchestrator *o)
     for (struct fetch *fetch = o->fetches; fetch; fetch = fetch->next) {
         if (!may_start(fetch) || start(fetch, &err) == 0)
             continue;
-        try_again(fetch, FAULT_PLATFORM, err.message);
+        const struct git_result result = {.status = -1, .message = err.message};
+        if (fetch->base_done)
+            on_module_failed(fetch, &result);
+        else
+            try_again(fetch, FAULT_PLATFORM, err.message);
         return; /* it has gone through the list, which may be another now */
     }
-}
-
-static void on_join(void *arg)
-{
-    on_pause_over(arg);
 }
 
 void fetch_join(struct job *job, const struct task *task, const char *commit, const char *key,
@@ -380,7 +379,7 @@ void fetch_join(struct job *job, const struct task *task, const char *commit, co
         modules_init(&fetch->modules);
         *at = fetch;
         /* From the loop: a job that cannot even begin must not end within its own call. */
-        fetch->timer = loop_add_timer(o->loop, 0, on_join, fetch);
+        fetch->timer = loop_add_timer(o->loop, 0, on_pause_over, fetch);
     }
     job->fetch = *at;
     job->fetch_name = name;

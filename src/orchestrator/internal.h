@@ -24,7 +24,7 @@ struct job {
     uint32_t turn, attempt;
     uint32_t run; /* the current one; reports of others are stale */
 
-    struct git_job *git;       /* import or push under way */
+    struct git_job *git;       /* import, push, moved or merge under way */
     struct fetch *fetch;       /* its base bundle is on its way */
     const char *fetch_name;    /* and becomes this file of the task's */
     struct fault fetch_fault;  /* why that cannot be had; its message is ours */
@@ -146,7 +146,7 @@ int end_crashed_run(struct job *job, bool counts, struct err *err);
 int end_task(struct job *job, const struct task *task, enum task_state to, const char *reason,
              const struct fault *fault, struct err *err);
 
-/* delivery.c: what the outbox says */
+/* delivery.c, delivery_base.c, delivery_request.c: what the outbox says */
 void delivery_continue(struct job *job, const struct task *task, const struct outbox *row);
 void delivery_free_opening(struct job *job);
 void delivery_free_look(struct job *job);

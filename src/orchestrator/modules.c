@@ -65,11 +65,13 @@ size_t modules_next_missing(const struct modules *modules, size_t index)
 }
 
 static void take_module(struct modules *modules, const struct orchestrator *o, const char *repo,
-                        int depth, const char *commit, const char *url, const char *path)
+                        const struct module *parent, const char *commit, const char *url,
+                        const char *path)
 {
     struct err err;
     AUTO_FREE char *text = NULL;
-    bool stranger = false;
+    int depth = parent ? parent->depth + 1 : 1;
+    bool stranger = parent && parent->stranger;
     if (depth > MODULES_DEPTH_MAX)
         leave_out(modules, path, "it is nested too deep");
     else if (repo_check_module(o, repo, url, &text, &stranger, &err) < 0)
@@ -90,7 +92,7 @@ static void take_module(struct modules *modules, const struct orchestrator *o, c
 
 /* "module <commit> <address> <path>" or "note <text>"; anything else is none of ours. */
 static void take_line(struct modules *modules, const struct orchestrator *o, const char *repo,
-                      int depth, char *line)
+                      const struct module *parent, char *line)
 {
     const char *word = strsep(&line, " ");
     if (line && !strcmp(word, "note")) {
@@ -101,16 +103,16 @@ static void take_line(struct modules *modules, const struct orchestrator *o, con
     const char *commit = line ? strsep(&line, " ") : NULL;
     const char *url = line ? strsep(&line, " ") : NULL;
     if (line && !strcmp(word, "module") && object_id_valid(commit))
-        take_module(modules, o, repo, depth, commit, url, line);
+        take_module(modules, o, repo, parent, commit, url, line);
 }
 
 void modules_take(struct modules *modules, const struct orchestrator *o, const char *repo,
-                  int depth, const char *lines)
+                  const struct module *parent, const char *lines)
 {
     AUTO_FREE char *copy = str_dup(lines);
     char *rest = copy;
     for (char *line; (line = strsep(&rest, "\n"));)
-        take_line(modules, o, repo, depth + 1, line);
+        take_line(modules, o, repo, parent, line);
 }
 
 int modules_write_notes(const struct modules *modules, const char *path, int64_t written,

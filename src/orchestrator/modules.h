@@ -30,10 +30,10 @@ struct modules {
 void modules_init(struct modules *modules);
 void modules_release(struct modules *modules);
 
-/* Take up what codex-git said (LINES) of a commit whose depth is DEPTH: 0 for the base commit, of
- * REPO. */
+/* Take up what codex-git said (LINES) of the commit of PARENT; NULL: of the base commit, of REPO. What
+ * a stranger names is a stranger's, wherever it is: its word opens nothing that needs a login. */
 void modules_take(struct modules *modules, const struct orchestrator *o, const char *repo,
-                  int depth, const char *lines);
+                  const struct module *parent, const char *lines);
 
 /* The first one from INDEX on whose commit is not there yet, whatever address that came from; or
  * modules->count. */

@@ -121,21 +121,22 @@ static json_t *token_answer(const struct config_forge *config, const struct err 
 
 static json_t *repository_finding(const struct forge_probe *probe, const struct err *err)
 {
-    AUTO_FREE char *detail =
-        err->code ? str_dup(err->message)
-        : probe->forge->check
-            ? str_format("'%s' can be pushed to, and pull requests opened", probe->repo)
-            : str_format("'%s' can be pushed to; pull requests are kept here", probe->repo);
-    bool passes = err->code == -EAGAIN;
-    return finding_new("repository",
-                       err->code == 0 ? "ok"
-                       : passes       ? "warn"
-                                      : "fail",
-                       err->code == 0 ? NULL
-                       : passes       ? "wait, and ask again"
-                                : "do what it says, then ask again; without the right to open "
-                                  "pull requests, --forge plain keeps them here",
-                       detail);
+    if (!err->code) {
+        AUTO_FREE char *detail =
+            str_format(probe->forge->check ? "'%s' can be pushed to, and pull requests opened"
+                                           : "'%s' can be pushed to; pull requests are kept here",
+                       probe->repo);
+        return finding_new("repository", "ok", NULL, detail);
+    }
+    if (err->code == -EAGAIN)
+        return finding_new("repository", "warn", "wait, and ask again", err->message);
+    if (err->code == -ETIMEDOUT || err->code == -EHOSTUNREACH)
+        return finding_new("repository", "fail", "see that this machine reaches it, then ask again",
+                           err->message);
+    return finding_new("repository", "fail",
+                       "do what it says, then ask again; without the right to open pull requests, "
+                       "--forge plain keeps them here",
+                       err->message);
 }
 
 static json_t *collect(struct forge_probe *probe)

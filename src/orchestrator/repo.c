@@ -116,6 +116,15 @@ static int check_stranger(const struct orchestrator *o, const struct repo_url *u
     return 0;
 }
 
+/* Whom the key logs in as is not for the repository to choose. */
+static int check_login(const struct repo_url *main, const struct repo_url *module, struct err *err)
+{
+    const char *user = main->scheme == REPO_SSH ? main->user : "git";
+    if (module->scheme == REPO_SSH && strcmp(module->user, user) != 0)
+        return err_set(err, ERR_REFUSED, "its login name is another than '%s'", user);
+    return 0;
+}
+
 int repo_check_module(const struct orchestrator *o, const char *repo, const char *url, char **text,
                       bool *stranger, struct err *err)
 {
@@ -128,9 +137,8 @@ int repo_check_module(const struct orchestrator *o, const char *repo, const char
     if (status < 0)
         return status;
     const struct config_forge *forge = find_forge(o, &module, &secret);
-    *stranger = strcmp(main.site, module.site) != 0;
-    if (*stranger)
-        status = check_stranger(o, &module, err);
+    *stranger = *stranger || strcmp(main.site, module.site) != 0;
+    status = *stranger ? check_stranger(o, &module, err) : check_login(&main, &module, err);
     if (status < 0)
         return status;
     AUTO_FREE char *https = *stranger || main.scheme != REPO_HTTPS ? NULL : as_https(&module);

@@ -14,6 +14,13 @@ bool repo_is_remote(const char *repo);
  * takes. *TEXT becomes the one form of the address; the caller frees it. */
 int repo_check(const struct orchestrator *o, const char *repo, char **text, struct err *err);
 
+/* The same for the submodule URL of REPO, both addresses in their one form. *STRANGER: it is on another
+ * host, or (set before) a stranger names it, so that no login goes there, and only what tasks may
+ * reach is reached. The sentence of a
+ * failure does not name URL. */
+int repo_check_module(const struct orchestrator *o, const char *repo, const char *url, char **text,
+                      bool *stranger, struct err *err);
+
 /* The token of FORGE, for secret_free(); NULL when it names none. */
 int repo_token(const struct orchestrator *o, const struct config_forge *forge, char **token,
                struct err *err);
@@ -25,12 +32,6 @@ struct repo_request {
     int access_fd, mirror_fd;
     char timeout[24], stall[24];
 };
-
-/* The same for the submodule URL of REPO, both addresses in their one form. *STRANGER: it is on another
- * host, so that no login goes there, and only what tasks may reach is reached. The sentence of a
- * failure does not name URL. */
-int repo_check_module(const struct orchestrator *o, const char *repo, const char *url, char **text,
-                      bool *stranger, struct err *err);
 
 /* Begin a request: VERB and its options that take REPO, for UID, who submitted the task. Add more
  * by repo_request_add() and repo_request_fd(). Close it also after a failure. */

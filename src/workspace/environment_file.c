@@ -130,7 +130,8 @@ int environment_file_read(const char *dir, struct environment_file *file, struct
         return err_set(err, ERR_USAGE, "%s: not a text of less than %d bytes", ENVIRONMENT_FILE,
                        ENVIRONMENT_FILE_MAX);
     int status = take_lines(file, text.data, err);
-    if (status == 0 && file->allow_count && !file->internet)
+    if (status == 0 && file->allow_count &&
+        (!file->internet || !strcmp(file->internet, "off") || !strcmp(file->internet, "public")))
         status = err_set(err, ERR_USAGE, "%s: 'allow' needs 'internet = list', or common",
                          ENVIRONMENT_FILE);
     return status < 0 ? status : 1;

@@ -1,6 +1,6 @@
 /*
  * `.codex/environment.conf` of the repository: what it says about the place that its work is done
- * in. Lines of `key = value`, comments behind `#`; `setup` may stand several times, and its lines
+ * in. Lines of `key = value`, and comments, which begin with `#` or `;`; `setup` may stand several times, and its lines
  * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
  * words of codex.conf's [internet].
  */

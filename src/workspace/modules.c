@@ -141,8 +141,9 @@ static int build(const struct modules *modules, const struct part *part, const c
 static int put(struct modules *modules, const struct part *part, const char *dir, struct err *err)
 {
     struct stat st;
-    if (modules->places++ == PLACES_MAX)
+    if (modules->places == PLACES_MAX)
         return err_set(err, ERR_LIMIT, "there are more than %d places", PLACES_MAX);
+    modules->places++;
     /* git has made it, and checked the way there: no part of it is a link. */
     if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
         return err_set(err, ERR_REFUSED, "it is no directory");

@@ -129,7 +129,7 @@ def test_a_second_run_that_does_not_end_is_forgotten(workspace):
 
 def test_a_run_that_is_ended_removes_nothing(workspace):
     command = "printf '1..1\\nok 1 - a\\n'; exec sleep 100"
-    status, result, listed = run(workspace, command, before=list_of(["a", "b"]), test_timeout_ms=500)
+    status, result, listed = run(workspace, command, before=list_of(["a", "b"]), test_timeout_ms=2000)
     assert (status, result["tests_removed"], listed) == (4, [], list_of(["a"], whole=False))
     assert run(workspace, "printf '1..1\\nok 1 - a\\n'; kill -9 $$", before=list_of(["a", "b"]))[1]["tests_removed"] == []
 

@@ -67,7 +67,7 @@ def test_it_runs_as_the_task_user_with_nothing_of_ours(workspace):
 
 def test_a_timeout_ends_what_ignores_sigterm(workspace):
     command = "trap '' TERM; (trap '' TERM; exec sleep 987654) & echo started; while :; do sleep 1; done"
-    status, result, output, _ = run(workspace, command, test_timeout_ms=500)
+    status, result, output, _ = run(workspace, command, test_timeout_ms=2000)
     assert (status, result["timed_out"], result["signal"]) == (4, True, 9) and "started" in output
     assert not processes_of("sleep\x00987654")
 

@@ -82,6 +82,25 @@ static void check(struct fixture *f, const char *repo, const char *url, const ch
     free(text);
 }
 
+static void what_a_stranger_names_is_a_strangers(void **state)
+{
+    struct fixture f;
+    struct modules modules;
+    set_up(&f);
+    modules_init(&modules);
+    char lines[256];
+    snprintf(lines, sizeof lines, "module %040d https://other/lib lib\n", 1);
+    modules_take(&modules, &f.o, "https://host/o/n", NULL, lines);
+    snprintf(lines, sizeof lines, "module %040d https://host/o/secrets deep\n", 2);
+    modules_take(&modules, &f.o, "https://host/o/n", &modules.list[0], lines);
+    snprintf(lines, sizeof lines, "module %040d https://host/o/ours ours\n", 3);
+    modules_take(&modules, &f.o, "https://host/o/n", NULL, lines);
+    assert_int_equal(modules.count, 3);
+    assert_true(modules.list[0].stranger && modules.list[1].stranger && !modules.list[2].stranger);
+    assert_int_equal(modules.list[1].depth, 2);
+    modules_release(&modules);
+}
+
 static void logins_are_for_the_own_host_alone(void **state)
 {
     struct fixture f;
@@ -101,6 +120,11 @@ static void logins_are_for_the_own_host_alone(void **state)
     check(&f, repo, "git@host:o/m", "git@host:o/m", false);
     check(&f, "git@host:o/n", "git@host:o/m", "git@host:o/m", false);
     check(&f, "git@other:o/n", "git@host:o/m", NULL, false);
+    /* As whom is not for the repository to say. */
+    check(&f, repo, "ssh://root@host/srv/x", NULL, false);
+    check(&f, "git@host:o/n", "root@host:/srv/x", NULL, false);
+    check(&f, "me@host:o/n", "git@host:o/m", NULL, false);
+    check(&f, "me@host:o/n", "me@host:o/m", "me@host:o/m", false);
     /* Plain http to others only where it is allowed. */
     check(&f, repo, "http://host/o/m", NULL, false);
     check(&f, repo, "http://other/o/m", NULL, false);
@@ -121,7 +145,7 @@ static void what_is_taken_up_is_bounded(void **state)
     set_up(&f);
     modules_init(&modules);
     modules_take(
-        &modules, &f.o, "https://host/n", 0,
+        &modules, &f.o, "https://host/n", NULL,
         "module " SHA "a https://host/a path with spaces\nmodule " SHA "a https://host/a again\n"
         "note submodule 'x' was left out: y\nmodule " SHA "\nmodule short https://host/a p\n"
         "module " SHA "b file:///x p\nnonsense\n\nmodule\nnote\n");
@@ -131,13 +155,14 @@ static void what_is_taken_up_is_bounded(void **state)
     assert_int_equal(modules.list[0].depth, 1);
     assert_non_null(strstr(modules.notes.data, "submodule 'x' was left out: y\n"));
     assert_non_null(strstr(modules.notes.data, "submodule 'p' was left out: this address"));
-    modules_take(&modules, &f.o, "https://host/n", MODULES_DEPTH_MAX,
+    const struct module deepest = {.depth = MODULES_DEPTH_MAX};
+    modules_take(&modules, &f.o, "https://host/n", &deepest,
                  "module " SHA "c https://host/c deep\n");
     assert_int_equal(modules.count, 1);
     assert_non_null(strstr(modules.notes.data, "'deep' was left out: it is nested too deep"));
     for (unsigned i = 0; i < 2000; i++) {
         snprintf(line, sizeof line, "module %040x https://host/c many\n", i);
-        modules_take(&modules, &f.o, "https://host/n", 1, line);
+        modules_take(&modules, &f.o, "https://host/n", &modules.list[0], line);
     }
     assert_int_equal(modules.count, MODULES_MAX);
     assert_true(modules.notes.len <= modules.notes.max);
@@ -157,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(relative_addresses_stay_on_their_host),
         cmocka_unit_test(logins_are_for_the_own_host_alone),
+        cmocka_unit_test(what_a_stranger_names_is_a_strangers),
         cmocka_unit_test(what_is_taken_up_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

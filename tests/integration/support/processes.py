@@ -1,10 +1,8 @@
 """The processes of one codexd, by what they are to it, found from outside."""
 import contextlib
 import os
-import pathlib
 import signal
 
-PROC = pathlib.Path("/proc")
 ROLES = ("codexd", "spawner", "runner", "gateway", "agent", "codex-git", "crun", "init")
 
 
