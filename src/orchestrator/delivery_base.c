@@ -145,14 +145,15 @@ static void on_looked(void *arg, const struct git_result *result)
         log_info(job->id, "cannot see whether the base has moved: %s", result->message);
     else if (read_answer(result->output, moved, &err) < 0)
         log_error(job->id, "%s", err.message);
-    if (moved->commit && start_merge(job, &err) == 0)
-        return;
-    /* Of a delivery that is tried again the base bundle may no longer be kept. */
-    if (moved->commit)
-        log_info(job->id, "cannot see whether the work conflicts: %s", err.message);
-    finish(job);
+    int status = moved->commit ? start_merge(job, &err) : -ENOENT;
+    if (status ==
+        -ENOENT) /* of a delivery that is tried again: its base bundle is no longer kept */
+        finish(job);
+    else if (status < 0)
+        job_trouble(job, &err);
 }
 
+/* 1: the remote cannot be asked. */
 static int start_look(struct job *job, const struct task *task, struct err *err)
 {
     AUTO_FREE char *path = orchestrator_task_file(job->o, task->id, "moved.tmp");
@@ -162,7 +163,10 @@ static int start_look(struct job *job, const struct task *task, struct err *err)
     struct repo_request request;
     int status =
         repo_request_open(&request, job->o, "moved", task->repo, task->uid, LOOK_TIMEOUT_MS, err);
-    if (status == 0) {
+    if (status < 0) {
+        log_info(task->id, "cannot see whether the base has moved: %s", err->message);
+        status = 1;
+    } else {
         repo_request_add(&request, "--base", task->base);
         repo_request_add(&request, "--base-commit",
                          task->base_known ? task->base_known : task->base_commit);
@@ -195,8 +199,9 @@ void delivery_look_at_base(struct job *job, const struct task *task)
     job->look->index_fd = bundle_index_open(job->o, task);
     restore_base(job, task);
     memcpy(job->look->work, task->commit, sizeof job->look->work);
-    if (start_look(job, task, &err) == 0)
-        return;
-    log_info(task->id, "cannot see whether the base has moved: %s", err.message);
-    finish(job);
+    int status = start_look(job, task, &err);
+    if (status > 0)
+        finish(job);
+    else if (status < 0)
+        job_trouble(job, &err);
 }
