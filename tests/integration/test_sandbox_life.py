@@ -7,12 +7,13 @@ import pty
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
 import pytest
 
-from support.codex import BUILD, wait_for
+from support.codex import BUILD, IMAGES, wait_for
 from support.sandbox import Sandbox
 from support.spawner import Spawner
 
@@ -252,9 +253,8 @@ def test_no_terminal_of_the_host_goes_inside_when_only_one_stream_is_one(sandbox
 
 @pytest.mark.slow
 @pytest.mark.tools_of_others
-def test_the_image_is_made_once_by_one_of_many(sandbox):
-    images = sandbox.home / "images"
-    images.mkdir(mode=0o700)
+def test_the_image_is_made_once_by_one_of_many():
+    images = pathlib.Path(tempfile.mkdtemp(prefix="images-", dir=IMAGES.parent))     # where links can be made
     (images / ".making").mkdir()  # what a maker that died has left
     (images / "host-0123456789abcdef" / "root").mkdir(parents=True)  # of an older state of the host
     processes = [subprocess.Popen([BUILD / "codex-runner", "--image", images], stdout=subprocess.PIPE, text=True)
