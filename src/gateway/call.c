@@ -254,6 +254,9 @@ void call_on_gone(void *arg)
     if (call->transfer)
         call->context->provider->cancel(call->transfer);
     give_up(call);
+    /* Who does not wait for the usage is not believed that it was images. */
+    call->hold.images = 0;
+    call->hold.image_bytes = 0;
     count(call, "the client left before the answer's usage had come");
     call_free(call);
 }

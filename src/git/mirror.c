@@ -1,9 +1,13 @@
 #include "git/mirror.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -12,13 +16,31 @@
 #define COMMITS "refs/codex/commits/"
 #define LOOKS   "refs/codex/looks/"
 
+enum { BROKEN_PACK_S = 3600 }; /* whoever is silent for so long has been ended */
+
+/* git leaves the pack of a fetch that broke off or was ended, for a gc that is never run here. One that
+ * grows is younger. */
+static void remove_broken_packs(const char *mirror)
+{
+    AUTO_FREE char *path = str_format("%s/objects/pack", mirror);
+    AUTO_DIR DIR *packs = opendir(path);
+    time_t now = time(NULL);
+    struct stat st;
+    for (struct dirent *entry; packs && (entry = readdir(packs));)
+        if (str_starts_with(entry->d_name, "tmp_") &&
+            fstatat(dirfd(packs), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            now - st.st_mtime > BROKEN_PACK_S)
+            unlinkat(dirfd(packs), entry->d_name, 0);
+}
+
 int mirror_open(struct remote *remote, struct err *err)
 {
     struct stat st;
     AUTO_FREE char *head = str_format("%s/HEAD", remote->mirror);
-    if (lstat(head, &st) == 0)
-        return 0;
-    return repository_init(remote->mirror, err);
+    if (lstat(head, &st) < 0)
+        return repository_init(remote->mirror, err);
+    remove_broken_packs(remote->mirror);
+    return 0;
 }
 
 int mirror_has(struct remote *remote, const char *commit, struct err *err)

@@ -95,6 +95,18 @@ def test_a_huge_list_of_refs(remote):
     assert git(remote.mirror, "for-each-ref", "--format=%(refname)") == f"refs/codex/commits/{head}"
 
 
+def test_packs_of_fetches_that_broke_off_go_with_a_later_one(remote):
+    """If nobody is at them any more."""
+    head = remote.work.head()
+    remote.run("fetch", "--commit", head, check=0)
+    packs = remote.mirror / "objects" / "pack"
+    for name, age_s in (("tmp_pack_old", 7200), ("tmp_pack_new", 60)):
+        (packs / name).write_text("half a pack")
+        os.utime(packs / name, (time.time() - age_s,) * 2)
+    remote.run("fetch", "--commit", head, check=0)
+    assert [path.name for path in packs.glob("tmp_*")] == ["tmp_pack_new"]
+
+
 def answer_raw(parts, hold=0.0):
     """A hook that answers every request by PARTS, waiting HOLD seconds before each."""
     def hook(handler, path, query, body):

@@ -617,11 +617,13 @@ def test_an_image_is_not_estimated_by_its_bytes():
         assert usage["usage"]["input_tokens"] == 5000 + -(-(len(body) - len(image)) // 4)
 
 
-@pytest.mark.parametrize("length", [None, "chunked"])
-def test_hanging_up_before_the_usage_is_no_way_around_the_budget(length):
-    """What was sent and what had come is charged, and soon it is used up."""
+@pytest.mark.parametrize("length, sent", [
+    (None, "y" * 2000), ("chunked", "y" * 2000),
+    (None, [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64," + "y" * 40000}]}])])
+def test_hanging_up_before_the_usage_is_no_way_around_the_budget(length, sent):
+    """What was sent and what had come is charged, and soon it is used up. Images, too, by their bytes: they may be text."""
     text = event({"type": "response.output_text.delta", "delta": "x" * 2000})
-    body = json.dumps({"model": MODEL, "input": "y" * 2000}).encode()
+    body = json.dumps({"model": MODEL, "input": sent}).encode()
     cost = sum(estimate(body, text).values())
 
     def answer(talk):
