@@ -15,6 +15,7 @@
 enum {
     UNDER_WAY_MAX = 4096,
     FETCHING_MAX = 64,       /* tasks that wait for remote repositories, besides those that run */
+    ENDED_TOGETHER_MAX = 64, /* tasks whose ends a kill may have caught before their files went */
     SAME_TROUBLE_MS = 60000, /* how often the log hears of a trouble that lasts */
 };
 
@@ -286,9 +287,29 @@ void queue_changed(struct orchestrator *o)
     o->queue_timer = loop_add_timer(o->loop, 0, fill_slots, o);
 }
 
+/* Tasks whose end was written just before codexd was killed still have everything. */
+static int release_ended(struct orchestrator *o, struct err *err)
+{
+    int64_t numbers[ENDED_TOGETHER_MAX];
+    int count = store_tasks_ended_last(o->store, numbers, ENDED_TOGETHER_MAX, err);
+    for (int i = 0; i < count; i++) {
+        struct task task = {0};
+        int status = store_task_load(o->store, numbers[i], &task, err);
+        if (status == 0)
+            files_release(o, &task);
+        task_release(&task);
+        if (status < 0)
+            return status;
+    }
+    return count < 0 ? count : 0;
+}
+
 int orchestrator_start(struct orchestrator *o, struct err *err)
 {
     files_remove_unfinished(o);
+    int status = release_ended(o, err);
+    if (status < 0)
+        return status;
     int64_t *numbers = calloc(UNDER_WAY_MAX, sizeof *numbers);
     if (!numbers)
         abort();

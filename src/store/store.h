@@ -72,6 +72,9 @@ int store_task_list(struct store *store, const struct store_list *list, store_vi
  * how many. For the start of codexd. */
 int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct err *err);
 
+/* The same of those that have ended, the last first. */
+int store_tasks_ended_last(struct store *store, int64_t *numbers, int max, struct err *err);
+
 /* How many tasks of UID are queued. */
 int64_t store_count_queued(struct store *store, uint32_t uid, struct err *err);
 

@@ -213,19 +213,33 @@ int store_task_add(struct store *store, struct task *t, struct err *err)
     return store_event_add(store, &event, err);
 }
 
-int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct err *err)
+/* What the query TEXT says, whose one parameter is MAX. */
+static int read_numbers(struct store *store, const char *text, int64_t *numbers, int max,
+                        struct err *err)
 {
     struct sql *sql = store_reading(store);
-    AUTO_QUERY sqlite3_stmt *row = sql_query(
-        sql, err,
-        "SELECT number FROM task WHERE state IN ('preparing', 'baseline', 'working', 'verifying', "
-        "'delivering') ORDER BY number LIMIT ?",
-        SQL_INT(max));
+    AUTO_QUERY sqlite3_stmt *row = sql_query(sql, err, text, SQL_INT(max));
     int more = row ? sql_step(sql, row, err) : sql_failed(err);
     int count = 0;
     for (; more > 0; more = sql_step(sql, row, err))
         numbers[count++] = sqlite3_column_int64(row, 0);
     return more < 0 ? more : count;
+}
+
+int store_tasks_under_way(struct store *store, int64_t *numbers, int max, struct err *err)
+{
+    return read_numbers(store,
+                        "SELECT number FROM task WHERE state IN ('preparing', 'baseline', "
+                        "'working', 'verifying', 'delivering') ORDER BY number LIMIT ?",
+                        numbers, max, err);
+}
+
+int store_tasks_ended_last(struct store *store, int64_t *numbers, int max, struct err *err)
+{
+    return read_numbers(store,
+                        "SELECT number FROM task WHERE state IN ('completed', 'failed', "
+                        "'cancelled') ORDER BY ended_ms DESC LIMIT ?",
+                        numbers, max, err);
 }
 
 int64_t store_count_queued(struct store *store, uint32_t uid, struct err *err)

@@ -215,6 +215,12 @@ def test_nothing_of_a_task_is_left_but_what_is_kept(repository):
         assert ended["archive"]["path"] == str(files / "archive.tar.zst")
         wait_for(lambda: not list((server.state / "sandboxes").iterdir()), 10, "no sandbox is left")
         assert ended["workspace"] == {"state": "archived"} and ended["state"] in ENDED
+        # Nor when codexd was killed between the end and the clearing up.
+        server.stop()
+        for name in ("base.bundle", "moved.tmp", "work-1.bundle"):
+            (files / name).write_text("left behind")
+        server.start()
+        assert {path.name for path in files.iterdir()} == {"diff.patch", "archive.tar.zst"}
 
 
 def test_the_provider_key_is_nowhere(repository):
