@@ -2,6 +2,7 @@
 whatever breaks off. The steps are reached for certain: the test's own git server, forge and file system hold
 whoever comes there, until the test has done its worst."""
 import contextlib
+import queue
 import shutil
 import socket
 import sqlite3
@@ -94,7 +95,9 @@ class World:
         return first
 
     def before(self, handler, path, query, body):
-        if query == "service=git-upload-pack" and (self.files / "moved.tmp").exists():
+        # A push asks for that, too; and the file may be of an attempt that came to nothing.
+        is_look = BASE_CLAIMED not in self.stops.left and (self.files / "moved.tmp").exists()
+        if query == "service=git-upload-pack" and is_look:
             return self.stops.arrive(BASE_ASKED) and cut(handler)
         if self.away:
             return cut(handler)
@@ -154,9 +157,22 @@ class World:
     def go_on(self, stop, whom):
         """WHOM was killed at STOP: who is left goes on, and codexd is started again where it is gone."""
         stop.release()
-        if whom != "codex-git":
-            self.server.server.wait(60)
-            self.server.launch()
+        if whom == "codex-git":
+            return
+        kept = []
+        for _ in range(600):    # codexd, which is to end, may first come to its next file
+            if self.server.server.poll() is not None:
+                break
+            with contextlib.suppress(queue.Empty):
+                later = self.stops.next(0.1)
+                if later.pid == self.server.server.pid:
+                    self.stops.put_off(later)
+                else:
+                    kept.append(later)
+        self.server.server.wait(60)
+        for later in kept:
+            self.stops.keep(later)
+        self.server.launch()
 
     def branches(self):
         return set(git(self.bare, "for-each-ref", "--format=%(refname:short)", "refs/heads").split())

@@ -54,8 +54,18 @@ class Stops:
         stop.wait()
         return stop.cut
 
-    def next(self):
-        return self._reached.get(timeout=WAIT_SECONDS)
+    def next(self, seconds=WAIT_SECONDS):
+        return self._reached.get(timeout=seconds)
+
+    def keep(self, stop):
+        """STOP, which next() gave, is not for now."""
+        self._reached.put(stop)
+
+    def put_off(self, stop):
+        """Whoever came to STOP goes on; another who comes there waits."""
+        with self._lock:
+            self.left.add(stop.name)
+        stop.release()
 
     def release_all(self):
         with self._lock:
