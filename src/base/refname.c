@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "base/object_id.h"
+#include "base/str.h"
+
 /* One component, LEN bytes at PART: what lies between two slashes. */
 static const char *component_problem(const char *part, size_t len)
 {
@@ -54,4 +57,9 @@ int refname_check_branch(const char *name, struct err *err)
 {
     const char *found = problem(name);
     return found ? err_set(err, ERR_USAGE, "branch name '%s' %s", name, found) : 0;
+}
+
+bool refname_is_branch(const char *base)
+{
+    return !str_starts_with(base, "refs/") && !object_id_valid(base);
 }

@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "config/config.h"
 
+enum { CONFIG_INTERNET_JSON_MAX = 1 << 20 /* bytes; more rules are refused */ };
+
 /* Append the value of `internet`. -ERANGE when OUT is full. */
 int config_internet_json(const struct config *config, struct buf *out);
 

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fnv.h"
-#include "base/object_id.h"
+#include "base/refname.h"
 #include "base/str.h"
 #include "forge/github_answer.h"
 
@@ -193,8 +193,7 @@ void github_check(const struct forge *forge, const char *repo, const char *base,
     call->done.checked = done;
     call->base = str_dup(base);
     call->anew = anew;
-    /* codex-git gives branches by their short names; all else starts with refs/ or is an id. */
-    if (!str_starts_with(base, "refs/") && !object_id_valid(base)) {
+    if (refname_is_branch(base)) {
         ask_repository(call);
         return;
     }

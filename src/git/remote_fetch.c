@@ -61,8 +61,7 @@ int git_remote_fetch(const struct verb_request *request, struct err *err)
 int git_remote_merged(const struct verb_request *request, struct err *err)
 {
     /* A tag or a commit never comes to contain anything new. */
-    if (refname_check_branch(request->base, NULL) < 0 || object_id_valid(request->base) ||
-        !strncmp(request->base, "refs/", 5))
+    if (refname_check_branch(request->base, NULL) < 0 || !refname_is_branch(request->base))
         return 0;
     struct remote remote;
     int status = remote_open(&remote, request, REMOTE_FD_ACCESS, err);

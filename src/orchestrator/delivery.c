@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/refname.h"
 #include "base/str.h"
 #include "git/access.h"
 #include "orchestrator/branch.h"
@@ -213,7 +214,7 @@ static int pushed(struct job *job, const struct task *task, struct outbox *row, 
     int status = told ? 0 : store_event_add(job->o->store, &event, err);
     if (status == 0)
         status = store_task_set_branch(job->o->store, task->number, row->branch, err);
-    row->step = delivery_base_is_branch(task) ? OUTBOX_BASE : OUTBOX_PULL_REQUEST;
+    row->step = refname_is_branch(task->base) ? OUTBOX_BASE : OUTBOX_PULL_REQUEST;
     row->tries = 0;
     return status < 0 ? status : store_outbox_set(job->o->store, task->number, row, err);
 }

@@ -25,9 +25,9 @@ int delivery_fail(struct job *job, const struct task *task, const struct outbox 
 int delivery_try_again(struct job *job, const struct task *task, struct outbox *row, int tries_max,
                        struct err *err);
 
-/* delivery_base.c: what the base branch has got meanwhile. Whatever cannot be found out is no reason
- * to deliver later, or not at all. */
-bool delivery_base_is_branch(const struct task *task);
+/* delivery_base.c: what the base branch has got meanwhile. What git cannot find out is no reason to
+ * deliver later, or not at all; what cannot even begin (the spawner is gone, the disk is full) is
+ * tried again. */
 void delivery_look_at_base(struct job *job, const struct task *task);
 
 /* delivery_request.c: the pull request. */

@@ -19,11 +19,6 @@
 
 enum { LOOK_TIMEOUT_MS = 60 * 1000, MERGE_TIMEOUT_MS = 2 * 60 * 1000 };
 
-bool delivery_base_is_branch(const struct task *task)
-{
-    return !str_starts_with(task->base, "refs/") && !object_id_valid(task->base);
-}
-
 /* What is known so far. */
 struct base_look {
     struct base_moved moved;

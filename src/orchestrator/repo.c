@@ -18,7 +18,6 @@
 
 enum {
     SPAWNER_EXTRA_MS = 15 * 60 * 1000, /* for what codex-git does besides with the remote */
-    INTERNET_MAX = 1 << 20,
 };
 
 bool repo_is_remote(const char *repo)
@@ -166,7 +165,7 @@ static int open_stranger_access(const struct orchestrator *o, const struct repo_
 {
     const struct secret_forge *secret;
     AUTO_BUF struct buf internet;
-    buf_init(&internet, INTERNET_MAX);
+    buf_init(&internet, CONFIG_INTERNET_JSON_MAX);
     if (config_internet_json(o->config, &internet) < 0)
         return err_set(err, ERR_LIMIT, "[internet] has too many rules");
     const struct git_access access = {

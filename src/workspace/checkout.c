@@ -9,7 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "base/object_id.h"
 #include "base/refname.h"
 #include "base/str.h"
 #include "git/bundle.h"
@@ -64,13 +63,11 @@ static int is_there(const struct step *step, struct err *err)
     return 0;
 }
 
-/* `codex-git resolve` gives branches by their short names; all else starts with refs/ or is an
- * id. */
+/* Something of that name can be created. */
 static bool base_is_branch(const char *base)
 {
     struct err ignored;
-    return !str_starts_with(base, "refs/") && !object_id_valid(base) &&
-           refname_check_branch(base, &ignored) == 0;
+    return refname_is_branch(base) && refname_check_branch(base, &ignored) == 0;
 }
 
 static int make_repository(const struct step *step, const char *dir, struct err *err)

@@ -42,21 +42,13 @@ static void say(const char *path, const struct err *err)
 static void say_notes(int fd, const struct part *part)
 {
     struct err err;
-    AUTO_BUF struct buf text, safe;
+    AUTO_BUF struct buf text;
     buf_init(&text, PART_NOTES_MAX);
-    buf_init(&safe, PART_NOTES_MAX * 4);
     if (parts_read_notes(fd, part, &text, &err) < 0)
         return;
     char *rest = text.data;
-    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
-        AUTO_BUF struct buf valid;
-        buf_init(&valid, PART_NOTES_MAX);
-        str_append_utf8(&valid, line, strlen(line));
-        buf_append_str(&safe, "note: ");
-        str_append_terminal_safe(&safe, valid.data);
-        buf_append_char(&safe, '\n');
-    }
-    fputs(safe.data, stderr);
+    for (char *line; (line = strsep(&rest, "\n")) && *line;)
+        step_note(line);
 }
 
 static bool open_modules(struct modules *modules, const struct step *step, int fd, bool first)

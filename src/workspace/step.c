@@ -197,6 +197,17 @@ int step_write_result(const struct buf *result, struct err *err)
     return 0;
 }
 
+void step_note(const char *text)
+{
+    enum { NOTE_MAX = 32768 };
+    AUTO_BUF struct buf valid, safe;
+    buf_init(&valid, NOTE_MAX);
+    buf_init(&safe, 4 * NOTE_MAX);
+    str_append_utf8(&valid, text, strlen(text));
+    str_append_terminal_safe(&safe, valid.data);
+    fprintf(stderr, "note: %s\n", safe.data);
+}
+
 char *step_parent(const struct step *step)
 {
     const char *slash = strrchr(step->workdir, '/');

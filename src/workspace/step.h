@@ -58,6 +58,9 @@ uid_t step_user(void);
 /* RESULT as the step's result. */
 int step_write_result(const struct buf *result, struct err *err);
 
+/* A line of the log, "note: TEXT", whatever bytes are in TEXT; bounded. */
+void step_note(const char *text);
+
 /* The directory that the workdir is in; the caller frees it. */
 char *step_parent(const struct step *step);
 

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "git/command.h"
+#include "workspace/step.h"
 
 enum { ANSWER_MAX = 1 << 20, SHOWN = 200 };
 
@@ -43,17 +44,11 @@ static size_t count_lines(struct git_command *git, char skip, const char *dir, s
 
 static void say(size_t count, const char *what, const char *lacks, const struct buf *names)
 {
-    AUTO_BUF struct buf line;
-    buf_init(&line, SHOWN * 8);
     if (!count)
         return;
     AUTO_FREE char *text =
-        str_format("note: %zu %s%s %s: %s", count, what, count == 1 ? "" : "s", lacks, names->data);
-    AUTO_BUF struct buf valid;
-    buf_init(&valid, SHOWN * 4);
-    str_append_utf8(&valid, text, strlen(text));
-    str_append_terminal_safe(&line, valid.data);
-    fprintf(stderr, "%s\n", line.data);
+        str_format("%zu %s%s %s: %s", count, what, count == 1 ? "" : "s", lacks, names->data);
+    step_note(text);
 }
 
 static void say_submodules(const char *git_dir, const char *dir)
