@@ -19,6 +19,7 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/image.h"
 #include "sandbox/mounts.h"
+#include "sandbox/runtime.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/uid_range.h"
 
@@ -27,9 +28,6 @@ enum {
     GIVE_UP_S = 20, /* a runtime that hangs */
     PLACE_BYTES = 1 << 20,
 };
-
-/* The oldest crun that sandboxes were tried with. */
-enum { CRUN_MAJOR = 1, CRUN_MINOR = 8 };
 
 static __attribute__((format(printf, 5, 6))) void finding(struct buf *out, const char *check,
                                                           const char *status, const char *remedy,
@@ -49,29 +47,15 @@ static __attribute__((format(printf, 5, 6))) void finding(struct buf *out, const
     free(text);
 }
 
-static void check_runtime(struct buf *out, const char *runtime)
+static void check_runtime(struct buf *out, const char *program)
 {
-    const char *const argv[] = {runtime, "--version", NULL};
-    AUTO_BUF struct buf said;
-    struct err err = {0};
-    buf_init(&said, 4096);
-    int major, minor, status = process_run(argv, -1, &said, &err);
-    said.data[strcspn(said.data, "\n")] = '\0';
-    if (status != 0)
+    struct runtime runtime;
+    struct err err;
+    if (runtime_find(&runtime, program, &err) < 0)
         finding(out, "runtime", "fail",
-                "apt-get install crun, or name another in [sandbox] runtime",
-                "'%s' cannot be run: %s", runtime,
-                status < 0   ? err.message
-                : *said.data ? said.data
-                             : "it failed without a word");
-    else if (sscanf(said.data, "crun version %d.%d", &major, &minor) != 2)
-        finding(out, "runtime", "warn", "use crun: apt-get install crun",
-                "'%s' is not crun, which alone is tried: %s", runtime, said.data);
-    else if (major < CRUN_MAJOR || (major == CRUN_MAJOR && minor < CRUN_MINOR))
-        finding(out, "runtime", "warn", "install crun 1.8 or later", "%s is older than 1.8",
-                said.data);
+                "apt-get install crun, or name another in [sandbox] runtime", "%s", err.message);
     else
-        finding(out, "runtime", "ok", NULL, "%s", said.data);
+        finding(out, "runtime", "ok", NULL, "%s", runtime.version);
 }
 
 static void check_limits(struct buf *out, const struct cgroup_host *host)

@@ -1,4 +1,4 @@
-/* The files that crun reads: config.json of a sandbox, process.json of a step (OCI runtime
+/* The files that the runtime reads: config.json of a sandbox, process.json of a step (OCI runtime
  * spec 1.0). */
 #ifndef CODEX_SANDBOX_OCI_H
 #define CODEX_SANDBOX_OCI_H
@@ -14,6 +14,7 @@ struct oci_sandbox {
     const char *root;   /* of the file system, below the bundle */
     const char *cgroup; /* path below each hierarchy */
     uid_t uid_base;
+    const struct runtime_kind *runtime;
     const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;
     const char *agent_dir;  /* holds codex-agent; mounted read-only */
@@ -22,9 +23,14 @@ struct oci_sandbox {
     const char *workspace_target;
 };
 
-/* Both append to OUT; -ERANGE when it is full. */
+/* Both append to OUT; -ERANGE when it is full. LIMITS of a process is NULL when it inherits them. */
 int oci_config(struct buf *out, const struct oci_sandbox *sandbox);
 int oci_process(struct buf *out, const struct sandbox_step *step,
                 const struct sandbox_limits *limits);
+
+/* The resource limits of a process with PROFILE, none above what we may give. Returns their
+ * number. */
+size_t oci_limits(struct runtime_limit out[RUNTIME_LIMITS_MAX], enum sandbox_profile profile,
+                  const struct sandbox_limits *limits);
 
 #endif

@@ -50,8 +50,6 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
     snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
              options->name);
-    sandbox->crun.program = host->runtime;
-    snprintf(sandbox->crun.directory, sizeof sandbox->crun.directory, "%s", sandbox->directory);
     return sandbox;
 }
 
@@ -197,6 +195,7 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .cgroup = sandbox->cgroup,
                                     .users = users,
                                     .uid_base = sandbox->range.base,
+                                    .runtime = sandbox->host->runtime.kind,
                                     .limits = sandbox->limits,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
@@ -212,6 +211,26 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
     return io_write_all(fd, config.data, config.len, err);
 }
 
+int sandbox_run_runtime(const struct sandbox *sandbox, const char *command, const char *const *args,
+                        const struct process_fd *fds, size_t fds_count,
+                        const enum sandbox_profile *profile, struct err *err)
+{
+    const struct runtime *runtime = &sandbox->host->runtime;
+    struct runtime_limit limits[RUNTIME_LIMITS_MAX];
+    size_t limits_count = profile && runtime->kind->inherits_limits
+                              ? oci_limits(limits, *profile, &sandbox->limits)
+                              : 0;
+    return runtime_run(&(struct runtime_call){.runtime = runtime,
+                                              .directory = sandbox->directory,
+                                              .command = command,
+                                              .args = args,
+                                              .fds = fds,
+                                              .fds_count = fds_count,
+                                              .limits = limits,
+                                              .limits_count = limits_count},
+                       err);
+}
+
 int sandbox_read_pid(const char *file, pid_t *pid, struct err *err)
 {
     AUTO_BUF struct buf text;
@@ -222,7 +241,7 @@ int sandbox_read_pid(const char *file, pid_t *pid, struct err *err)
         return status;
     text.data[strcspn(text.data, "\n")] = '\0';
     if (str_parse_int(text.data, 1, INT32_MAX, &number) < 0)
-        return err_set(err, ERR_SANDBOX, "crun wrote no process id");
+        return err_set(err, ERR_SANDBOX, "the OCI runtime wrote no process id");
     *pid = (pid_t)number;
     return 0;
 }
@@ -248,12 +267,12 @@ int sandbox_failed(const struct sandbox *sandbox, struct err *err)
     return err->code;
 }
 
-/* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
+/* `create` with descriptors for process 1: a pipe that it closes when it runs. */
 static int run_create(struct sandbox *sandbox, const char *pid_file, struct err *err)
 {
     const char *const args[] = {"--bundle", sandbox->directory, "--pid-file",
                                 pid_file,   sandbox->id,        NULL};
-    /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
+    /* The runtime makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
      * up its own rights: that must not be the host's /dev/null. An empty sealed file gives and
      * takes as little. */
     AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
@@ -264,7 +283,8 @@ static int run_create(struct sandbox *sandbox, const char *pid_file, struct err 
         return err_errno(err, "cannot create a pipe");
     sandbox->ready_fd = ready[0];
     const struct process_fd fds[] = {{nothing, 0}, {ready[1], 1}, {nothing, 2}};
-    int status = crun_run(&sandbox->crun, "create", args, fds, 3, err);
+    static const enum sandbox_profile profile = SANDBOX_AS_ROOT; /* of process 1 */
+    int status = sandbox_run_runtime(sandbox, "create", args, fds, 3, &profile, err);
     close(ready[1]);
     return status;
 }
@@ -324,7 +344,7 @@ int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
 }
 
 /*
- * `crun start` returns before process 1 has left crun for its own program; until then no step can
+ * `start` returns before process 1 has left the runtime for its own program; until then no step can
  * join its namespaces (the kernel takes it for a process of the host).
  */
 static int wait_until_ready(struct sandbox *sandbox, struct err *err)
@@ -348,7 +368,7 @@ static int wait_until_ready(struct sandbox *sandbox, struct err *err)
 int sandbox_start(struct sandbox *sandbox, struct err *err)
 {
     const char *const args[] = {sandbox->id, NULL};
-    int status = crun_run(&sandbox->crun, "start", args, NULL, 0, err);
+    int status = sandbox_run_runtime(sandbox, "start", args, NULL, 0, NULL, err);
     if (status == 0)
         status = wait_until_ready(sandbox, err);
     if (status == 0)
@@ -371,7 +391,7 @@ void sandbox_kill(struct sandbox *sandbox)
 
 /*
  * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has
- * been reaped, and steps are our children, not its; so are those that crun has left us without a
+ * been reaped, and steps are our children, not its; so are those that the runtime has left us without a
  * word.
  */
 static void reap_all(struct sandbox *sandbox, int64_t deadline_ms)

@@ -55,6 +55,8 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
         return err_errno(err, "cannot become a subreaper");
     int status = loop_reap_orphans(host->loop, err);
     if (status == 0)
+        status = runtime_find(&host->runtime, options->runtime, err);
+    if (status == 0)
         status = cgroup_host_read(&host->cgroups, err);
     if (status == 0)
         status = cgroup_host_check(&host->cgroups, err);
@@ -72,7 +74,7 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
                       const struct sandbox_host_options *options, struct err *err)
 {
-    *host = (struct sandbox_host){.loop = loop, .image.lock_fd = -1, .runtime = options->runtime};
+    *host = (struct sandbox_host){.loop = loop, .image.lock_fd = -1};
     int status = open_host(host, options, err);
     if (status < 0)
         sandbox_host_release(host);

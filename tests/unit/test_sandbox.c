@@ -35,11 +35,14 @@ static int remove_directory(void **state)
 static const struct sandbox_limits limits = {
     .memory_bytes = 1ULL << 30, .cpu_milli = 1500, .pids = 100};
 
+static const struct runtime_kind crun = {.takes_bpf = true}, runc = {.inherits_limits = true};
+
 static void the_configuration_is_json_whatever_the_names_are(void **state)
 {
     struct buf out;
     buf_init(&out, 65536);
     const struct oci_sandbox sandbox = {.root = "root",
+                                        .runtime = &crun,
                                         .users = "/proc/1/fd/3",
                                         .cgroup = "codex/x",
                                         .uid_base = 0x70000000,
@@ -80,9 +83,41 @@ static void a_step_of_the_user_has_no_capability_and_a_limit_of_processes(void *
     assert_int_equal(json_array_size(args), 4);
     assert_string_equal(json_string_value(json_array_get(args, 1)), "a\"b");
     assert_int_equal(json_array_size(bounding), 0);
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(rlimits, 0), "hard")), 68);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rlimits, 2), "hard")), 68);
     json_decref(process);
     buf_release(&out);
+}
+
+/* The policy has to be where the runtime looks for it, and nowhere is none. */
+static void every_runtime_gets_the_policy_in_the_form_that_it_takes(void **state)
+{
+    const struct runtime_kind *const kinds[] = {&crun, &runc};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf out;
+        buf_init(&out, 65536);
+        const struct oci_sandbox sandbox = {.root = "root",
+                                            .runtime = kinds[i],
+                                            .users = "/u",
+                                            .cgroup = "c",
+                                            .limits = limits,
+                                            .agent_dir = "/a",
+                                            .is_host_workspace = i == 1};
+        assert_int_equal(oci_config(&out, &sandbox), 0);
+        json_t *config = json_loadb(out.data, out.len, 0, NULL);
+        assert_non_null(config);
+        const json_t *seccomp = json_object_get(json_object_get(config, "linux"), "seccomp");
+        const json_t *bpf =
+            json_object_get(json_object_get(config, "annotations"), "run.oci.seccomp_bpf_data");
+        const json_t *rlimits = json_object_get(json_object_get(config, "process"), "rlimits");
+        assert_int_equal(json_array_size(rlimits), i == 0 ? 2 : 0);
+        assert_int_equal(json_string_length(bpf) > 1000, i == 0);
+        assert_int_equal(json_array_size(json_object_get(seccomp, "syscalls")) > 40, i == 1);
+        if (i == 1)
+            assert_string_equal(json_string_value(json_object_get(seccomp, "defaultAction")),
+                                "SCMP_ACT_ERRNO");
+        json_decref(config);
+        buf_release(&out);
+    }
 }
 
 static void a_configuration_that_does_not_fit_is_an_error(void **state)
@@ -90,8 +125,11 @@ static void a_configuration_that_does_not_fit_is_an_error(void **state)
     for (size_t max = 0; max < 6000; max += 97) {
         struct buf out;
         buf_init(&out, max);
-        const struct oci_sandbox sandbox = {
-            .root = "root", .cgroup = "codex/x", .limits = limits, .agent_dir = "/a"};
+        const struct oci_sandbox sandbox = {.root = "root",
+                                            .runtime = &crun,
+                                            .cgroup = "codex/x",
+                                            .limits = limits,
+                                            .agent_dir = "/a"};
         assert_int_equal(oci_config(&out, &sandbox), -ERANGE);
         buf_release(&out);
     }
@@ -280,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_configuration_is_json_whatever_the_names_are),
         cmocka_unit_test(a_step_of_the_user_has_no_capability_and_a_limit_of_processes),
+        cmocka_unit_test(every_runtime_gets_the_policy_in_the_form_that_it_takes),
         cmocka_unit_test(a_configuration_that_does_not_fit_is_an_error),
         IN_DIRECTORY(uid_ranges_do_not_overlap_and_come_back),
         IN_DIRECTORY(counts_are_read_from_either_kind_of_cgroup),

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 
-from support.codex import BUILD, IMAGES, ROOT, wait_for
+from support.codex import BUILD, IMAGES, ROOT, RUNTIME, wait_for
 from support.sandbox import Sandbox
 
 MAGIC = 0x43445831
@@ -75,7 +75,7 @@ class Spawner(Sandbox):
         """RUNTIME: a script that stands for crun, with {home} where a test's own files are. STARTED: else with
         start_spawner(), before the end."""
         super().__init__()
-        self.runtime = self.home / "crun" if runtime else "crun"
+        self.runtime = self.home / "crun" if runtime else RUNTIME
         if runtime:
             self.runtime.write_text(runtime.replace("{home}", str(self.home)))
             self.runtime.chmod(0o755)
