@@ -4,7 +4,8 @@
  * and once as the OCI specification has it, for runc, which takes no filter and makes its own.
  *
  * The policy starts from moby's default profile (what Docker gives to a container without
- * capabilities) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
+ * capabilities; profiles/seccomp/default.json at commit 00f3d189e420, of which seccomp_allowed.h is a
+ * part) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
  * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every
  * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
  * socket().
