@@ -230,6 +230,7 @@ static const struct key {
     {SECTION_SANDBOX, "memory", parse_size, 64 << 20, 1LL << 40, CONFIG(memory_bytes)},
     {SECTION_SANDBOX, "cpus", parse_cpus, 100, 1024000, CONFIG(cpu_milli)},
     {SECTION_SANDBOX, "pids", parse_number, 32, 4194304, CONFIG(pids)},
+    {SECTION_SANDBOX, "allow_root", parse_yes_no, 0, 0, CONFIG(allow_root)},
     {SECTION_TASK, "timeout", parse_duration, 0, 0, CONFIG(timeout_ms)},
     {SECTION_TASK, "test_timeout", parse_duration, 0, 0, CONFIG(test_timeout_ms)},
     {SECTION_TASK, "verify_rounds", parse_number, 0, 20, CONFIG(verify_rounds)},

@@ -123,13 +123,15 @@ static void trim(const char *state)
 
 /* ---- making */
 
-int layer_publish(struct layer *layer, const char *state, const struct buf *checkout,
+int layer_publish(struct layer *layer, const char *state, const struct buf *checkout, bool as_root,
                   struct err *err)
 {
     AUTO_FD int dir = open(layer->building, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return err_errno(err, "cannot open '%s'", layer->building);
     int status = io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
+    if (status == 0 && as_root)
+        status = io_replace_file_at(dir, "as-root", "", 0, 0600, err);
     if (status == 0)
         status = io_remove_tree_at(dir, "work", err); /* overlayfs's own */
     /* Workspaces that lie on it survive a crash of the machine: so must it. */
@@ -144,8 +146,11 @@ int layer_publish(struct layer *layer, const char *state, const struct buf *chec
     return 0;
 }
 
-int layer_read_checkout(const struct layer *layer, struct buf *checkout, struct err *err)
+int layer_read_checkout(const struct layer *layer, struct buf *checkout, bool *as_root,
+                        struct err *err)
 {
+    AUTO_FREE char *mark = str_format("%s/as-root", layer->path);
+    *as_root = access(mark, F_OK) == 0;
     AUTO_FREE char *path = str_format("%s/checkout", layer->path);
     return io_read_file(path, checkout, err);
 }

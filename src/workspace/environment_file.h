@@ -2,11 +2,13 @@
  * `.codex/environment.conf` of the repository: what it says about the place that its work is done
  * in. Lines of `key = value`, and comments, which begin with `#` or `;`; `setup` may stand several times, and its lines
  * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
- * words of codex.conf's [internet].
+ * words of codex.conf's [internet]. `user = root` has the task's commands run as the container's root
+ * instead of `codex`, where the server allows that.
  */
 #ifndef CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 #define CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -28,6 +30,7 @@ struct environment_file {
     const char *internet; /* static: off, common, list, public; NULL: not said */
     char *allow[ENVIRONMENT_RULES_MAX];
     size_t allow_count;
+    bool has_user, as_root; /* `user` stands in it; and is root */
     unsigned later; /* a bit for each key of later versions that is in it */
 };
 
