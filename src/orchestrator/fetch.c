@@ -1,6 +1,7 @@
 #include "orchestrator/fetch.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,6 +35,7 @@ struct fetch {
     bool base_done;              /* the base commit is there: it is about submodules now */
     uint32_t uid;                /* whose rights a local one is read with */
     bool remote;
+    char large_files[24]; /* bytes of files in Git LFS that may come along */
     int tries;
     struct git_job *git;       /* at work, */
     struct loop_source *timer; /* or before the next try, or else waiting for its turn */
@@ -293,6 +295,8 @@ static int open_request(const struct fetch *fetch, struct repo_request *request,
     if (status < 0)
         return status;
     repo_request_add(request, "--commit", module ? module->commit : fetch->commit);
+    if (!module)
+        repo_request_add(request, "--large-files", fetch->large_files);
     if (fetch->remote) {
         repo_request_add(request, "--part", module ? "module" : "base");
         request->git.output_number = REMOTE_FD_MODULES;
@@ -376,6 +380,8 @@ void fetch_join(struct job *job, const struct task *task, const char *commit, co
             .uid = task->uid,
             .remote = remote,
         };
+        snprintf(fetch->large_files, sizeof fetch->large_files, "%lld",
+                 (long long)o->config->large_files_bytes);
         modules_init(&fetch->modules);
         *at = fetch;
         /* From the loop: a job that cannot even begin must not end within its own call. */
