@@ -20,7 +20,8 @@
 
 enum {
     LOCAL_TIMEOUT_MS = 10 * 60 * 1000,
-    REMOTES_MAX = 4, /* remote repositories that are fetched from at once */
+    REMOTES_MAX = 4,   /* remote repositories that are fetched from at once */
+    STRANGERS_MAX = 2, /* of them hosts that no person has named: slow ones keep nobody waiting */
 };
 
 struct fetch {
@@ -326,17 +327,25 @@ static int start(struct fetch *fetch, struct err *err)
     return status;
 }
 
+static bool is_of_stranger(const struct fetch *fetch)
+{
+    const struct module *module = current_module(fetch);
+    return module && module->stranger;
+}
+
 /* Whether it is FETCH's turn: nobody fetches from the same remote, nor too many from others. */
 static bool may_start(const struct fetch *fetch)
 {
-    int remotes = 0;
+    int remotes = 0, strangers = 0;
     if (fetch->git || fetch->timer)
         return false;
     for (const struct fetch *other = fetch->o->fetches; fetch->remote && other;
          other = other->next) {
         if (!other->git || !other->remote)
             continue;
-        if (!strcmp(current_repo(other), current_repo(fetch)) || ++remotes == REMOTES_MAX)
+        strangers += is_of_stranger(other);
+        if (!strcmp(current_repo(other), current_repo(fetch)) || ++remotes == REMOTES_MAX ||
+            (is_of_stranger(fetch) && strangers == STRANGERS_MAX))
             return false;
     }
     return true;
