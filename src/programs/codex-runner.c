@@ -34,12 +34,12 @@ enum { SANDBOX_FD_GATEWAY = 3 };
 static const char usage_text[] =
     "usage: codex-runner --image DIR\n"
     "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N]\n"
-    "                    [--pids N] [--timeout DURATION] [--runtime CRUN] [--internet]\n"
+    "                    [--pids N] [--timeout DURATION] [--runtime PROGRAM] [--internet]\n"
     "                    --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
-    "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM]\n"
+    "       codex-runner --spawner --state DIR --images DIR [--runtime PROGRAM] [--agent PROGRAM]\n"
     "                    [--gateway PROGRAM] [--git PROGRAM]\n"
     "                    (codexd starts it, with a socket as descriptor 3)\n"
-    "       codex-runner --check --state DIR --images DIR [--runtime CRUN]\n";
+    "       codex-runner --check --state DIR --images DIR [--runtime PROGRAM]\n";
 
 static void print_usage(FILE *out)
 {
