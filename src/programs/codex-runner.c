@@ -25,6 +25,7 @@
 #include "runner/run.h"
 #include "runner/spawner.h"
 #include "sandbox/image.h"
+#include "sandbox/rootless.h"
 
 enum { EXIT_BAD_USAGE = 2 };
 
@@ -266,6 +267,16 @@ static int check_role(int argc, char **argv)
     return check_main(&options);
 }
 
+/* Root comes first, if only of a user namespace. */
+static int start_role(int (*run)(int argc, char **argv), int argc, char **argv)
+{
+    struct err err;
+    if (rootless_enter(argv, &err) == 0)
+        return run(argc, argv);
+    fprintf(stderr, "codex: %s\n", err.message);
+    return run == sandbox_main ? INTERACTIVE_NO_SANDBOX : 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -283,6 +294,6 @@ int main(int argc, char **argv)
     prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
         if (!strcmp(argv[1], roles[i].name))
-            return roles[i].run(argc, argv);
+            return start_role(roles[i].run, argc, argv);
     return usage();
 }

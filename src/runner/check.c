@@ -19,6 +19,7 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/image.h"
 #include "sandbox/mounts.h"
+#include "sandbox/rootless.h"
 #include "sandbox/runtime.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/uid_range.h"
@@ -51,7 +52,7 @@ static void check_runtime(struct buf *out, const char *program)
 {
     struct runtime runtime;
     struct err err;
-    if (runtime_find(&runtime, program, &err) < 0)
+    if (runtime_find(&runtime, program, rootless_is(), &err) < 0)
         finding(out, "runtime", "fail",
                 "apt-get install crun, or name another in [sandbox] runtime", "%s", err.message);
     else

@@ -75,9 +75,14 @@ static void note_hierarchy(struct cgroup_host *host, const struct mntent *mount)
     }
 }
 
-int cgroup_host_read(struct cgroup_host *host, struct err *err)
+void cgroup_host_none(struct cgroup_host *host)
 {
     *host = (struct cgroup_host){.memory = -1, .pids = -1, .cpu = -1, .unified = -1};
+}
+
+int cgroup_host_read(struct cgroup_host *host, struct err *err)
+{
+    cgroup_host_none(host);
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     if (!mounts)
         return err_errno(err, "cannot read the list of mounts");

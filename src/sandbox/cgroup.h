@@ -22,6 +22,9 @@ struct cgroup_host {
     bool v1_memory, v1_pids, v1_cpu;
 };
 
+/* As if there were no hierarchy at all: groups of that host are not there, and empty. */
+void cgroup_host_none(struct cgroup_host *host);
+
 int cgroup_host_read(struct cgroup_host *host, struct err *err);
 
 /* Why sandboxes cannot run with these cgroups, as an error that says what to do; 0: they can. */

@@ -3,9 +3,11 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/cleanup.h"
 #include "base/json_text.h"
 #include "base/proxy_env.h"
 #include "base/sandbox_layout.h"
+#include "base/str.h"
 #include "seccomp_bpf.h"
 
 /* The file systems of a sandbox beside its root. /dev is always a tmpfs of ours: over a layer whose
@@ -152,6 +154,27 @@ int oci_process(struct buf *out, const struct sandbox_step *step,
     return append_process(out, step, capabilities[step->profile], limits);
 }
 
+static int append_bind(struct buf *out, const char *source, const char *target,
+                       const char *read_only)
+{
+    return buf_appendf(out,
+                       ",{\"destination\":\"%s\",\"type\":\"bind\",\"source\":\"%s\","
+                       "\"options\":[\"bind\",\"nosuid\",\"nodev\"%s]}",
+                       target, source, read_only);
+}
+
+/* The host's, with what is the sandbox's own in it. */
+static int append_usr(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    static const char *const own[] = {"/usr/local", "/usr/src"};
+    int status = append_bind(out, sandbox->usr, "/usr", ",\"ro\"");
+    for (size_t i = 0; i < sizeof own / sizeof own[0] && status == 0; i++) {
+        AUTO_FREE char *source = str_format("%s/%s%s", sandbox->bundle, sandbox->root, own[i]);
+        status = append_bind(out, source, own[i], "");
+    }
+    return status;
+}
+
 static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
 {
     uint64_t memory = sandbox->limits.memory_bytes;
@@ -166,6 +189,8 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
         "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\"]}",
         mounts_fixed, (unsigned long long)memory / 4, (unsigned long long)memory / 2,
         sandbox->agent_dir);
+    if (status == 0 && sandbox->usr)
+        status = append_usr(out, sandbox);
     if (status == 0 && sandbox->workspace) {
         status = buf_append_str(out, ",{\"destination\":");
         if (status == 0)
@@ -179,28 +204,51 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
     return status < 0 ? status : buf_append_str(out, "],");
 }
 
-static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
+/* The member NAME, with a comma behind it. */
+static int append_map(struct buf *out, const char *name, const struct oci_sandbox *sandbox)
+{
+    int status = buf_appendf(out, "\"%s\":[", name);
+    for (size_t i = 0; i < sandbox->map_count && status == 0; i++)
+        status =
+            buf_appendf(out, "%s{\"containerID\":%u,\"hostID\":%u,\"size\":%u}", i ? "," : "",
+                        sandbox->map[i].inside, sandbox->map[i].outside, sandbox->map[i].count);
+    return status < 0 ? status : buf_append_str(out, "],");
+}
+
+/* What cgroups limit, with a comma behind it. */
+static int append_resources(struct buf *out, const struct oci_sandbox *sandbox)
 {
     const struct sandbox_limits *limits = &sandbox->limits;
     int status = buf_appendf(
         out,
-        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
-        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
-        "{\"type\":\"cgroup\"}],"
-        "\"uidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
-        "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
-        /* The sandbox's network is its own: any port is its task's. */
-        "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
         "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
         "\"pids\":{\"limit\":%u}",
-        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
-        (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
-        limits->pids);
+        sandbox->cgroup, (unsigned long long)limits->memory_bytes,
+        (unsigned long long)limits->memory_bytes, limits->pids);
     if (status == 0 && limits->cpu_milli)
         status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000}",
                              (unsigned long long)limits->cpu_milli * 100);
+    return status < 0 ? status : buf_append_str(out, "},");
+}
+
+static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    int status = buf_appendf(
+        out,
+        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
+        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+        "{\"type\":\"cgroup\"}],",
+        sandbox->users);
     if (status == 0)
-        status = buf_appendf(out, "},%s", hidden);
+        status = append_map(out, "uidMappings", sandbox);
+    if (status == 0)
+        status = append_map(out, "gidMappings", sandbox);
+    if (status == 0 && sandbox->cgroup)
+        status = append_resources(out, sandbox);
+    /* The sandbox's network is its own: any port is its task's. */
+    if (status == 0)
+        status = buf_appendf(out, "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},%s",
+                             hidden);
     /* crun takes the filter as it is, in half the time: see oci_config(). */
     if (status == 0 && !sandbox->runtime->takes_bpf)
         status = buf_appendf(out, ",\"seccomp\":%s",

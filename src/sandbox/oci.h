@@ -8,12 +8,16 @@
 #include <sys/types.h>
 
 #include "base/buf.h"
+#include "sandbox/mounts.h"
 #include "sandbox/sandbox.h"
 
 struct oci_sandbox {
+    const char *bundle; /* its directory */
     const char *root;   /* of the file system, below the bundle */
-    const char *cgroup; /* path below each hierarchy */
-    uid_t uid_base;
+    const char *cgroup; /* path below each hierarchy; NULL: none, and no limits by it */
+    const char *usr;    /* a directory of the host to be /usr, read-only; NULL: /usr is in root */
+    const struct mounts_extent *map; /* of users and groups to the host's */
+    size_t map_count;
     const struct runtime_kind *runtime;
     const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;

@@ -24,6 +24,7 @@ static const struct runtime_kind kinds[] = {
      .major = 1,
      .minor = 8,
      .option = "--cgroup-manager=cgroupfs",
+     .option_rootless = "--cgroup-manager=disabled",
      .log_message = "Z: ",
      .takes_bpf = true},
     {.name = "runc",
@@ -62,15 +63,19 @@ static int judge(struct runtime *runtime, const char *said, struct err *err)
         return err_set(err, ERR_REFUSED, "'%s' is too old: it is %s, and %u.%u is needed",
                        runtime->program, runtime->version, runtime->kind->major,
                        runtime->kind->minor);
+    if (runtime->rootless && !runtime->kind->option_rootless)
+        return err_set(err, ERR_REFUSED,
+                       "'%s' cannot make sandboxes without root: set runtime = crun in [sandbox]",
+                       runtime->program);
     if (!strstr(said, runtime->kind->takes_bpf ? "+SECCOMP" : "\nlibseccomp: "))
         return err_set(err, ERR_REFUSED, "'%s' was built without seccomp", runtime->program);
     return 0;
 }
 
-int runtime_find(struct runtime *runtime, const char *program, struct err *err)
+int runtime_find(struct runtime *runtime, const char *program, bool rootless, struct err *err)
 {
     const char *const argv[] = {program, "--version", NULL};
-    *runtime = (struct runtime){.program = program};
+    *runtime = (struct runtime){.program = program, .rootless = rootless};
     AUTO_BUF struct buf said;
     buf_init(&said, SAID_MAX);
     int status = process_run(argv, -1, &said, err);
@@ -146,8 +151,10 @@ static int make_argv(const struct runtime_call *call, const char *state, const c
 {
     size_t n = 0;
     argv[n++] = call->runtime->program;
-    if (call->runtime->kind->option)
-        argv[n++] = call->runtime->kind->option;
+    const struct runtime_kind *kind = call->runtime->kind;
+    const char *option = call->runtime->rootless ? kind->option_rootless : kind->option;
+    if (option)
+        argv[n++] = option;
     const char *const fixed[] = {"--root", state, "--log", log, "--log-format=text", call->command};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         argv[n++] = fixed[i];

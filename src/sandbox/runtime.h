@@ -16,10 +16,11 @@
 
 /* A kind of runtime: what differs between them. */
 struct runtime_kind {
-    const char *name;        /* as `--version` begins: "NAME version MAJOR.MINOR…" */
-    unsigned major, minor;   /* the oldest that sandboxes were tried with */
-    const char *option;      /* for cgroups without systemd; NULL: none is needed */
-    const char *log_message; /* what stands before the message in a line of its log */
+    const char *name;            /* as `--version` begins: "NAME version MAJOR.MINOR…" */
+    unsigned major, minor;       /* the oldest that sandboxes were tried with */
+    const char *option;          /* for cgroups without systemd; NULL: none is needed */
+    const char *option_rootless; /* for no cgroups at all; NULL: it cannot do without */
+    const char *log_message;     /* what stands before the message in a line of its log */
     bool message_is_quoted;
     /* It would set a process's resource limits from outside (prlimit), which needs CAP_SYS_RESOURCE,
      * because the user namespace is not of its making: they are its own instead, and inherited. */
@@ -30,12 +31,13 @@ struct runtime_kind {
 struct runtime {
     const char *program; /* a name in PATH, or a path */
     const struct runtime_kind *kind;
+    bool rootless;
     char version[128]; /* the first line that `--version` prints */
 };
 
-/* Ask PROGRAM what it is. The string must outlive RUNTIME. ERR_NOT_FOUND when it cannot be run,
+/* Ask PROGRAM what it is. ROOTLESS: it is to run for an ordinary user. The string must outlive RUNTIME. ERR_NOT_FOUND when it cannot be run,
  * ERR_REFUSED when sandboxes would not be what they should be with it. */
-int runtime_find(struct runtime *runtime, const char *program, struct err *err);
+int runtime_find(struct runtime *runtime, const char *program, bool rootless, struct err *err);
 
 /* A resource limit, soft and hard. */
 struct runtime_limit {

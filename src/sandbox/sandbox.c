@@ -69,7 +69,8 @@ static int make_dir(const char *path, mode_t mode, struct err *err)
 }
 
 /* The directories on disk of the writable layer. */
-static int make_layer(const struct sandbox_options *options, struct err *err)
+static int make_layer(const struct sandbox *sandbox, const struct sandbox_options *options,
+                      struct err *err)
 {
     char path[PATH_MAX];
     int status = 0;
@@ -79,6 +80,8 @@ static int make_layer(const struct sandbox_options *options, struct err *err)
         status = make_dir(options->directory, 0700, err);
     if (status == 0)
         status = make_dir(join(path, options->directory, "upper"), 0755, err);
+    if (status == 0)
+        status = sandbox_own(sandbox, path, 0, err);
     return status < 0 ? status : make_dir(join(path, options->directory, "work"), 0700, err);
 }
 
@@ -94,17 +97,13 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
     int status = 0;
     for (size_t i = 0; status == 0 && i < sizeof made / sizeof made[0]; i++)
         status = make_dir(made[i], 0755, err);
-    const struct mounts_ids ids = {
-        .host = sandbox->range.base, .count = UID_RANGE_SIZE, .owner = sandbox->range.base};
+    int ids = sandbox->users_fd;
     if (status == 0)
-        status = sandbox->users_fd = mounts_open_ids(&ids, err);
-    if (status >= 0)
-        status =
-            mounts_bind_idmapped(sandbox->host->image.path, lower, sandbox->users_fd, true, err);
+        status = sandbox_bind(sandbox, sandbox->host->image.path, lower, ids, true, err);
     if (status == 0 && options->below)
-        status = mounts_bind_idmapped(options->below, below, sandbox->users_fd, true, err);
+        status = sandbox_bind(sandbox, options->below, below, ids, true, err);
     if (status == 0)
-        status = mounts_bind_idmapped(options->directory, top, sandbox->users_fd, false, err);
+        status = sandbox_bind(sandbox, options->directory, top, ids, false, err);
     if (status == 0)
         status = mounts_overlay(
             &(struct mounts_overlay){.directory = sandbox->directory,
@@ -113,17 +112,29 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
                                      .work = "top/work",
                                      .target = "root",
                                      .owner = sandbox->range.base,
+                                     .rootless = sandbox->host->rootless,
                                      .volatile_ = !options->keep},
             err);
     mounts_detach(lower);
     mounts_detach(below);
-    static const char *const mount_points[] = {"dev", "proc",      "sys", "run",
-                                               "tmp", "workspace", NULL};
-    return status < 0 ? status : mounts_check_directories(root, mount_points, err);
+    static const char *const mount_points[] = {"dev",       "proc", "sys",       "run",     "tmp",
+                                               "workspace", "usr",  "usr/local", "usr/src", NULL};
+    if (status == 0)
+        status = mounts_check_directories(root, mount_points, err);
+    return status < 0 ? status : sandbox_settle_user(sandbox, root, err);
+}
+
+/* The host's, because an ordinary user can make no links to it. */
+static int mount_usr(struct sandbox *sandbox, struct err *err)
+{
+    char usr[PATH_MAX];
+    int status = make_dir(join(usr, sandbox->directory, "usr"), 0755, err);
+    return status < 0 ? status : mounts_bind("/usr", usr, true, err);
 }
 
 /* The layer that takes what is written to the workspace, with the directory's mode. */
-static int make_workspace_layer(const struct sandbox_options *options, mode_t mode, struct err *err)
+static int make_workspace_layer(const struct sandbox *sandbox,
+                                const struct sandbox_options *options, mode_t mode, struct err *err)
 {
     char upper[PATH_MAX], work[PATH_MAX];
     join(upper, options->directory, "workspace-upper");
@@ -131,8 +142,9 @@ static int make_workspace_layer(const struct sandbox_options *options, mode_t mo
     int status = make_dir(upper, 0755, err);
     if (status == 0)
         status = make_dir(work, 0700, err);
-    if (status == 0 &&
-        (chown(upper, SANDBOX_UID, SANDBOX_GID) < 0 || chmod(upper, mode & 0777) < 0))
+    if (status == 0)
+        status = sandbox_own(sandbox, upper, SANDBOX_UID, err);
+    if (status == 0 && chmod(upper, mode & 0777) < 0)
         status = err_errno(err, "cannot prepare '%s'", upper);
     return status;
 }
@@ -146,8 +158,8 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     struct stat st;
     if (stat(workspace->path, &st) < 0)
         return err_errno(err, "cannot read '%s'", workspace->path);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_USAGE, "'%s' is not a directory", workspace->path);
+    if (sandbox_check_workspace(sandbox, workspace->path, &st, err) < 0)
+        return err->code;
     char target[PATH_MAX], lower[PATH_MAX];
     join(target, sandbox->directory, "workspace");
     join(lower, sandbox->directory, "workspace-lower");
@@ -161,23 +173,26 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
                                    .host = sandbox->range.base + SANDBOX_UID,
                                    .count = 1,
                                    .owner = sandbox->range.base};
-    AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
-    if (ids_fd < 0)
+    bool rootless = sandbox->host->rootless;
+    AUTO_FD int ids_fd = rootless ? -1 : mounts_open_ids(&ids, err);
+    if (ids_fd < 0 && !rootless)
         return ids_fd;
     if (workspace->write)
-        return mounts_bind_idmapped(workspace->path, target, ids_fd, false, err);
-    status = mounts_bind_idmapped(workspace->path, lower, ids_fd, true, err);
+        return sandbox_bind(sandbox, workspace->path, target, ids_fd, false, err);
+    status = sandbox_bind(sandbox, workspace->path, lower, ids_fd, true, err);
     if (status == 0)
-        status = make_workspace_layer(options, st.st_mode, err);
+        status = make_workspace_layer(sandbox, options, st.st_mode, err);
     if (status == 0)
-        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
-                                                         .lower = "workspace-lower",
-                                                         .upper = "top/workspace-upper",
-                                                         .work = "top/workspace-work",
-                                                         .target = "workspace",
-                                                         .owner = sandbox->range.base,
-                                                         .volatile_ = true},
-                                err);
+        status =
+            mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
+                                                    .lower = "workspace-lower",
+                                                    .upper = "top/workspace-upper",
+                                                    .work = "top/workspace-work",
+                                                    .target = "workspace",
+                                                    .owner = rootless ? 0 : sandbox->range.base,
+                                                    .rootless = rootless,
+                                                    .volatile_ = true},
+                           err);
     mounts_detach(lower);
     return status;
 }
@@ -185,16 +200,21 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
 static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
                         struct err *err)
 {
-    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], users[64];
+    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], usr[PATH_MAX], users[64];
     snprintf(users, sizeof users, "/proc/%d/fd/%d", (int)getpid(), sandbox->users_fd);
+    bool rootless = sandbox->host->rootless;
+    join(usr, sandbox->directory, "usr");
     join(workspace, sandbox->directory, "workspace");
     join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
     AUTO_BUF struct buf config;
     buf_init(&config, CONFIG_MAX);
     const struct oci_sandbox oci = {.root = "root",
-                                    .cgroup = sandbox->cgroup,
+                                    .bundle = sandbox->directory,
+                                    .cgroup = rootless ? NULL : sandbox->cgroup,
+                                    .usr = rootless ? usr : NULL,
                                     .users = users,
-                                    .uid_base = sandbox->range.base,
+                                    .map = sandbox->map,
+                                    .map_count = sandbox->map_count,
                                     .runtime = sandbox->host->runtime.kind,
                                     .limits = sandbox->limits,
                                     .agent_dir = sandbox->host->agent_dir,
@@ -308,13 +328,15 @@ static int create_container(struct sandbox *sandbox, struct err *err)
 
 static int create(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err)
 {
-    int status = uid_range_take(&sandbox->range, SANDBOX_RUN_DIR, err);
+    int status = sandbox_open_ids(sandbox, options, err);
     if (status == 0)
-        status = make_layer(options, err);
+        status = make_layer(sandbox, options, err);
     if (status == 0)
         status = make_dir(sandbox->directory, 0711, err);
     if (status == 0)
         status = mount_root(sandbox, options, err);
+    if (status == 0 && sandbox->host->rootless)
+        status = mount_usr(sandbox, err);
     if (status == 0 && options->workspace.path)
         status = mount_workspace(sandbox, options, err);
     char top[PATH_MAX];
@@ -416,8 +438,8 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
     loop_reap_now(sandbox->host->loop);
     if (status == 0)
         status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
-    static const char *const mounted[] = {"root",  "workspace", "workspace-lower",
-                                          "lower", "below",     "top"};
+    static const char *const mounted[] = {"root",  "workspace", "workspace-lower", "usr", "lower",
+                                          "below", "top"};
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++)
         mounts_detach(join(path, sandbox->directory, mounted[i]));

@@ -58,6 +58,7 @@ struct sandbox_host {
     struct cgroup_host cgroups;
     struct image image;
     struct runtime runtime;
+    bool rootless; /* see rootless.h */
     char agent_dir[PATH_MAX]; /* in the private directory */
     unsigned count;           /* sandboxes so far */
 };

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "sandbox/mounts.h"
+#include "sandbox/rootless.h"
 #include "sandbox/sandbox.h"
 
 /* Room for bundles and, at worst, an agent with sanitizers. */
@@ -39,27 +40,39 @@ static int place_agent(struct sandbox_host *host, const struct sandbox_host_opti
         return err_errno(err, "cannot create '%s'", host->agent_dir);
     if (options->agent_is_shared) {
         AUTO_FREE char *path = str_dup(options->agent);
-        return mounts_bind_read_only(dirname(path), host->agent_dir, err);
+        return mounts_bind(dirname(path), host->agent_dir, true, err);
     }
     char to[PATH_MAX + 16];
     snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
     return sandbox_copy_agent(options->agent, to, err);
 }
 
+/* An ordinary user has none. */
+static int open_cgroups(struct sandbox_host *host, struct err *err)
+{
+    if (host->rootless) {
+        cgroup_host_none(&host->cgroups);
+        return 0;
+    }
+    int status = cgroup_host_read(&host->cgroups, err);
+    return status < 0 ? status : cgroup_host_check(&host->cgroups, err);
+}
+
 static int open_host(struct sandbox_host *host, const struct sandbox_host_options *options,
                      struct err *err)
 {
     if (geteuid() != 0)
-        return err_set(err, ERR_SANDBOX, "sandboxes need root for now: run this as root");
+        return err_set(err, ERR_SANDBOX, "sandboxes need root, if only of a user namespace");
+    host->rootless = rootless_is();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return err_errno(err, "cannot become a subreaper");
     int status = loop_reap_orphans(host->loop, err);
+    if (status == 0 && host->rootless)
+        status = rootless_check(err);
     if (status == 0)
-        status = runtime_find(&host->runtime, options->runtime, err);
+        status = runtime_find(&host->runtime, options->runtime, host->rootless, err);
     if (status == 0)
-        status = cgroup_host_read(&host->cgroups, err);
-    if (status == 0)
-        status = cgroup_host_check(&host->cgroups, err);
+        status = open_cgroups(host, err);
     if (status < 0)
         return status;
     if (access(options->agent, X_OK) < 0)

@@ -2,6 +2,7 @@
 #ifndef CODEX_SANDBOX_SANDBOX_INTERNAL_H
 #define CODEX_SANDBOX_SANDBOX_INTERNAL_H
 
+#include "sandbox/mounts.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/uid_range.h"
 
@@ -10,7 +11,9 @@ struct sandbox_running; /* a step that has not ended */
 struct sandbox {
     struct sandbox_host *host;
     struct sandbox_limits limits;
-    struct uid_range range;
+    struct uid_range range;                       /* rootless only `base` counts */
+    struct mounts_extent map[MOUNTS_EXTENTS_MAX]; /* what its users and groups are to us */
+    size_t map_count;
     int users_fd;                  /* its user namespace */
     char directory[64];            /* the bundle, in the private directory */
     char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */
@@ -23,6 +26,29 @@ struct sandbox {
     struct sandbox_running *steps;
     unsigned steps_count; /* so far: names their files */
 };
+
+struct stat;
+
+/* sandbox_ids.c. Take ids, and make the user namespace of them. */
+int sandbox_open_ids(struct sandbox *sandbox, const struct sandbox_options *options,
+                     struct err *err);
+
+/* What the sandbox's user UID is to us. */
+uid_t sandbox_outer_uid(const struct sandbox *sandbox, uid_t uid);
+
+/* Mount FROM at TO so that the ids on disk are the sandbox's: by those of IDS_FD, unless rootless. */
+int sandbox_bind(const struct sandbox *sandbox, const char *from, const char *to, int ids_fd,
+                 bool read_only, struct err *err);
+
+/* The directory PATH on disk becomes the sandbox's user UID's. */
+int sandbox_own(const struct sandbox *sandbox, const char *path, uid_t uid, struct err *err);
+
+/* Give what the image has of uid 1000 to whom it is here, in the mounted file system ROOT. */
+int sandbox_settle_user(const struct sandbox *sandbox, const char *root, struct err *err);
+
+/* Whether the directory PATH of the host, which is ST, can be a workspace. */
+int sandbox_check_workspace(const struct sandbox *sandbox, const char *path, const struct stat *st,
+                            struct err *err);
 
 /* Forget the steps: their callbacks are not called. */
 void sandbox_drop_steps(struct sandbox *sandbox);

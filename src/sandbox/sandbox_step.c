@@ -108,7 +108,7 @@ static int write_process(struct sandbox *sandbox, const struct sandbox_step *ste
  * of the host stay whose they are. */
 static void give_pipes(const struct sandbox *sandbox, const struct sandbox_step *step)
 {
-    uid_t owner = sandbox->range.base + (step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0);
+    uid_t owner = sandbox_outer_uid(sandbox, step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0);
     for (size_t i = 0; i < step->fds_count; i++) {
         struct statfs fs;
         if (fstatfs(step->fds[i].from, &fs) == 0 && fs.f_type == PIPEFS_MAGIC &&

@@ -35,6 +35,7 @@ static int remove_directory(void **state)
 static const struct sandbox_limits limits = {
     .memory_bytes = 1ULL << 30, .cpu_milli = 1500, .pids = 100};
 
+static const struct mounts_extent map = {0, 0x70000000, 65536};
 static const struct runtime_kind crun = {.takes_bpf = true}, runc = {.inherits_limits = true};
 
 static void the_configuration_is_json_whatever_the_names_are(void **state)
@@ -45,7 +46,8 @@ static void the_configuration_is_json_whatever_the_names_are(void **state)
                                         .runtime = &crun,
                                         .users = "/proc/1/fd/3",
                                         .cgroup = "codex/x",
-                                        .uid_base = 0x70000000,
+                                        .map = &map,
+                                        .map_count = 1,
                                         .limits = limits,
                                         .agent_dir = "/a",
                                         .workspace = "/w",
