@@ -6,6 +6,7 @@
  *   --spawner       start runners and codex-git for codexd
  *   --run           one run of a task; started by the spawner
  *   --check         what sandboxes need of this machine; for `codex doctor`
+ *   --rootless      whether an ordinary user can have sandboxes here; says why not
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -267,13 +268,22 @@ static int check_role(int argc, char **argv)
     return check_main(&options);
 }
 
+static int rootless_role(int argc, char **argv)
+{
+    struct err err;
+    if (rootless_check(&err) == 0)
+        return 0;
+    fprintf(stderr, "%s\n", err.message);
+    return 1;
+}
+
 /* Root comes first, if only of a user namespace. */
 static int start_role(int (*run)(int argc, char **argv), int argc, char **argv)
 {
     struct err err;
     if (rootless_enter(argv, &err) == 0)
         return run(argc, argv);
-    fprintf(stderr, "codex: %s\n", err.message);
+    fprintf(stderr, "%s%s\n", run == rootless_role ? "" : "codex: ", err.message);
     return run == sandbox_main ? INTERACTIVE_NO_SANDBOX : 1;
 }
 
@@ -282,11 +292,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } roles[] = {{"--image", image_main},
-                 {"--sandbox", sandbox_main},
-                 {"--spawner", spawner_role},
-                 {"--run", run_role},
-                 {"--check", check_role}};
+    } roles[] = {{"--image", image_main},     {"--sandbox", sandbox_main},
+                 {"--spawner", spawner_role}, {"--run", run_role},
+                 {"--check", check_role},     {"--rootless", rootless_role}};
     process_reserve_stdio();
     if (about(argc, argv, "codex-runner", print_usage))
         return 0;

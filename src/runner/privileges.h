@@ -2,6 +2,7 @@
 #ifndef CODEX_RUNNER_PRIVILEGES_H
 #define CODEX_RUNNER_PRIVILEGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,6 +14,7 @@ enum { PRIVILEGES_NOBODY = 65534, PRIVILEGES_GROUPS_MAX = 256 };
 struct privileges {
     uid_t uid;
     gid_t gid;
+    bool keeps_groups; /* those that the process has; it may not change them */
     size_t groups_count;
     gid_t groups[PRIVILEGES_GROUPS_MAX];
 };

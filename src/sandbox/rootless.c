@@ -46,6 +46,42 @@ static unsigned long mapped(const char *path)
     return next - ROOTLESS_BASE;
 }
 
+/* What 0 is on the map PATH; 0 when it is not there. */
+static unsigned outside_of_root(const char *path)
+{
+    AUTO_FILE FILE *map = fopen(path, "re");
+    unsigned inside, outside, count;
+    while (map && fscanf(map, "%u %u %u", &inside, &outside, &count) == 3)
+        if (inside == 0)
+            return outside;
+    return 0;
+}
+
+void rootless_user(uid_t *uid, gid_t *gid)
+{
+    *uid = outside_of_root("/proc/self/uid_map");
+    *gid = outside_of_root("/proc/self/gid_map");
+}
+
+static int write_proc(const char *path, const char *text)
+{
+    AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
+}
+
+int rootless_be_user(uid_t uid, gid_t gid)
+{
+    char users[40], groups[40];
+    snprintf(users, sizeof users, "%u 0 1\n", (unsigned)uid);
+    snprintf(groups, sizeof groups, "%u 0 1\n", (unsigned)gid);
+    if (unshare(CLONE_NEWUSER) < 0)
+        return -errno;
+    int status = write_proc("/proc/self/uid_map", users);
+    if (status == 0) /* the kernel wants that of who has no right to give groups away */
+        status = write_proc("/proc/self/setgroups", "deny");
+    return status < 0 ? status : write_proc("/proc/self/gid_map", groups);
+}
+
 int rootless_check(struct err *err)
 {
     static const char *const maps[] = {"/proc/self/uid_map", "/proc/self/gid_map"};

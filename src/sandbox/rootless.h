@@ -30,6 +30,13 @@ int rootless_enter(char **argv, struct err *err);
 /* Whether this process is root of a user namespace only, such as that of rootless_enter(). */
 bool rootless_is(void);
 
+/* The user whose namespace it is, as the machine knows him. */
+void rootless_user(uid_t *uid, gid_t *gid);
+
+/* In a child that has nothing more to do with sandboxes: become that user again, as he sees himself, in
+ * a namespace of his own without any other id. Async-signal-safe. Returns 0 or -errno. */
+int rootless_be_user(uid_t uid, gid_t gid);
+
 /* ERR_SANDBOX unless the ids that sandboxes need are there. */
 int rootless_check(struct err *err);
 
