@@ -205,7 +205,8 @@ int setup_socket(const struct paths *paths, const struct service_user *user, str
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(err, "cannot create a socket");
-    mode_t before = umask(0117); /* root's own until it has its group */
+    /* Root's own until it has its group; an ordinary user's stays his alone. */
+    mode_t before = umask(geteuid() == 0 ? 0117 : 0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
     if (bound < 0)

@@ -27,7 +27,7 @@ extern const char *const rootless_lacks[];
  * what to do. */
 int rootless_enter(char **argv, struct err *err);
 
-/* Whether this process is root of a user namespace only, such as that of rootless_enter(). */
+/* Whether this process is root only of a namespace that rootless_enter() has made. */
 bool rootless_is(void);
 
 /* The user whose namespace it is, as the machine knows him. */

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -78,7 +79,11 @@ int runtime_find(struct runtime *runtime, const char *program, bool rootless, st
     *runtime = (struct runtime){.program = program, .rootless = rootless};
     AUTO_BUF struct buf said;
     buf_init(&said, SAID_MAX);
+    /* Both make a copy of themselves whatever they are asked, in /tmp if nobody names another place,
+     * and in memory when there can be none. */
+    setenv("_LIBCONTAINER_STATEDIR", "/nonexistent", 1);
     int status = process_run(argv, -1, &said, err);
+    unsetenv("_LIBCONTAINER_STATEDIR");
     snprintf(runtime->version, sizeof runtime->version, "%.*s", (int)strcspn(said.data, "\n"),
              said.data);
     if (status < 0)

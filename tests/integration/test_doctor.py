@@ -125,7 +125,7 @@ def test_no_image(home):
 def test_without_root(home):
     done = subprocess.run([RUNNER, "--check", "--state", home, "--images", IMAGES], check=False, user=65534, group=65534,
                           extra_groups=[], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "") and "need root" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "") and "need 65536 subordinate ids" in done.stderr
 
 
 # --- the quick part, with a submission ---
