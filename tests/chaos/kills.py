@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from leftovers import after_its_end, while_it_serves
+from leftovers import Namespaces, after_its_end, while_it_serves
 from scripts import changes_nothing, writes
 from support.codex import ENDED, IMAGES, wait_for
 from support.model_server import ModelServer
@@ -147,6 +147,7 @@ class Campaign:
         deadline = time.monotonic() + self.seconds
         cancels = [name for name, kind in self.plan.kinds.items() if kind == "cancel"]
         while sum(self.killed.values()) < self.kills_wanted and time.monotonic() < deadline:
+            self.namespaces.note(pid for found in self.family.roles().values() for pid, _ in found)
             role = self.dice.choices(roles, weights)[0]
             with contextlib.suppress(sqlite3.Error):
                 self.killed[role] += self.kill_one(role)
@@ -181,6 +182,9 @@ class Campaign:
         requests = sum(event["type"] == "delivery.pull_request" for event in events)
         self.check(requests == (task["branch"] is not None), f"{task['id']}: {requests} pull requests")
 
+    def is_locked(self, branch):
+        return (self.repository.path / f".git/refs/heads/{branch}.lock").exists()
+
     def check_task(self, name):
         task = self.server.status(self.tasks[name])
         kind = self.plan.kinds[name]
@@ -190,7 +194,9 @@ class Campaign:
         elif kind == "nothing":
             self.check((task["state"], task["branch"]) == ("completed", None), f"{name}: {said}")
         else:
-            self.check((task["state"], task["verdict"], task["branch"]) == ("completed", "passed", f"feat/{name}"),
+            # A git that was killed in the repository leaves its lock there: then the work goes by another name.
+            branch = f"feat/{name}" + ("-2" if self.is_locked(f"feat/{name}") else "")
+            self.check((task["state"], task["verdict"], task["branch"]) == ("completed", "passed", branch),
                        f"{name}: {said}")
         self.check(task["workspace"] == {"state": "archived"} or task["state"] == "cancelled" or
                    task["run"] == 0, f"{name}: workspace {task['workspace']}")
@@ -242,6 +248,7 @@ class Campaign:
         self.server = Server(f"[server]\nmax_running = {len(self.plan.kinds)}\n[model]\nname = o3\nprovider = p\n"
                              f"[provider \"p\"]\nbase_url = {model.base_url}\nenv_key = KEY\n", {"KEY": "k"})
         self.family = Family(self.server.state)
+        self.namespaces = Namespaces()
         self.deaths = {}
 
     def run(self):
@@ -268,6 +275,7 @@ class Campaign:
                 self.server.stop()
                 wait_for(lambda: not self.server.processes(), 60, "the spawner has ended")
                 self.check_left(after_its_end)
+                self.complaints += self.namespaces.left()
                 self.print_log()
                 self.server.start()  # for close()
         counts = ", ".join(f"{role} {count}" for role, count in self.killed.items() if count)
