@@ -109,6 +109,9 @@ bool queue_starts_now(struct orchestrator *o, int64_t number);
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
 
+/* Of a task that has ended: nothing is kept for another run of it any more. */
+void release_run(struct orchestrator *o, const struct task *task);
+
 /* Whatever the job waits for is no longer wanted. */
 void job_drop_waits(struct job *job);
 
