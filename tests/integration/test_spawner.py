@@ -505,6 +505,8 @@ def test_what_a_killed_runner_has_kept_goes_when_no_run_follows(spawner):
     task.forget()
     run_git(spawner, "print()")
     assert (task.workspace() / "work").is_dir()
+    task.script = GOOD
+    assert task.complete(baseline=0)["has_archive"]
 
 
 def test_signals_do_not_end_a_spawner(spawner):
