@@ -116,8 +116,9 @@ void job_drop_waits(struct job *job);
 void prepare_continue(struct job *job, const struct task *task);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
-enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
-/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 + 3 * 21 };
+/* Names what the task's tests run in: the placer's word for it, how it was set up and for whom, its
+ * limits. */
 void launch_environment(const struct job *job, const struct task *task,
                         char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);
