@@ -26,13 +26,14 @@
 #include "base/process.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
+#include "sandbox/cores.h"
 #include "sandbox/mounts.h"
 #include "sandbox/netns.h"
 #include "sandbox/oci.h"
 #include "sandbox/sandbox_internal.h"
 
 /* Killing takes milliseconds; a machine that swaps may need this long. */
-enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536 };
+enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536, CORES_MAX = 8192 };
 
 static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandbox_options *options)
 {
@@ -156,6 +157,19 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     return status;
 }
 
+/* Its cores, where they are limited and the machine has cpusets. The number of its ids tells it from
+ * all others that live. */
+static int choose_cores(struct sandbox *sandbox, struct buf *out)
+{
+    struct sandbox_limits *limits = &sandbox->limits;
+    cpu_set_t allowed;
+    cores_allowed(&allowed);
+    limits->cores = limits->cpu_milli ? cores_needed(limits->cpu_milli, &allowed) : 0;
+    unsigned number = (sandbox->range.base - UID_RANGE_FIRST) / UID_RANGE_SIZE;
+    return sandbox->host->cgroups.cpuset < 0 ? 0
+                                             : cores_append(out, &allowed, number, limits->cores);
+}
+
 static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
                         struct err *err)
 {
@@ -163,13 +177,17 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
     snprintf(users, sizeof users, "/proc/%d/fd/%d", (int)getpid(), sandbox->users_fd);
     sandbox_join(workspace, sandbox->directory, "workspace");
     sandbox_join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
-    AUTO_BUF struct buf config;
+    AUTO_BUF struct buf config, cores;
     buf_init(&config, CONFIG_MAX);
+    buf_init(&cores, CORES_MAX);
+    if (choose_cores(sandbox, &cores) < 0)
+        return err_set(err, -ERANGE, "the list of the sandbox's cores is too large");
     const struct oci_sandbox oci = {.root = "root",
                                     .cgroup = sandbox->cgroup,
                                     .users = users,
                                     .uid_base = sandbox->range.base,
                                     .limits = sandbox->limits,
+                                    .cores = cores.len ? cores.data : NULL,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target,

@@ -41,6 +41,7 @@ enum { SANDBOX_PIDS_MIN = 16, SANDBOX_PIDS_MAX = 1 << 20, SANDBOX_PIDS_DEFAULT =
 struct sandbox_limits {
     uint64_t memory_bytes; /* memory and swap together */
     uint32_t cpu_milli;    /* thousandths of a core; 0: no limit */
+    unsigned cores;        /* sandbox_create() sets it: whole ones that this means; 0: all */
     uint32_t pids;
     struct disk_size disk; /* of the writable layer */
 };
