@@ -73,6 +73,7 @@ void config_init(struct config *config)
         .memory_bytes = 4LL << 30,
         .cpu_milli = (cores > 0 ? cores : 1) * 1000,
         .pids = 1024,
+        .disk_bytes = 20LL << 30,
         .timeout_ms = 8LL * 3600 * 1000,
         .test_timeout_ms = 30LL * 60 * 1000,
         .verify_rounds = 3,
@@ -80,6 +81,7 @@ void config_init(struct config *config)
         .author_email = str_dup("codex@localhost"),
         .fetch_timeout_ms = 30LL * 60 * 1000,
         .stall_timeout_ms = 60LL * 1000,
+        .large_files_bytes = 2LL << 30,
         .internet = str_dup("public"),
     };
 }

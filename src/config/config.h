@@ -92,13 +92,15 @@ struct config {
     char *runtime; /* a program's name or path */
     char *images;  /* NULL: images/ in the state directory */
     int64_t memory_bytes, cpu_milli /* 0: no limit */, pids;
+    int64_t disk_bytes /* 0: no limit */, inodes /* 0: by disk_bytes */;
 
     int64_t timeout_ms, test_timeout_ms, verify_rounds;
     int64_t budget_tokens; /* 0: no limit */
 
     char *author_name, *author_email;
-    int64_t fetch_timeout_ms; /* of one try to fetch a remote repository */
-    int64_t stall_timeout_ms; /* how long such a try may bring nothing at all */
+    int64_t fetch_timeout_ms;  /* of one try to fetch a remote repository */
+    int64_t stall_timeout_ms;  /* how long such a try may bring nothing at all */
+    int64_t large_files_bytes; /* of files in Git LFS that come along with a commit; 0: none do */
 
     char *internet; /* off, common, list, public */
     struct config_rules allow, allow_private;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/job_env.h"
 #include "base/json_text.h"
 #include "base/proxy_env.h"
 #include "base/sandbox_layout.h"
@@ -79,7 +80,17 @@ static int append_strings(struct buf *out, const char *const *strings, const cha
     return status;
 }
 
-static int append_environment(struct buf *out, const struct sandbox_step *step)
+/* What a limit of cores means for programs that do not ask which they may run on. */
+static int append_jobs(struct buf *out, const struct sandbox_limits *limits)
+{
+    int status = 0;
+    for (const char *const *name = job_env; *name && limits->cores && status == 0; name++)
+        status = buf_appendf(out, ",\"%s=%u\"", *name, limits->cores);
+    return status;
+}
+
+static int append_environment(struct buf *out, const struct sandbox_step *step,
+                              const struct sandbox_limits *limits)
 {
     bool root = step->profile == SANDBOX_AS_ROOT;
     int status = buf_appendf(out,
@@ -90,6 +101,8 @@ static int append_environment(struct buf *out, const struct sandbox_step *step)
                              root ? "root" : "codex");
     if (status == 0)
         status = append_strings(out, proxy_env, ",");
+    if (status == 0)
+        status = append_jobs(out, limits);
     if (status == 0)
         status = append_strings(out, step->env, ",");
     return status < 0 ? status : buf_append_str(out, "],");
@@ -113,7 +126,7 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
     if (status == 0)
         status = buf_append_str(out, "],");
     if (status == 0)
-        status = append_environment(out, step);
+        status = append_environment(out, step, limits);
     if (status == 0)
         status =
             buf_appendf(out,
@@ -181,8 +194,10 @@ static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
         (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
         limits->pids);
     if (status == 0 && limits->cpu_milli)
-        status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000}",
-                             (unsigned long long)limits->cpu_milli * 100);
+        status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000%s%s%s}",
+                             (unsigned long long)limits->cpu_milli * 100,
+                             sandbox->cores ? ",\"cpus\":\"" : "",
+                             sandbox->cores ? sandbox->cores : "", sandbox->cores ? "\"" : "");
     return status < 0 ? status : buf_appendf(out, "},%s}", hidden);
 }
 

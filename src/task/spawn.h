@@ -41,6 +41,8 @@ struct run_limits {
     uint64_t memory_bytes; /* memory + swap of one sandbox */
     uint32_t cpu_milli;    /* thousandths of a core; 0: no limit */
     uint32_t pids;
+    uint64_t disk_bytes;     /* of one writable layer; 0: no limit */
+    uint64_t inodes;         /* files on it; 0: by disk_bytes */
     int64_t timeout_ms;      /* wall time of the whole run */
     int64_t test_timeout_ms; /* wall time of one test run */
     uint64_t archive_bytes;  /* what the archive may have */

@@ -263,7 +263,8 @@ def test_the_provider_key_is_nowhere(repository):
         server.wait(task)
         wait_for(lambda: not list((server.state / "sandboxes").iterdir()), 10, "no sandbox is left")
         assert model.requests[0].headers["Authorization"] == f"Bearer {key}"
-        for path in [server.log, *server.state.rglob("*")]:
-            if path.is_file() and not path.is_socket():
-                assert key.encode() not in path.read_bytes(), path
+        # grep leaves out the holes of disks.
+        found = subprocess.run(["grep", "-rlF", "--devices=skip", key, server.log, server.state], check=False, capture_output=True,
+                               text=True)
+        assert (found.returncode, found.stdout) == (1, ""), found
         assert key not in server.call("GET", f"/v1/tasks/{task}/events?limit=10000").body.decode()

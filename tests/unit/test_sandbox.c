@@ -18,7 +18,9 @@
 #include "runner/run_dir.h"
 #include "runner/sandbox_name.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/cores.h"
 #include "sandbox/crun.h"
+#include "sandbox/disk.h"
 #include "sandbox/oci.h"
 #include "sandbox/uid_range.h"
 
@@ -98,6 +100,72 @@ static void a_configuration_that_does_not_fit_is_an_error(void **state)
         assert_int_equal(oci_config(&out, &sandbox), -ERANGE);
         buf_release(&out);
     }
+}
+
+static void assert_cores(const char *expected, const cpu_set_t *allowed, unsigned number,
+                         unsigned count)
+{
+    AUTO_BUF struct buf out;
+    buf_init(&out, 256);
+    assert_int_equal(cores_append(&out, allowed, number, count), 0);
+    assert_string_equal(out.data, expected);
+}
+
+static void cores_are_shared_out_in_turn(void **state)
+{
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    for (int core = 1; core < 10; core += 2)
+        CPU_SET(core, &allowed); /* 1 3 5 7 9 */
+    assert_int_equal(cores_needed(0, &allowed), 0);
+    assert_int_equal(cores_needed(1, &allowed), 1);
+    assert_int_equal(cores_needed(1000, &allowed), 1);
+    assert_int_equal(cores_needed(1001, &allowed), 2);
+    assert_int_equal(cores_needed(4000, &allowed), 4);
+    assert_int_equal(cores_needed(4001, &allowed), 0);
+    assert_int_equal(cores_needed(UINT32_MAX, &allowed), 0);
+    assert_cores("1,3", &allowed, 0, 2);
+    assert_cores("5,7", &allowed, 1, 2);
+    assert_cores("9,1", &allowed, 2, 2);
+    assert_cores("7", &allowed, 4093, 1);
+    assert_cores("", &allowed, 7, 0);
+    CPU_ZERO(&allowed);
+    assert_cores("", &allowed, 7, 3);
+    cores_allowed(&allowed);
+    assert_true(CPU_COUNT(&allowed) > 0);
+}
+
+static void cores_are_in_the_configuration_and_the_environment(void **state)
+{
+    struct buf out;
+    buf_init(&out, 65536);
+    struct oci_sandbox sandbox = {.root = "root",
+                                  .users = "/proc/1/fd/3",
+                                  .cgroup = "codex/x",
+                                  .limits = limits,
+                                  .cores = "0,2",
+                                  .agent_dir = "/a"};
+    sandbox.limits.cores = 2;
+    assert_int_equal(oci_config(&out, &sandbox), 0);
+    json_t *config = json_loadb(out.data, out.len, 0, NULL);
+    const char *cores;
+    int quota;
+    assert_int_equal(json_unpack(config, "{s:{s:{s:{s:s, s:i}}}}", "linux", "resources", "cpu",
+                                 "cpus", &cores, "quota", &quota),
+                     0);
+    assert_string_equal(cores, "0,2");
+    assert_int_equal(quota, 150000);
+    assert_non_null(strstr(out.data, "\"GOMAXPROCS=2\""));
+    json_decref(config);
+    buf_release(&out);
+}
+
+static void disks_have_inodes_by_their_size(void **state)
+{
+    assert_int_equal(disk_inodes(&(struct disk_size){20ULL << 30, 0}), 1310720);
+    assert_int_equal(disk_inodes(&(struct disk_size){20ULL << 30, 5000}), 5000);
+    assert_int_equal(disk_inodes(&(struct disk_size){DISK_BYTES_MIN, 0}), 4096);
+    assert_int_equal(disk_inodes(&(struct disk_size){UINT64_MAX, 0}), DISK_INODES_MAX);
 }
 
 static void uid_ranges_do_not_overlap_and_come_back(void **state)
@@ -323,6 +391,9 @@ int main(void)
         cmocka_unit_test(the_configuration_is_json_whatever_the_names_are),
         cmocka_unit_test(a_step_of_the_user_has_no_capability_and_a_limit_of_processes),
         cmocka_unit_test(a_configuration_that_does_not_fit_is_an_error),
+        cmocka_unit_test(cores_are_shared_out_in_turn),
+        cmocka_unit_test(cores_are_in_the_configuration_and_the_environment),
+        cmocka_unit_test(disks_have_inodes_by_their_size),
         IN_DIRECTORY(uid_ranges_do_not_overlap_and_come_back),
         IN_DIRECTORY(counts_are_read_from_either_kind_of_cgroup),
         IN_DIRECTORY(a_host_that_lacks_a_controller_is_told_which),
