@@ -16,6 +16,7 @@ struct oci_sandbox {
     uid_t uid_base;
     const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;
+    bool has_v1_memory;     /* the memory controller is cgroup v1's */
     const char *agent_dir;  /* holds codex-agent; mounted read-only */
     const char *workspace;  /* mounted as workspace_target; NULL: none */
     bool is_host_workspace; /* what is written there is a file of the host */
