@@ -123,11 +123,14 @@ static int bare(struct sandbox *sandbox, struct err *err)
     return status < 0 ? status : deleted;
 }
 
+static struct disk_size disk; /* of the sandboxes; no limit unless it is asked for */
+
 static int round_trip(struct sandbox_host *host, const char *directory, struct err *err)
 {
-    const struct sandbox_options options = {.name = "bench-sandbox",
-                                            .directory = directory,
-                                            .limits = {.memory_bytes = 1ULL << 30, .pids = 512}};
+    const struct sandbox_options options = {
+        .name = "bench-sandbox",
+        .directory = directory,
+        .limits = {.memory_bytes = 1ULL << 30, .pids = 512, .disk = disk}};
     int64_t began_us = clock_mono_us();
     struct sandbox *sandbox = sandbox_create(host, &options, err);
     AUTO_FD int listener = sandbox ? sandbox_listen(sandbox, 64080, err) : -1;
@@ -172,6 +175,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"images", required_argument, NULL, 'i'},
                                             {"rounds", required_argument, NULL, 'r'},
                                             {"agent", required_argument, NULL, 'a'},
+                                            {"disk", required_argument, NULL, 'd'},
                                             {0}};
     AUTO_FREE char *agent = str_format("%s/../codex-agent", process_program_dir());
     struct sandbox_host_options host = {.runtime = "crun", .agent = agent};
@@ -182,6 +186,8 @@ int main(int argc, char **argv)
             host.images = optarg;
         else if (id == 'a')
             host.agent = optarg;
+        else if (id == 'd' && str_parse_size(optarg, &disk.bytes) == 0)
+            continue;
         else if (id != 'r' || str_parse_int(optarg, 1, ROUNDS_MAX - 1, &rounds) < 0)
             return 2;
     }

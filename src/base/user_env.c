@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/job_env.h"
 #include "base/proxy_env.h"
 #include "base/str.h"
 
@@ -32,11 +33,12 @@ static void find_user(uid_t uid, char **name, char **home)
     }
 }
 
-/* Those of the proxy's variables that we have, as we have them. Returns how many. */
-static size_t add_proxy(char **env)
+/* Those of KNOWN that we have, as we have them: names, or "NAME=value" of which the value does not
+ * count. Returns how many. */
+static size_t add_ours(char **env, const char *const *known)
 {
     size_t count = 0;
-    for (const char *const *known = proxy_env; *known; known++) {
+    for (; *known; known++) {
         AUTO_FREE char *name = str_format("%.*s", (int)strcspn(*known, "="), *known);
         const char *value = getenv(name);
         if (value)
@@ -71,7 +73,8 @@ char **user_env_new(uid_t uid, const char *fallback_home, const char *const *ext
     }
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         env[n++] = str_dup(fixed[i]);
-    n += add_proxy(env + n);
+    n += add_ours(env + n, proxy_env);
+    n += add_ours(env + n, job_env);
     for (size_t i = 0; i < extras; i++)
         env[n++] = str_dup(extra[i]);
     return env;

@@ -1,6 +1,6 @@
 /*
  * The environment that a task's commands start with: the user's own, and what keeps programs from
- * paging, colouring and asking. Of ours, only PATH and what is in proxy_env.h is passed on.
+ * paging, colouring and asking. Of ours, only PATH and what is in proxy_env.h and job_env.h is passed on.
  */
 #ifndef CODEX_BASE_USER_ENV_H
 #define CODEX_BASE_USER_ENV_H

@@ -73,6 +73,7 @@ void config_init(struct config *config)
         .memory_bytes = 4LL << 30,
         .cpu_milli = (cores > 0 ? cores : 1) * 1000,
         .pids = 1024,
+        .disk_bytes = 20LL << 30,
         .timeout_ms = 8LL * 3600 * 1000,
         .test_timeout_ms = 30LL * 60 * 1000,
         .verify_rounds = 3,

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -52,6 +53,18 @@ static int take_large_files(const char *git_dir, struct err *err)
     return store ? large_files_take(PUSH_FD_BUNDLE, store, err) : err->code;
 }
 
+/* A git that was killed has left its lock, or one holds it for longer than ours waits (git-config(1),
+ * core.filesRefLockTimeout): then the work goes by another name. */
+static int tell_lock(const char *git_dir, const char *branch, const struct err *why,
+                     struct err *err)
+{
+    AUTO_FREE char *lock = str_format("%s/" REPOSITORY_HEADS "%s.lock", git_dir, branch);
+    if (access(lock, F_OK) == 0)
+        return err_set(err, ERR_CONFLICT, "branch '%s' is locked: '%s' is there", branch, lock);
+    *err = *why;
+    return err->code;
+}
+
 /* Only if it does not exist: git checks that under its lock. */
 static int create_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
@@ -70,8 +83,8 @@ static int create_branch(const char *git_dir, const struct verb_request *request
     struct err why = *err;
     int there = look_at_branch(git_dir, request, err);
     if (there == 0)
-        *err = why;
-    return there > 0 ? 0 : there < 0 ? there : status;
+        return tell_lock(git_dir, request->branch, &why, err);
+    return there > 0 ? 0 : there;
 }
 
 static int push_to(const char *git_dir, const struct verb_request *request, struct err *err)

@@ -38,7 +38,7 @@ struct verb_request {
 /*
  * Each returns 0, or a negative code with its line in ERR:
  * ERR_USAGE, ERR_NOT_FOUND (repository, ref or commit), ERR_CONFLICT (push: the branch exists and
- * is another commit), everything else: refused or failed. Those of a remote repository also
+ * is another commit, or is locked), everything else: refused or failed. Those of a remote repository also
  * -EACCES and -EHOSTUNREACH, see git/remote.h.
  */
 int git_resolve(const struct verb_request *request, struct err *err);

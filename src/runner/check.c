@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/disk.h"
 #include "sandbox/image.h"
 #include "sandbox/mounts.h"
 #include "sandbox/rootless.h"
@@ -74,6 +75,10 @@ static void check_limits(struct buf *out, const struct cgroup_host *host)
     else if (!limits.swap)
         finding(out, "limits", "warn", "boot with swapaccount=1, or turn swap off",
                 "memory, processes and cores are limited; swap is not");
+    else if (!limits.cpuset)
+        finding(out, "limits", "warn", "have the cgroup controller cpuset mounted",
+                "memory, swap, processes and cores are limited; programs in a sandbox count all "
+                "cores of the machine (nproc)");
     else
         finding(out, "limits", "ok", NULL, "memory, swap, processes and cores are limited");
 }
@@ -140,6 +145,46 @@ static int make_dirs(const char *place, const char *private, struct err *err)
             return err_errno(err, "cannot create '%s'", path);
     }
     return 0;
+}
+
+/* A disk of a sandbox's own: made, mounted, and seen to end where it should. */
+static int use_disk(const char *place, const char *private, struct err *err)
+{
+    static const struct disk_size size = {.bytes = DISK_BYTES_MIN};
+    AUTO_FREE char *path = str_format("%s/disk", place);
+    AUTO_FREE char *at = str_format("%s/disk", private);
+    struct disk_left left;
+    int status = disk_make(path, &size, false, err);
+    if (status == 0 && mkdir(at, 0700) < 0)
+        status = err_errno(err, "cannot create '%s'", at);
+    if (status == 0)
+        status = disk_mount(path, at, false, err);
+    AUTO_FD int fd = status < 0 ? -1 : open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (status == 0)
+        status = disk_read_left(fd, &left, err);
+    if (status == 0 && left.bytes > 2 * size.bytes)
+        status =
+            err_set(err, ERR_SANDBOX, "a disk of %llu MiB has room for %llu MiB",
+                    (unsigned long long)size.bytes >> 20, (unsigned long long)left.bytes >> 20);
+    mounts_detach(at);
+    return status;
+}
+
+static void try_disk(struct buf *out, const char *place, const char *private, const char *where)
+{
+    struct err err;
+    if (!disk_is_possible(&err))
+        finding(out, "disk limit", "warn",
+                "modprobe loop; in a container, hand on /dev/loop-control and the loop devices",
+                "soft: a task's files are measured from time to time, and the task is ended when "
+                "they are too large, because %s",
+                err.message);
+    else if (use_disk(place, private, &err) < 0)
+        finding(out, "disk limit", "warn",
+                "apt-get install e2fsprogs, or set disk = 0 in [sandbox]",
+                "disks of sandboxes do not work at '%s': %s", where, err.message);
+    else
+        finding(out, "disk limit", "ok", NULL, "hard: a task's files are on disks of its own");
 }
 
 /* Bind the two layers with the ids of a sandbox, as sandboxes have them. */
@@ -211,6 +256,7 @@ static void try_mounts(struct buf *out, const char *place, const char *where)
                 err.message);
         return;
     }
+    try_disk(out, place, private, where);
     if (bind_layers(place, private, &err) < 0) {
         finding(out, rootless_is() ? "mounts" : "idmapped mounts", "fail", other_disk,
                 "they do not work at '%s': %s", where, err.message);

@@ -76,7 +76,8 @@ int environment_setup(struct run *run, struct sandbox *sandbox, struct buf *resu
         return status;
     if (outcome.end == SANDBOX_TIMED_OUT)
         return SETUP_TIMED_OUT;
-    if (outcome.end == SANDBOX_OUT_OF_MEMORY)
+    bool full = outcome.full && outcome.status != SETUP_DONE && outcome.status != SETUP_NOTHING;
+    if (outcome.end == SANDBOX_OUT_OF_MEMORY || full)
         return phase_step_failed(run, "setting up the environment", &outcome);
     return outcome.status;
 }
@@ -137,7 +138,8 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     phase_close_sandbox(run, sandbox);
     struct err err;
     if (status == 0 &&
-        layer_publish(&run->layer, run->options->state, result, run->as_root, &err) < 0)
+        (layer_publish(&run->layer, run->options->state, result, run->as_root, &err) < 0 ||
+         layer_open(&run->layer, &err) < 0))
         status = run_fail_by(run, &err);
     if (status == 0)
         gateway_link_note(&run->gateway, run->phase, "environment: made in %lld ms%s\n",
@@ -164,7 +166,8 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
                                  "the environment layer that the workspace lies on is gone")
                       : make(run, exit_status, result);
     *exit_status = 0;
-    if (layer_read_checkout(&run->layer, result, &run->as_root, &err) < 0)
+    if (layer_open(&run->layer, &err) < 0 ||
+        layer_read_checkout(&run->layer, result, &run->as_root, &err) < 0)
         return run_fail_by(run, &err);
     if (settle_user(run) < 0)
         return -1;

@@ -12,8 +12,14 @@
 
 #include "base/by_age.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "sandbox/disk.h"
+#include "sandbox/sandbox.h"
+
+/* How long the sandbox that a layer was made in may take to write out what it holds. */
+enum { UNUSED_WAIT_MS = 60000 };
 
 /* [a-z0-9-]: nothing that leads elsewhere. */
 static bool name_is_valid(const char *name)
@@ -129,7 +135,12 @@ int layer_publish(struct layer *layer, const char *state, const struct buf *chec
     AUTO_FD int dir = open(layer->building, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0)
         return err_errno(err, "cannot open '%s'", layer->building);
-    int status = io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
+    AUTO_FREE char *disk = str_format("%s/disk", layer->building);
+    int status = 0;
+    if (access(disk, F_OK) == 0) /* all of it has to be in there before it is synced */
+        status = disk_wait_unused(disk, clock_mono_ms() + UNUSED_WAIT_MS, err);
+    if (status == 0)
+        status = io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
     if (status == 0 && as_root)
         status = io_replace_file_at(dir, "as-root", "", 0, 0600, err);
     if (status == 0)
@@ -144,6 +155,19 @@ int layer_publish(struct layer *layer, const char *state, const struct buf *chec
     flock(layer->lock_fd, LOCK_SH);
     trim(state);
     return 0;
+}
+
+int layer_open(struct layer *layer, struct err *err)
+{
+    static const char at[] = SANDBOX_RUN_DIR "/private/layer";
+    AUTO_FREE char *disk = str_format("%s/disk", layer->path);
+    bool on_disk = access(disk, F_OK) == 0;
+    snprintf(layer->below, sizeof layer->below, "%s", on_disk ? at : layer->path);
+    if (!on_disk)
+        return 0;
+    if (mkdir(at, 0700) < 0)
+        return err_errno(err, "cannot create directory '%s'", at);
+    return disk_mount(disk, at, true, err);
 }
 
 int layer_read_checkout(const struct layer *layer, struct buf *checkout, bool *as_root,

@@ -3,7 +3,8 @@
  * a sandbox of its own that the agent never sees, and put below the writable layer of every sandbox
  * of every task that starts there:
  *
- *     layers/<name>/          upper: the files; checkout: the checkout step's result
+ *     layers/<name>/          upper: the files, or disk: holds upper; checkout: the checkout step's
+ *                             result
  *     layers/<name>.new/      while it is made
  *     layers/<name>.lock      held shared by who uses it, alone by who makes or removes it
  *     sandboxes/<run>/layer   the name of the layer that the run's workspace needs
@@ -30,6 +31,7 @@ struct layer {
     char name[LAYER_NAME_SIZE];
     char path[PATH_MAX];     /* of the layer: layers/<name> */
     char building[PATH_MAX]; /* where it is made: layers/<name>.new */
+    char below[PATH_MAX]; /* holds `upper`, once it is open: `path`, or where its disk is mounted */
 };
 
 /* Take the layer NAME below the state directory STATE. 1: it is there, and nobody removes it while
@@ -41,6 +43,10 @@ int layer_take(struct layer *layer, const char *state, const char *name, struct 
  * of its tasks are root's. Old layers that nobody needs are removed. */
 int layer_publish(struct layer *layer, const char *state, const struct buf *checkout,
                   bool as_root, struct err *err);
+
+/* Find the layer's files, on its own disk where it was made on one: that is mounted in this
+ * program's mount namespace, which the sandboxes of a run share. */
+int layer_open(struct layer *layer, struct err *err);
 
 /* The same of a layer that is there. */
 int layer_read_checkout(const struct layer *layer, struct buf *checkout, bool *as_root,

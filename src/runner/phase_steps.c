@@ -1,6 +1,7 @@
 #include "runner/phase_steps.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "runner/sandbox_name.h"
@@ -33,17 +34,19 @@ struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char
     snprintf(own, sizeof own, "%s/%s", run->sandboxes, role);
     struct sandbox *sandbox = NULL;
     if (sandbox_name(name, run->options->state, run->name, role, &err) == 0)
-        sandbox = sandbox_create(&run->host,
-                                 &(struct sandbox_options){
-                                     .name = name,
-                                     .directory = directory ? directory : own,
-                                     .below = below,
-                                     .keep = keep,
-                                     .limits = {.memory_bytes = run->request.limits.memory_bytes,
-                                                .cpu_milli = run->request.limits.cpu_milli,
-                                                .pids = run->request.limits.pids},
-                                 },
-                                 &err);
+        sandbox = sandbox_create(
+            &run->host,
+            &(struct sandbox_options){
+                .name = name,
+                .directory = directory ? directory : own,
+                .below = below,
+                .keep = keep,
+                .limits = {.memory_bytes = run->request.limits.memory_bytes,
+                           .cpu_milli = run->request.limits.cpu_milli,
+                           .pids = run->request.limits.pids,
+                           .disk = {run->request.limits.disk_bytes, run->request.limits.inodes}},
+            },
+            &err);
     if (sandbox && open_proxy_door(run, sandbox, keep, &err) == 0 &&
         sandbox_start(sandbox, &err) == 0)
         return sandbox;
@@ -62,6 +65,17 @@ void phase_close_sandbox(struct run *run, struct sandbox *sandbox)
         log_warn(run->request.name.task, "left to the spawner: %s", err.message);
 }
 
+int phase_disk_full(struct run *run, const char *what, const struct step_outcome *outcome)
+{
+    const struct disk_size size = {run->request.limits.disk_bytes, run->request.limits.inodes};
+    if (!strcmp(outcome->full, "inodes"))
+        return run_fail(run, FAULT_LIMIT,
+                        "%s: the sandbox ran out of inodes; give it more than %llu files", what,
+                        (unsigned long long)disk_inodes(&size));
+    return run_fail(run, FAULT_LIMIT, "%s: the sandbox's disk is full; give it more than %llu MiB",
+                    what, (unsigned long long)size.bytes >> 20);
+}
+
 int phase_step_failed(struct run *run, const char *what, const struct step_outcome *outcome)
 {
     if (run->stop != RUN_STOP_NONE)
@@ -70,6 +84,8 @@ int phase_step_failed(struct run *run, const char *what, const struct step_outco
         return run_fail(run, FAULT_LIMIT,
                         "%s: the sandbox ran out of memory; give it more than %llu MiB", what,
                         (unsigned long long)run->request.limits.memory_bytes >> 20);
+    if (outcome->full)
+        return phase_disk_full(run, what, outcome);
     if (outcome->end == SANDBOX_TIMED_OUT)
         return run_fail(run, FAULT_ENVIRONMENT, "%s: took too long", what);
     return run_fail(run, FAULT_ENVIRONMENT, "%s: failed with status %d; its last lines say why",

@@ -24,6 +24,9 @@ struct step phase_task_step(const struct run *run, const char *name, int64_t tim
 int phase_checkout(struct run *run, struct sandbox *sandbox, int work_bundle, int *exit_status,
                    struct buf *result);
 
+/* The fault of a step that failed while OUTCOME->full. Returns -1. */
+int phase_disk_full(struct run *run, const char *what, const struct step_outcome *outcome);
+
 /* The fault of a step that should have exited with 0. Returns -1. */
 int phase_step_failed(struct run *run, const char *what, const struct step_outcome *outcome);
 

@@ -63,7 +63,7 @@ static int ensure_work(struct run *run)
     if (run->work && sandbox_is_alive(run->work))
         return 0;
     phase_close_sandbox(run, run->work);
-    run->work = phase_open_sandbox(run, "work", NULL, run->layer.path, true);
+    run->work = phase_open_sandbox(run, "work", NULL, run->layer.below, true);
     if (!run->work)
         return -1;
     return open_model_door(run);
@@ -107,7 +107,7 @@ static int take_over_work(struct run *run, struct sandbox *sandbox)
 /* The tests in a sandbox over the environment that nothing has touched, which ends with them. */
 static int test_in_new_sandbox(struct run *run, const char *role, bool work)
 {
-    struct sandbox *sandbox = phase_open_sandbox(run, role, NULL, run->layer.path, false);
+    struct sandbox *sandbox = phase_open_sandbox(run, role, NULL, run->layer.below, false);
     if (!sandbox)
         return -1;
     int status = work ? take_over_work(run, sandbox) : 0;
@@ -179,6 +179,8 @@ static int judge_agent(struct run *run, const struct step_outcome *outcome)
         return -1;
     if (outcome->end == SANDBOX_OUT_OF_MEMORY)
         return phase_step_failed(run, "the agent", outcome);
+    if (outcome->full && (outcome->status == AGENT_EXIT_INTERNAL || outcome->status > 128))
+        return phase_disk_full(run, "the agent", outcome);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (known[i].status == outcome->status)
             return run_fail(run, known[i].kind, "%s", known[i].message);
@@ -207,6 +209,20 @@ static int work(struct run *run, int *exit_status)
     return status < 0 ? status : judge_agent(run, &outcome);
 }
 
+/* The commit step. On a disk that is full it goes once more, into the reserve. */
+static int run_commit(struct run *run, const struct step *step, struct step_outcome *outcome)
+{
+    int status = step_run(run, run->work, step, outcome);
+    if (status < 0 || outcome->status == 0 || outcome->status == STEP_EXIT_NOTHING ||
+        !outcome->full)
+        return status;
+    gateway_link_note(&run->gateway, run->phase,
+                      "the disk is full: committing into the platform's reserve\n");
+    buf_release(&outcome->result);
+    sandbox_give_disk_reserve(run->work);
+    return step_run(run, run->work, step, outcome);
+}
+
 /* What was done becomes a commit and the work bundle. Also after a fault, and when the run was told
  * to stop. */
 static int commit(struct run *run, int *exit_status, struct buf *result)
@@ -216,8 +232,9 @@ static int commit(struct run *run, int *exit_status, struct buf *result)
     step.copy_to = run->fds[SPAWN_FD_WORK_BUNDLE];
     step.copy_max = run->request.limits.archive_bytes;
     struct step_outcome outcome;
+    step.saves = true;
     run->changed = false; /* the bundle of an earlier round is written over */
-    int status = step_run(run, run->work, &step, &outcome);
+    int status = run_commit(run, &step, &outcome);
     *exit_status = outcome.status;
     buf_append(result, outcome.result.data, outcome.result.len);
     buf_release(&outcome.result);
@@ -300,6 +317,7 @@ static bool is_for_the_agent(const struct run *run, int status)
 static int archive(struct run *run, int *exit_status, struct buf *result)
 {
     struct step step = step_named("archive", SANDBOX_AS_ARCHIVER, archive_ms);
+    step.saves = true;
     step.copy_to = run->fds[SPAWN_FD_ARCHIVE];
     step.copy_max = run->request.limits.archive_bytes;
     struct step_outcome outcome;

@@ -85,6 +85,7 @@ struct step {
     int copy_to;     /* what comes through descriptor 5 goes there; -1: nothing does */
     uint64_t copy_max;
     bool as_root;   /* told that the task's commands are root's */
+    bool saves;     /* keeps what was done: not ended for what the workspace takes */
     bool soft_stop; /* SIGTERM and time, before it is killed when the run is stopped */
 };
 /* A step with no descriptors beside 0 to 3, and a result. */
@@ -95,6 +96,7 @@ struct step_outcome {
     enum sandbox_end end;
     int64_t duration_ms;
     struct buf result; /* what came through descriptor 3: opaque JSON; the caller releases it */
+    const char *full; /* "disk" or "inodes": there were none left at some time; NULL: there were */
     struct copy_result copied; /* of copy_to, when copy_status is 0 */
     int copy_status;
     struct err copy_err;

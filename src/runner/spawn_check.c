@@ -40,6 +40,11 @@ static int check_limits(const struct run_limits *limits, struct err *err)
         return err_set(err, ERR_PROTOCOL, "bad cpu limit");
     if (limits->pids < SANDBOX_PIDS_MIN || limits->pids > SANDBOX_PIDS_MAX)
         return err_set(err, ERR_PROTOCOL, "bad pids limit");
+    if (limits->disk_bytes &&
+        (limits->disk_bytes < DISK_BYTES_MIN || limits->disk_bytes > DISK_BYTES_MAX))
+        return err_set(err, ERR_PROTOCOL, "bad disk limit");
+    if (limits->inodes && (limits->inodes < DISK_INODES_MIN || limits->inodes > DISK_INODES_MAX))
+        return err_set(err, ERR_PROTOCOL, "bad limit of inodes");
     if (limits->timeout_ms < 1 || limits->timeout_ms > timeout_max_ms ||
         limits->test_timeout_ms < 1 || limits->test_timeout_ms > timeout_max_ms)
         return err_set(err, ERR_PROTOCOL, "bad time limit");

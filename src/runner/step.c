@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/sandbox_layout.h"
+#include "runner/disk_watch.h"
 #include "runner/run_internal.h"
 
 /* What may hold a step's pipes open after its end (a daemon of the tests) has this long to
@@ -22,6 +24,8 @@ struct running {
     struct run *run;
     const struct step *step;
     struct step_outcome *outcome;
+    struct sandbox *sandbox;
+    struct disk_watch *disk;
     int inside[SANDBOX_STEP_FDS];
     int output, third; /* ours; given away as soon as somebody reads them */
     struct loop_source *result_source;
@@ -114,6 +118,23 @@ static void close_inside(struct running *self)
     }
 }
 
+static struct disk_size disk_size(const struct run *run)
+{
+    return (struct disk_size){run->request.limits.disk_bytes, run->request.limits.inodes};
+}
+
+static void on_disk_full(void *arg, const char *name)
+{
+    struct running *self = arg;
+    struct run *run = self->run;
+    struct disk_size size = disk_size(run);
+    self->outcome->full = name;
+    gateway_link_limit_hit(&run->gateway, run->phase, name,
+                           strcmp(name, "inodes") ? size.bytes : disk_inodes(&size));
+    if (sandbox_disk(self->sandbox) == SANDBOX_DISK_SOFT)
+        sandbox_kill(self->sandbox);
+}
+
 static void on_ended(void *arg, const struct sandbox_result *result)
 {
     struct running *self = arg;
@@ -129,6 +150,8 @@ static void on_ended(void *arg, const struct sandbox_result *result)
         gateway_link_limit_hit(&run->gateway, run->phase, "pids", run->request.limits.pids);
     if (result->end == SANDBOX_TIMED_OUT)
         gateway_link_limit_hit(&run->gateway, run->phase, "time", (uint64_t)self->step->timeout_ms);
+    disk_watch_end(self->disk);
+    self->disk = NULL;
     loop_remove(run->step_deadline);
     run->step_deadline = NULL;
     run->step = 0;
@@ -200,6 +223,9 @@ static int start(struct running *self, struct sandbox *sandbox, struct err *err)
                              on_ended, self, err);
     if (pid < 0)
         return pid;
+    struct disk_size size = disk_size(self->run);
+    self->disk =
+        disk_watch_start(self->run->loop, sandbox, &size, !step->saves, on_disk_full, self);
     self->run->step = pid;
     self->run->soft_stop = step->soft_stop;
     return 0;
@@ -242,6 +268,7 @@ static int wait_for_end(struct running *self, struct err *err)
 static void finish(struct running *self)
 {
     struct step_outcome *outcome = self->outcome;
+    disk_watch_end(self->disk);
     loop_remove(self->linger);
     stop_result(self);
     close_inside(self);
@@ -257,7 +284,7 @@ static void finish(struct running *self)
 static bool was_killed(const struct run *run, const struct step_outcome *outcome)
 {
     return outcome->end == SANDBOX_SIGNALLED && outcome->status == 128 + SIGKILL &&
-           run->stop == RUN_STOP_NONE;
+           run->stop == RUN_STOP_NONE && !outcome->full;
 }
 
 int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
@@ -265,7 +292,12 @@ int step_run(struct run *run, struct sandbox *sandbox, const struct step *step,
 {
     *outcome = (struct step_outcome){.status = -1, .copy_status = -EPIPE};
     buf_init(&outcome->result, STEP_RESULT_MAX);
-    struct running self = {.run = run, .step = step, .outcome = outcome, .output = -1, .third = -1};
+    struct running self = {.run = run,
+                           .step = step,
+                           .outcome = outcome,
+                           .sandbox = sandbox,
+                           .output = -1,
+                           .third = -1};
     for (int i = 0; i < SANDBOX_STEP_FDS; i++)
         self.inside[i] = -1;
     struct err err;

@@ -73,11 +73,15 @@ static void note_hierarchy(struct cgroup_host *host, const struct mntent *mount)
         host->cpu = index;
         host->v1_cpu = !v2;
     }
+    if (has_controller(controllers, "cpuset")) {
+        host->cpuset = index;
+        host->v1_cpuset = !v2;
+    }
 }
 
 void cgroup_host_none(struct cgroup_host *host)
 {
-    *host = (struct cgroup_host){.memory = -1, .pids = -1, .cpu = -1, .unified = -1};
+    *host = (struct cgroup_host){.memory = -1, .pids = -1, .cpu = -1, .cpuset = -1, .unified = -1};
 }
 
 int cgroup_host_read(struct cgroup_host *host, struct err *err)

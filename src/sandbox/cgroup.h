@@ -17,9 +17,9 @@ enum { CGROUP_HIERARCHIES_MAX = 24, CGROUP_PATH_SIZE = 128 };
 struct cgroup_host {
     unsigned count;
     char mounts[CGROUP_HIERARCHIES_MAX][CGROUP_PATH_SIZE];
-    int memory, pids, cpu; /* indices into mounts, -1: none */
-    int unified;           /* the v2 tree, with or without controllers, -1: none */
-    bool v1_memory, v1_pids, v1_cpu;
+    int memory, pids, cpu, cpuset; /* indices into mounts, -1: none */
+    int unified;                   /* the v2 tree, with or without controllers, -1: none */
+    bool v1_memory, v1_pids, v1_cpu, v1_cpuset;
 };
 
 /* As if there were no hierarchy at all: groups of that host are not there, and empty. */
@@ -33,7 +33,7 @@ int cgroup_host_check(const struct cgroup_host *host, struct err *err);
 /* Which limits hold here. Each is set in a group that is made for that and goes again, and read
  * back: a controller may be there and still not take any. Needs root. */
 struct cgroup_limits {
-    bool memory, swap, pids, cpu;
+    bool memory, swap, pids, cpu, cpuset;
 };
 void cgroup_host_try(const struct cgroup_host *host, struct cgroup_limits *out);
 

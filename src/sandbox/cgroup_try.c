@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/cores.h"
 
 #define TRY_MEMORY "67108864" /* bytes; a whole number of pages of any size */
 
@@ -27,10 +28,21 @@ static bool holds(const char *group, const char *file, const char *text)
     return !strcmp(back, text);
 }
 
+/* One core, which this process may run on. */
+static bool holds_a_core(const char *group)
+{
+    cpu_set_t allowed;
+    AUTO_BUF struct buf core;
+    buf_init(&core, 32);
+    cores_allowed(&allowed);
+    return cores_append(&core, &allowed, 0, 1) == 0 && core.len &&
+           holds(group, "cpuset.cpus", core.data);
+}
+
 /* What crun does, too: controllers are passed on to children one by one. */
 static void pass_on(const char *mount)
 {
-    static const char *const controllers[] = {"+memory", "+pids", "+cpu"};
+    static const char *const controllers[] = {"+memory", "+pids", "+cpu", "+cpuset"};
     AUTO_FREE char *path = str_format("%s/cgroup.subtree_control", mount);
     for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++) {
         AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -80,5 +92,8 @@ void cgroup_host_try(const struct cgroup_host *host, struct cgroup_limits *out)
     group = make_group(host, host->cpu, host->v1_cpu);
     out->cpu = group && (host->v1_cpu ? holds(group, "cpu.cfs_quota_us", "50000")
                                       : holds(group, "cpu.max", "50000 100000"));
+    remove_group(group);
+    group = make_group(host, host->cpuset, host->v1_cpuset);
+    out->cpuset = group && holds_a_core(group);
     remove_group(group);
 }

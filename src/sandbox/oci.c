@@ -4,22 +4,29 @@
 #include <sys/resource.h>
 
 #include "base/cleanup.h"
+#include "base/job_env.h"
 #include "base/json_text.h"
 #include "base/proxy_env.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "seccomp_bpf.h"
 
+/* Less than any core dump has, and what keeps the kernel from handing one to the host's program for
+ * them (core(5)). seccomp_generate.c keeps it so. */
+enum { CORE_BYTES = 1 };
+
 /* The file systems of a sandbox beside its root. /dev is always a tmpfs of ours: over a layer whose
  * /dev is a link crun 1.8.1 would make its device nodes on the host. Sizes are of memory that the
- * sandbox is charged for. */
+ * sandbox is charged for. Terminals are counted for the whole machine: without a maximum (twice what an
+ * agent may have open) one sandbox could take them from all others. */
 static const char mounts_fixed[] =
     "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\","
     "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"hidepid=2\",\"gid=0\"]},"
     "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
     "\"options\":[\"nosuid\",\"noexec\",\"strictatime\",\"mode=755\",\"size=65536\"]},"
     "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\","
-    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"]}"
+    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\","
+    "\"max=128\"]}"
     ","
     "{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\","
     "\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
@@ -63,7 +70,7 @@ size_t oci_limits(struct runtime_limit out[RUNTIME_LIMITS_MAX], enum sandbox_pro
 {
     size_t count = 0;
     out[count++] = (struct runtime_limit){"RLIMIT_NOFILE", RLIMIT_NOFILE, 65536};
-    out[count++] = (struct runtime_limit){"RLIMIT_CORE", RLIMIT_CORE, 0};
+    out[count++] = (struct runtime_limit){"RLIMIT_CORE", RLIMIT_CORE, CORE_BYTES};
     /* The agent's own processes are another user's: the kernel counts them apart. */
     if (profile != SANDBOX_AS_ROOT)
         out[count++] = (struct runtime_limit){"RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits)};
@@ -101,7 +108,17 @@ static int append_strings(struct buf *out, const char *const *strings, const cha
     return status;
 }
 
-static int append_environment(struct buf *out, const struct sandbox_step *step)
+/* What a limit of cores means for programs that do not ask which they may run on. */
+static int append_jobs(struct buf *out, const struct sandbox_limits *limits)
+{
+    int status = 0;
+    for (const char *const *name = job_env; *name && limits->cores && status == 0; name++)
+        status = buf_appendf(out, ",\"%s=%u\"", *name, limits->cores);
+    return status;
+}
+
+static int append_environment(struct buf *out, const struct sandbox_step *step,
+                              const struct sandbox_limits *limits)
 {
     bool root = step->profile == SANDBOX_AS_ROOT;
     int status = buf_appendf(out,
@@ -113,14 +130,16 @@ static int append_environment(struct buf *out, const struct sandbox_step *step)
     if (status == 0)
         status = append_strings(out, proxy_env, ",");
     if (status == 0)
+        status = append_jobs(out, limits);
+    if (status == 0)
         status = append_strings(out, step->env, ",");
     return status < 0 ? status : buf_append_str(out, "],");
 }
 
-/* A process with the capabilities CAPS, a JSON list without its brackets. LIMITS NULL: it gets its
- * resource limits otherwise. */
+/* A process with the capabilities CAPS, a JSON list without its brackets. INHERITS: it
+ * has its resource limits already. */
 static int append_process(struct buf *out, const struct sandbox_step *step, const char *caps,
-                          const struct sandbox_limits *limits)
+                          const struct sandbox_limits *limits, bool inherits)
 {
     unsigned uid = step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0;
     int status = buf_appendf(out,
@@ -136,22 +155,22 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
     if (status == 0)
         status = buf_append_str(out, "],");
     if (status == 0)
-        status = append_environment(out, step);
+        status = append_environment(out, step, limits);
     if (status == 0)
         status =
             buf_appendf(out,
                         "\"capabilities\":{\"bounding\":[%s],\"effective\":[%s],\"permitted\":[%s],"
                         "\"inheritable\":[],\"ambient\":[]},\"rlimits\":[",
                         caps, caps, caps);
-    if (status == 0 && limits)
+    if (status == 0 && !inherits)
         status = append_limits(out, step->profile, limits);
     return status < 0 ? status : buf_append_str(out, "]}");
 }
 
 int oci_process(struct buf *out, const struct sandbox_step *step,
-                const struct sandbox_limits *limits)
+                const struct sandbox_limits *limits, bool inherits)
 {
-    return append_process(out, step, capabilities[step->profile], limits);
+    return append_process(out, step, capabilities[step->profile], limits, inherits);
 }
 
 static int append_bind(struct buf *out, const char *source, const char *target,
@@ -219,15 +238,22 @@ static int append_map(struct buf *out, const char *name, const struct oci_sandbo
 static int append_resources(struct buf *out, const struct oci_sandbox *sandbox)
 {
     const struct sandbox_limits *limits = &sandbox->limits;
-    int status = buf_appendf(
-        out,
-        "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
-        "\"pids\":{\"limit\":%u}",
-        sandbox->cgroup, (unsigned long long)limits->memory_bytes,
-        (unsigned long long)limits->memory_bytes, limits->pids);
+    unsigned long long memory = limits->memory_bytes;
+    int status = buf_appendf(out,
+                             "\"cgroupsPath\":\"/%s\",\"resources\":{\"pids\":{\"limit\":%u},"
+                             "\"memory\":{\"limit\":%llu,\"swap\":%llu",
+                             sandbox->cgroup, limits->pids, memory, memory);
+    /* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all
+     * of the machine's memory for TCP. */
+    if (status == 0 && sandbox->has_v1_memory)
+        status = buf_appendf(out, ",\"kernelTCP\":%llu", memory);
+    if (status == 0)
+        status = buf_append_char(out, '}');
     if (status == 0 && limits->cpu_milli)
-        status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000}",
-                             (unsigned long long)limits->cpu_milli * 100);
+        status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000%s%s%s}",
+                             (unsigned long long)limits->cpu_milli * 100,
+                             sandbox->cores ? ",\"cpus\":\"" : "",
+                             sandbox->cores ? sandbox->cores : "", sandbox->cores ? "\"" : "");
     return status < 0 ? status : buf_append_str(out, "},");
 }
 
@@ -264,8 +290,8 @@ int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
     int status =
         buf_append_str(out, "{\"ociVersion\":\"1.0.0\",\"hostname\":\"codex\",\"process\":");
     if (status == 0)
-        status = append_process(out, &process, "",
-                                sandbox->runtime->inherits_limits ? NULL : &sandbox->limits);
+        status =
+            append_process(out, &process, "", &sandbox->limits, sandbox->runtime->inherits_limits);
     if (status == 0)
         status = buf_appendf(out, ",\"root\":{\"path\":\"%s\",\"readonly\":false},", sandbox->root);
     if (status == 0)

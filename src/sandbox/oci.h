@@ -21,16 +21,19 @@ struct oci_sandbox {
     const struct runtime_kind *runtime;
     const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;
+    const char *cores;      /* that it runs on, as "0,2"; NULL: all */
+    bool has_v1_memory;     /* the memory controller is cgroup v1's */
     const char *agent_dir;  /* holds codex-agent; mounted read-only */
     const char *workspace;  /* mounted as workspace_target; NULL: none */
     bool is_host_workspace; /* what is written there is a file of the host */
     const char *workspace_target;
 };
 
-/* Both append to OUT; -ERANGE when it is full. LIMITS of a process is NULL when it inherits them. */
+/* Both append to OUT; -ERANGE when it is full. INHERITS: the process is not to get the
+ * resource limits, it has them from who starts it. */
 int oci_config(struct buf *out, const struct oci_sandbox *sandbox);
 int oci_process(struct buf *out, const struct sandbox_step *step,
-                const struct sandbox_limits *limits);
+                const struct sandbox_limits *limits, bool inherits);
 
 /* The resource limits of a process with PROFILE, none above what we may give. Returns their
  * number. */

@@ -1,5 +1,6 @@
 #include "sandbox/runtime.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/str.h"
 
 /* A call takes some 20 ms; the minute is for a machine that swaps. */
 enum { CALL_TIMEOUT_MS = 60000, ARGS_MAX = 24, LOG_MAX = 16384, SAID_MAX = 4096 };
@@ -129,6 +131,27 @@ static int wait_with_deadline(pid_t pid)
     return ready == 0 ? -ETIMEDOUT : status;
 }
 
+/*
+ * Whether a child of ours has been killed with SIGKILL, and nobody has taken note of it yet. A runtime
+ * works in several processes: what becomes of one whose parent has gone on is ours, and the runtime
+ * says only that somebody does not answer. Not every kernel lists a process's children, so all are
+ * tried.
+ */
+static bool a_child_was_killed(void)
+{
+    AUTO_DIR DIR *stream = opendir("/proc");
+    struct dirent *entry;
+    int64_t pid;
+    while (stream && (entry = readdir(stream))) {
+        siginfo_t end = {0};
+        if (str_parse_int(entry->d_name, 1, INT32_MAX, &pid) == 0 &&
+            waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid &&
+            end.si_code == CLD_KILLED && end.si_status == SIGKILL)
+            return true;
+    }
+    return false;
+}
+
 struct child {
     const struct runtime_call *call;
     pid_t parent;
@@ -199,7 +222,8 @@ int runtime_run(const struct runtime_call *call, struct err *err)
     status = wait_with_deadline(pid);
     if (status == -ETIMEDOUT)
         return failure(call, log, " took too long", err);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    if (killed || (status != 0 && a_child_was_killed()))
         return err_set(err, ERR_KILLED, "%s %s was killed", call->runtime->kind->name,
                        call->command);
     if (status != 0)

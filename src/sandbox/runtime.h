@@ -59,7 +59,8 @@ struct runtime_call {
 };
 
 /* Run it, and wait for it. An exit status other than 0 is an error with the runtime's last line; so
- * is one that takes longer than a minute: it is killed. ERR_KILLED when somebody else did that. */
+ * is one that takes longer than a minute: it is killed. ERR_KILLED when somebody else did that, to it or to a
+ * process that it has left to us; the caller is a subreaper. */
 int runtime_run(const struct runtime_call *call, struct err *err);
 
 #endif

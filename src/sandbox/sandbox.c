@@ -26,13 +26,14 @@
 #include "base/process.h"
 #include "base/sandbox_layout.h"
 #include "base/str.h"
+#include "sandbox/cores.h"
 #include "sandbox/mounts.h"
 #include "sandbox/netns.h"
 #include "sandbox/oci.h"
 #include "sandbox/sandbox_internal.h"
 
 /* Killing takes milliseconds; a machine that swaps may need this long. */
-enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536 };
+enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536, CORES_MAX = 8192 };
 
 static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandbox_options *options)
 {
@@ -43,6 +44,7 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
                                 .limits = options->limits,
                                 .range.fd = -1,
                                 .users_fd = -1,
+                                .disk_fd = -1,
                                 .init_pidfd = -1,
                                 .ready_fd = -1};
     snprintf(sandbox->directory, sizeof sandbox->directory, "%s/private/%u", SANDBOX_RUN_DIR,
@@ -53,57 +55,25 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     return sandbox;
 }
 
-/* PATH/NAME on OUT (PATH_MAX bytes). */
-static const char *join(char *out, const char *path, const char *name)
-{
-    if (snprintf(out, PATH_MAX, "%s/%s", path, name) >= PATH_MAX)
-        out[0] = '\0'; /* no such file: the next call that uses it says so */
-    return out;
-}
-
-static int make_dir(const char *path, mode_t mode, struct err *err)
-{
-    if (mkdir(path, mode) < 0 && errno != EEXIST)
-        return err_errno(err, "cannot create directory '%s'", path);
-    return 0;
-}
-
-/* The directories on disk of the writable layer. */
-static int make_layer(const struct sandbox *sandbox, const struct sandbox_options *options,
-                      struct err *err)
-{
-    char path[PATH_MAX];
-    int status = 0;
-    if (!options->keep)
-        status = io_remove_tree_at(AT_FDCWD, options->directory, err);
-    if (status == 0)
-        status = make_dir(options->directory, 0700, err);
-    if (status == 0)
-        status = make_dir(join(path, options->directory, "upper"), 0755, err);
-    if (status == 0)
-        status = sandbox_own(sandbox, path, 0, err);
-    return status < 0 ? status : make_dir(join(path, options->directory, "work"), 0700, err);
-}
-
 static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options,
                       struct err *err)
 {
     char lower[PATH_MAX], below[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
-    join(lower, sandbox->directory, "lower");
-    join(below, sandbox->directory, "below");
-    join(top, sandbox->directory, "top");
-    join(root, sandbox->directory, "root");
+    sandbox_join(lower, sandbox->directory, "lower");
+    sandbox_join(below, sandbox->directory, "below");
+    sandbox_join(top, sandbox->directory, "top");
+    sandbox_join(root, sandbox->directory, "root");
     const char *const made[] = {lower, below, top, root};
     int status = 0;
     for (size_t i = 0; status == 0 && i < sizeof made / sizeof made[0]; i++)
-        status = make_dir(made[i], 0755, err);
+        status = sandbox_make_dir(made[i], 0755, err);
     int ids = sandbox->users_fd;
     if (status == 0)
         status = sandbox_bind(sandbox, sandbox->host->image.path, lower, ids, true, err);
     if (status == 0 && options->below)
         status = sandbox_bind(sandbox, options->below, below, ids, true, err);
     if (status == 0)
-        status = sandbox_bind(sandbox, options->directory, top, ids, false, err);
+        status = sandbox_bind(sandbox, sandbox->layer, top, ids, false, err);
     if (status == 0)
         status = mounts_overlay(
             &(struct mounts_overlay){.directory = sandbox->directory,
@@ -128,20 +98,19 @@ static int mount_root(struct sandbox *sandbox, const struct sandbox_options *opt
 static int mount_usr(struct sandbox *sandbox, struct err *err)
 {
     char usr[PATH_MAX];
-    int status = make_dir(join(usr, sandbox->directory, "usr"), 0755, err);
+    int status = sandbox_make_dir(sandbox_join(usr, sandbox->directory, "usr"), 0755, err);
     return status < 0 ? status : mounts_bind("/usr", usr, true, err);
 }
 
 /* The layer that takes what is written to the workspace, with the directory's mode. */
-static int make_workspace_layer(const struct sandbox *sandbox,
-                                const struct sandbox_options *options, mode_t mode, struct err *err)
+static int make_workspace_layer(const struct sandbox *sandbox, mode_t mode, struct err *err)
 {
     char upper[PATH_MAX], work[PATH_MAX];
-    join(upper, options->directory, "workspace-upper");
-    join(work, options->directory, "workspace-work");
-    int status = make_dir(upper, 0755, err);
+    sandbox_join(upper, sandbox->layer, "workspace-upper");
+    sandbox_join(work, sandbox->layer, "workspace-work");
+    int status = sandbox_make_dir(upper, 0755, err);
     if (status == 0)
-        status = make_dir(work, 0700, err);
+        status = sandbox_make_dir(work, 0700, err);
     if (status == 0)
         status = sandbox_own(sandbox, upper, SANDBOX_UID, err);
     if (status == 0 && chmod(upper, mode & 0777) < 0)
@@ -161,11 +130,11 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     if (sandbox_check_workspace(sandbox, workspace->path, &st, err) < 0)
         return err->code;
     char target[PATH_MAX], lower[PATH_MAX];
-    join(target, sandbox->directory, "workspace");
-    join(lower, sandbox->directory, "workspace-lower");
-    int status = make_dir(target, 0755, err);
+    sandbox_join(target, sandbox->directory, "workspace");
+    sandbox_join(lower, sandbox->directory, "workspace-lower");
+    int status = sandbox_make_dir(target, 0755, err);
     if (status == 0)
-        status = make_dir(lower, 0755, err);
+        status = sandbox_make_dir(lower, 0755, err);
     if (status < 0)
         return status;
     const struct mounts_ids ids = {.disk_uid = st.st_uid,
@@ -181,7 +150,7 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
         return sandbox_bind(sandbox, workspace->path, target, ids_fd, false, err);
     status = sandbox_bind(sandbox, workspace->path, lower, ids_fd, true, err);
     if (status == 0)
-        status = make_workspace_layer(sandbox, options, st.st_mode, err);
+        status = make_workspace_layer(sandbox, st.st_mode, err);
     if (status == 0)
         status =
             mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
@@ -197,17 +166,33 @@ static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options
     return status;
 }
 
+/* Its cores, where they are limited and the machine has cpusets. The number of its ids tells it from
+ * all others that live. */
+static int choose_cores(struct sandbox *sandbox, struct buf *out)
+{
+    struct sandbox_limits *limits = &sandbox->limits;
+    cpu_set_t allowed;
+    cores_allowed(&allowed);
+    limits->cores = limits->cpu_milli ? cores_needed(limits->cpu_milli, &allowed) : 0;
+    unsigned number = (sandbox->range.base - UID_RANGE_FIRST) / UID_RANGE_SIZE;
+    return sandbox->host->cgroups.cpuset < 0 ? 0
+                                             : cores_append(out, &allowed, number, limits->cores);
+}
+
 static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
                         struct err *err)
 {
     char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], usr[PATH_MAX], users[64];
     snprintf(users, sizeof users, "/proc/%d/fd/%d", (int)getpid(), sandbox->users_fd);
     bool rootless = sandbox->host->rootless;
-    join(usr, sandbox->directory, "usr");
-    join(workspace, sandbox->directory, "workspace");
-    join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
-    AUTO_BUF struct buf config;
+    sandbox_join(usr, sandbox->directory, "usr");
+    sandbox_join(workspace, sandbox->directory, "workspace");
+    sandbox_join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
+    AUTO_BUF struct buf config, cores;
     buf_init(&config, CONFIG_MAX);
+    buf_init(&cores, CORES_MAX);
+    if (choose_cores(sandbox, &cores) < 0)
+        return err_set(err, -ERANGE, "the list of the sandbox's cores is too large");
     const struct oci_sandbox oci = {.root = "root",
                                     .bundle = sandbox->directory,
                                     .cgroup = rootless ? NULL : sandbox->cgroup,
@@ -217,6 +202,8 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .map_count = sandbox->map_count,
                                     .runtime = sandbox->host->runtime.kind,
                                     .limits = sandbox->limits,
+                                    .cores = cores.len ? cores.data : NULL,
+                                    .has_v1_memory = sandbox->host->cgroups.v1_memory,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target,
@@ -224,7 +211,7 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                         options->workspace.path && options->workspace.write};
     if (oci_config(&config, &oci) < 0)
         return err_set(err, -ERANGE, "the sandbox's configuration is too large");
-    AUTO_FD int fd = open(join(path, sandbox->directory, "config.json"),
+    AUTO_FD int fd = open(sandbox_join(path, sandbox->directory, "config.json"),
                           O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "cannot create '%s'", path);
@@ -312,7 +299,7 @@ static int run_create(struct sandbox *sandbox, const char *pid_file, struct err 
 static int create_container(struct sandbox *sandbox, struct err *err)
 {
     char pid_file[PATH_MAX];
-    join(pid_file, sandbox->directory, "pid");
+    sandbox_join(pid_file, sandbox->directory, "pid");
     int status = run_create(sandbox, pid_file, err);
     if (status == 0)
         status = sandbox_read_pid(pid_file, &sandbox->init, err);
@@ -330,17 +317,18 @@ static int create(struct sandbox *sandbox, const struct sandbox_options *options
 {
     int status = sandbox_open_ids(sandbox, options, err);
     if (status == 0)
-        status = make_layer(sandbox, options, err);
+        status = sandbox_make_dir(sandbox->directory, 0711, err);
     if (status == 0)
-        status = make_dir(sandbox->directory, 0711, err);
+        status = sandbox_layer_open(sandbox, options, err);
     if (status == 0)
         status = mount_root(sandbox, options, err);
     if (status == 0 && sandbox->host->rootless)
         status = mount_usr(sandbox, err);
     if (status == 0 && options->workspace.path)
         status = mount_workspace(sandbox, options, err);
-    char top[PATH_MAX];
-    mounts_detach(join(top, sandbox->directory, "top"));
+    char path[PATH_MAX];
+    mounts_detach(sandbox_join(path, sandbox->directory, "top"));
+    mounts_detach(sandbox_join(path, sandbox->directory, "disk"));
     if (status == 0)
         status = write_config(sandbox, options, err);
     return status < 0 ? status : create_container(sandbox, err);
@@ -401,12 +389,13 @@ int sandbox_start(struct sandbox *sandbox, struct err *err)
 
 bool sandbox_is_alive(const struct sandbox *sandbox)
 {
-    return sandbox->init != 0;
+    return sandbox->init != 0 && !sandbox->was_killed;
 }
 
 void sandbox_kill(struct sandbox *sandbox)
 {
     /* Process 1 of a pid namespace takes all others with it. */
+    sandbox->was_killed = true;
     if (sandbox->init)
         syscall(SYS_pidfd_send_signal, sandbox->init_pidfd, SIGKILL, NULL, 0);
 }
@@ -438,11 +427,12 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
     loop_reap_now(sandbox->host->loop);
     if (status == 0)
         status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
-    static const char *const mounted[] = {"root",  "workspace", "workspace-lower", "usr", "lower",
-                                          "below", "top"};
+    sandbox_layer_close(sandbox);
+    static const char *const mounted[] = {
+        "root", "workspace", "workspace-lower", "usr", "lower", "below", "top", "disk"};
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++)
-        mounts_detach(join(path, sandbox->directory, mounted[i]));
+        mounts_detach(sandbox_join(path, sandbox->directory, mounted[i]));
     int removed = io_remove_tree_at(AT_FDCWD, sandbox->directory, status < 0 ? NULL : err);
     if (sandbox->init_pidfd >= 0)
         close(sandbox->init_pidfd);

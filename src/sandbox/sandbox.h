@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "loop/loop.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/disk.h"
 #include "sandbox/image.h"
 #include "sandbox/runtime.h"
 
@@ -41,7 +42,9 @@ enum { SANDBOX_PIDS_MIN = 16, SANDBOX_PIDS_MAX = 1 << 20, SANDBOX_PIDS_DEFAULT =
 struct sandbox_limits {
     uint64_t memory_bytes; /* memory and swap together */
     uint32_t cpu_milli;    /* thousandths of a core; 0: no limit */
+    unsigned cores;        /* sandbox_create() sets it: whole ones that this means; 0: all */
     uint32_t pids;
+    struct disk_size disk; /* of the writable layer */
 };
 
 struct sandbox_host_options {
@@ -83,8 +86,8 @@ struct sandbox_options {
     const char *name;      /* unique on this machine: [a-z0-9-]; names the cgroups */
     const char *directory; /* for the writable layer, made when it is not there; what is in it is
                               found again. Its parent is 0700: files in it have root's real id */
-    const char *below; /* the `directory` of a sandbox that has ended: its layer lies between the
-                              image and this one's, unchanged. NULL: none */
+    const char *below; /* holds `upper`, the layer of a sandbox that has ended: that lies between
+                              the image and this one's, unchanged. NULL: none */
     bool keep;         /* the layer has to survive a crash of the machine */
     struct sandbox_limits limits;
     struct sandbox_workspace workspace;
@@ -109,7 +112,26 @@ int sandbox_free(struct sandbox *sandbox, struct err *err);
 /* End every process in it, at once. The steps' callbacks come from the loop. */
 void sandbox_kill(struct sandbox *sandbox);
 
+/* Whether it can still run steps. */
 bool sandbox_is_alive(const struct sandbox *sandbox);
+
+/* How the limit of the disk is kept. */
+enum sandbox_disk {
+    SANDBOX_DISK_UNLIMITED,
+    SANDBOX_DISK_HARD, /* a disk of its own (sandbox/disk.h): the file `disk` in `directory` */
+    SANDBOX_DISK_SOFT, /* the machine has no loop devices: the layer is to be measured, and the
+                          sandbox ended once it is too large */
+};
+enum sandbox_disk sandbox_disk(const struct sandbox *sandbox);
+
+/* The directory that its writable layer is in. */
+const char *sandbox_layer(const struct sandbox *sandbox);
+
+/* What is left of a hard limit. */
+int sandbox_read_disk(const struct sandbox *sandbox, struct disk_left *out, struct err *err);
+
+/* Give up the reserve of a hard limit (only a layer that is kept has one). */
+void sandbox_give_disk_reserve(struct sandbox *sandbox);
 
 /* What a step may do. */
 enum sandbox_profile {

@@ -1,4 +1,4 @@
-/* What sandbox.c and sandbox_step.c share. */
+/* What sandbox.c, sandbox_layer.c and sandbox_step.c share. */
 #ifndef CODEX_SANDBOX_SANDBOX_INTERNAL_H
 #define CODEX_SANDBOX_SANDBOX_INTERNAL_H
 
@@ -14,12 +14,16 @@ struct sandbox {
     struct uid_range range;                       /* rootless only `base` counts */
     struct mounts_extent map[MOUNTS_EXTENTS_MAX]; /* what its users and groups are to us */
     size_t map_count;
-    int users_fd;                  /* its user namespace */
-    char directory[64];            /* the bundle, in the private directory */
+    int users_fd;         /* its user namespace */
+    char directory[64];   /* the bundle, in the private directory */
+    char layer[PATH_MAX]; /* holds `upper` and `work` of the writable layer */
+    enum sandbox_disk disk;
+    int disk_fd;                   /* the top directory of its disk; -1: it has none */
     char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */
     char id[CGROUP_PATH_SIZE];     /* the runtime's name for it */
     pid_t init;                    /* process 1, a child of ours; 0: none */
     bool init_was_killed;          /* it has ended, by SIGKILL */
+    bool was_killed;               /* by sandbox_kill(): it ends, if it has not yet */
     int init_pidfd;
     int ready_fd; /* ends when process 1 runs its own program; -1: it does, or there is none */
     struct loop_source *init_source;
@@ -49,6 +53,18 @@ int sandbox_settle_user(const struct sandbox *sandbox, const char *root, struct 
 /* Whether the directory PATH of the host, which is ST, can be a workspace. */
 int sandbox_check_workspace(const struct sandbox *sandbox, const char *path, const struct stat *st,
                             struct err *err);
+
+/* PATH/NAME on OUT (PATH_MAX bytes). */
+const char *sandbox_join(char *out, const char *path, const char *name);
+
+/* mkdir, where it may be there already. */
+int sandbox_make_dir(const char *path, mode_t mode, struct err *err);
+
+/* Make the directories of the writable layer, or find them again, and fill `layer`, `disk` and
+ * `disk_fd`. */
+int sandbox_layer_open(struct sandbox *sandbox, const struct sandbox_options *options,
+                       struct err *err);
+void sandbox_layer_close(struct sandbox *sandbox);
 
 /* Forget the steps: their callbacks are not called. */
 void sandbox_drop_steps(struct sandbox *sandbox);

@@ -96,7 +96,7 @@ static int write_process(struct sandbox *sandbox, const struct sandbox_step *ste
     AUTO_BUF struct buf process;
     buf_init(&process, PROCESS_MAX);
     bool inherits = sandbox->host->runtime.kind->inherits_limits;
-    if (oci_process(&process, step, inherits ? NULL : &sandbox->limits) < 0)
+    if (oci_process(&process, step, &sandbox->limits, inherits) < 0)
         return err_set(err, ERR_LIMIT, "the command line is too long");
     AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)

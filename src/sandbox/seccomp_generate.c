@@ -6,9 +6,9 @@
  * The policy starts from moby's default profile (what Docker gives to a container without
  * capabilities; profiles/seccomp/default.json at commit 00f3d189e420, of which seccomp_allowed.h is a
  * part) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
- * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every
- * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
- * socket().
+ * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot, AIO, filters on
+ * sockets; and every architecture but the native one, whose 32-bit socketcall() would walk around
+ * the filter on socket().
  *
  * A second policy is for sandboxes that write to a directory of the host, whose files are their
  * owner's there: it lets nobody make one set-user-ID or set-group-ID (as systemd's RestrictSUIDSGID=
@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -96,6 +97,16 @@ static void print_json_rule(FILE *out, uint32_t action, const char *call, unsign
     fprintf(out, "%s}", count ? "]" : "");
 }
 
+/* Calls of which own_rules[] says more: print_json_own() has them. */
+static bool has_own_rules(const char *call)
+{
+    static const char *const calls[] = {"ioctl", "setrlimit", "prlimit64", "setsockopt"};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        if (!strcmp(call, calls[i]))
+            return true;
+    return false;
+}
+
 /* A rule about CALL. One that this architecture does not have is left out. */
 static void add(const struct policy *policy, uint32_t action, const char *call, unsigned count,
                 const struct scmp_arg_cmp *args)
@@ -104,9 +115,10 @@ static void add(const struct policy *policy, uint32_t action, const char *call, 
     if (number < 0)
         return;
     check(seccomp_rule_add_array(policy->filter, action, number, count, args), call);
-    if (count == 0 && action == SCMP_ACT_ALLOW && strcmp(call, "ioctl") != 0)
+    bool plain = count == 0 && action == SCMP_ACT_ALLOW;
+    if (plain && !has_own_rules(call))
         fprintf(policy->names, "%s\"%s\"", ftell(policy->names) ? "," : "", call);
-    else if (count || action != SCMP_ACT_ALLOW)
+    else if (!plain)
         print_json_rule(policy->rules, action, call, count, args);
 }
 
@@ -170,31 +182,68 @@ static void allow_by_argument(const struct policy *policy)
                                            CLONE_NEWCGROUP;
     allow_if(policy, "clone", bits_are(0, namespaces, 0));
     add(policy, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
+    /* One number for the whole machine bounds all that wait (fs.aio-max-nr). Databases know kernels
+     * without. */
+    add(policy, SCMP_ACT_ERRNO(ENOSYS), "io_setup", 0, NULL);
     /* As moby: PER_LINUX, PER_LINUX32, UNAME26, both, and the query. */
     static const scmp_datum_t personalities[] = {0, 0x8, 0x20000, 0x20008, 0xffffffff};
     for (size_t i = 0; i < sizeof personalities / sizeof personalities[0]; i++)
         allow_if(policy, "personality", is(0, SCMP_CMP_EQ, personalities[i]));
 }
 
-/*
- * What prepend_own() does for the filter, in the words that JSON has: none of them is "not equal" of
- * a part. The lower half of the request differs from TIOCSTI (0x5412) and TIOCLINUX (0x541c) when
- * one of its upper 28 bits does, or when its last four are odd, or x000, 01x0 or 1x10.
- */
-static void print_json_ioctl(FILE *out)
+/* One value of many that an argument's lower half must not have. */
+struct excluded {
+    const uint32_t *values;
+    size_t count;
+};
+
+static void print_json_differs(FILE *out, const char *call, unsigned arg, struct excluded excluded,
+                               int bit, uint32_t mask, uint32_t bits)
 {
-    static const struct {
-        scmp_datum_t mask, bits;
-    } last_four[] = {{1, 1}, {7, 0}, {13, 4}, {11, 10}};
-    _Static_assert(TIOCSTI == 0x5412 && TIOCLINUX == 0x541c, "the patterns are made for these");
-    for (int bit = 4; bit < 32; bit++) {
-        struct scmp_arg_cmp arg = bits_are(1, 1ULL << bit, ~(scmp_datum_t)TIOCSTI & 1ULL << bit);
-        print_json_rule(out, SCMP_ACT_ALLOW, "ioctl", 1, &arg);
+    size_t left = 0;
+    for (size_t i = 0; i < excluded.count; i++)
+        left += (excluded.values[i] & mask) == bits;
+    if (left == 0) {
+        struct scmp_arg_cmp is_so = bits_are(arg, mask, bits);
+        print_json_rule(out, SCMP_ACT_ALLOW, call, 1, &is_so);
+    } else if (bit >= 0) {
+        uint32_t next = 1U << bit;
+        print_json_differs(out, call, arg, excluded, bit - 1, mask | next, bits);
+        print_json_differs(out, call, arg, excluded, bit - 1, mask | next, bits | next);
     }
-    for (size_t i = 0; i < sizeof last_four / sizeof last_four[0]; i++) {
-        struct scmp_arg_cmp arg = bits_are(1, last_four[i].mask, last_four[i].bits);
-        print_json_rule(out, SCMP_ACT_ALLOW, "ioctl", 1, &arg);
-    }
+}
+
+/*
+ * CALL is allowed when the lower half of its argument ARG is none of the COUNT VALUES. JSON can say
+ * "equal" of a part of an argument only: so one rule for each way to differ, that is for each group of
+ * numbers with the same first bits that none of the values has.
+ */
+static void print_json_unless(FILE *out, const char *call, unsigned arg, const uint32_t *values,
+                              size_t count)
+{
+    print_json_differs(out, call, arg, (struct excluded){values, count}, 31, 0, 0);
+}
+
+/* What own_rules[] does for the filter. */
+static void print_json_own(FILE *out)
+{
+    static const uint32_t terminal[] = {TIOCSTI, TIOCLINUX}, core[] = {RLIMIT_CORE};
+    static const uint32_t level[] = {SOL_SOCKET};
+    static const uint32_t options[] = {SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF,
+                                       SO_ATTACH_REUSEPORT_EBPF};
+    print_json_unless(out, "ioctl", 1, terminal, 2);
+    struct scmp_arg_cmp sets[] = {bits_are(0, UINT32_MAX, RLIMIT_CORE)};
+    print_json_unless(out, "setrlimit", 0, core, 1);
+    print_json_rule(out, SCMP_ACT_ERRNO(0), "setrlimit", 1, sets);
+    /* Both name the first argument: libseccomp 2.5 does not come to a rule about the second one alone
+     * when a rule about both has failed at its second. */
+    struct scmp_arg_cmp asks[] = {bits_are(1, UINT32_MAX, RLIMIT_CORE), is(2, SCMP_CMP_EQ, 0)};
+    struct scmp_arg_cmp changes[] = {bits_are(1, UINT32_MAX, RLIMIT_CORE), is(2, SCMP_CMP_NE, 0)};
+    print_json_unless(out, "prlimit64", 1, core, 1);
+    print_json_rule(out, SCMP_ACT_ALLOW, "prlimit64", 2, asks);
+    print_json_rule(out, SCMP_ACT_ERRNO(0), "prlimit64", 2, changes);
+    print_json_unless(out, "setsockopt", 1, level, 1);
+    print_json_unless(out, "setsockopt", 2, options, 4);
 }
 
 /* runc answers ENOSYS to what is newer than every call that is named: so the newest is. */
@@ -220,7 +269,7 @@ static struct policy make_policy(bool modes, FILE *names, FILE *rules)
         allow_plain_modes(&policy);
     allow_sockets(&policy);
     allow_by_argument(&policy);
-    print_json_ioctl(rules);
+    print_json_own(rules);
     print_json_newest(rules);
     return policy;
 }
@@ -241,32 +290,97 @@ static size_t generate(const struct policy *policy, struct sock_filter *out, siz
 }
 
 /*
- * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of the lower
- * half of ioctl's request, which is all that the kernel looks at (comparing the whole let TIOCSTI
- * through with a high bit set).
+ * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of one half of
+ * an argument. Of an int the kernel looks at the lower half only; comparing the whole let TIOCSTI
+ * through with a high bit set.
  */
+struct condition {
+    unsigned offset; /* of the half, in struct seccomp_data */
+    uint32_t value;
+    bool differs; /* the half has to be another one than `value` */
+};
+
+/* Both architectures are little-endian: the lower half comes first. */
+#define LOWER(argument) ((unsigned)offsetof(struct seccomp_data, args[argument]))
+#define UPPER(argument) (LOWER(argument) + 4)
+#define SOCKET_OPTION(name)                                                                        \
+    {                                                                                              \
+        {LOWER(1), SOL_SOCKET, false},                                                             \
+        {                                                                                          \
+            LOWER(2), name, false                                                                  \
+        }                                                                                          \
+    }
+
+static const struct {
+    int call;
+    uint32_t action;
+    struct condition conditions[2]; /* an offset of 0 is none */
+} own_rules[] = {
+    /* Text for whoever reads the terminal behind us. */
+    {SCMP_SYS(ioctl), SECCOMP_RET_ERRNO | EPERM, {{LOWER(1), TIOCSTI, false}}},
+    {SCMP_SYS(ioctl), SECCOMP_RET_ERRNO | EPERM, {{LOWER(1), TIOCLINUX, false}}},
+    /* A host whose core_pattern is a program runs it, as root, for whatever dumps core here, unless
+     * RLIMIT_CORE is exactly 1 (core(5); 0 does not count there). So it stays what it is; who wants
+     * no core dumps, as gpg and ssh-agent, is told that there will be none. */
+    {SCMP_SYS(setrlimit), SECCOMP_RET_ERRNO | 0, {{LOWER(0), RLIMIT_CORE, false}}},
+    {SCMP_SYS(prlimit64),
+     SECCOMP_RET_ERRNO | 0,
+     {{LOWER(1), RLIMIT_CORE, false}, {LOWER(2), 0, true}}},
+    {SCMP_SYS(prlimit64),
+     SECCOMP_RET_ERRNO | 0,
+     {{LOWER(1), RLIMIT_CORE, false}, {UPPER(2), 0, true}}},
+    /* Their machine code is memory that no cgroup is charged for, out of one small pool of the
+     * machine. Of use on packet sockets, which nobody has here. */
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_FILTER)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_BPF)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_REUSEPORT_CBPF)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_REUSEPORT_EBPF)},
+};
+enum { OWN_RULES = sizeof own_rules / sizeof own_rules[0], OWN_RULE_MAX = 7 };
+
+/* The number of the call is in the accumulator, before and after. Returns how many instructions. */
+static size_t append_own_rule(struct sock_filter *out, size_t rule)
+{
+    const struct condition *conditions = own_rules[rule].conditions;
+    size_t conditions_count = conditions[1].offset ? 2 : 1;
+    uint8_t left = (uint8_t)(conditions_count * 2 + 2); /* instructions behind the first */
+    struct sock_filter *next = out;
+    *next++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                           (uint32_t)own_rules[rule].call, 0, left);
+    for (size_t i = 0; i < conditions_count; i++) {
+        uint8_t over = (uint8_t)((conditions_count - i - 1) * 2 + 1); /* to the last */
+        bool differs = conditions[i].differs;
+        *next++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, conditions[i].offset);
+        *next++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, conditions[i].value,
+                                               differs ? over : 0, differs ? 0 : over);
+    }
+    *next++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, own_rules[rule].action);
+    *next++ =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    return (size_t)(next - out);
+}
+
 static size_t prepend_own(struct sock_filter *out)
 {
-    /* Jumps of what is not ours end right behind the last of these. */
-    const struct sock_filter own[] = {
+    struct sock_filter rules[OWN_RULES * OWN_RULE_MAX];
+    size_t rules_count = 0;
+    for (size_t i = 0; i < OWN_RULES; i++)
+        rules_count += append_own_rule(rules + rules_count, i);
+    /* Jumps of what is not ours end right behind the last of the rules. */
+    const struct sock_filter head[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 9),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, (uint8_t)(rules_count + 4)),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         /* x32 numbers have bit 30: left to libseccomp, which kills them as another
          * architecture's. */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 7, 0),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (uint8_t)(rules_count + 2), 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SCMP_SYS(ioctl), 0, 4),
-        /* The lower half comes first: both architectures are little-endian. */
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
     };
-    size_t count = sizeof own / sizeof own[0];
-    memcpy(out, own, count * sizeof own[0]);
-    return count;
+    size_t head_count = sizeof head / sizeof head[0];
+    memcpy(out, head, sizeof head);
+    memcpy(out + head_count, rules, rules_count * sizeof rules[0]);
+    return head_count + rules_count;
 }
 
 static void print_base64(const unsigned char *bytes, size_t len)

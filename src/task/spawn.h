@@ -20,6 +20,8 @@ enum spawn_type {
                       takes the findings. Its end is the answer */
     SPAWN_GATEWAY, /* start a gateway without a run, to try a provider; no body; descriptors: enum
                       spawn_gateway_fd. What becomes of it is seen by its control socket */
+    SPAWN_FORGET, /* no further run will come of a task that has all it needs: what a runner that was
+                      killed has kept for one goes. Not answered; body: struct spawn_cancel */
     /* spawner → codexd */
     SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
     SPAWN_RUN_ENDED, /* the runner is gone and what it left is cleaned; struct spawn_report */
@@ -39,6 +41,8 @@ struct run_limits {
     uint64_t memory_bytes; /* memory + swap of one sandbox */
     uint32_t cpu_milli;    /* thousandths of a core; 0: no limit */
     uint32_t pids;
+    uint64_t disk_bytes;     /* of one writable layer; 0: no limit */
+    uint64_t inodes;         /* files on it; 0: by disk_bytes */
     int64_t timeout_ms;      /* wall time of the whole run */
     int64_t test_timeout_ms; /* wall time of one test run */
     uint64_t archive_bytes;  /* what the archive may have */

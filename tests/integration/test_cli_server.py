@@ -281,7 +281,7 @@ def test_doctor_finds_this_machine_fit(cli):
     done = cli.codex_run("doctor", "--json")
     found = checks(done)
     for name in ("kernel", "user namespaces", "git", "configuration", "service user", "subuids", "state directory", "disk",
-                 "server", "model", "runtime", "cgroups", "limits", "image", "idmapped mounts", "overlay", "command",
+                 "server", "model", "runtime", "cgroups", "limits", "image", "disk limit", "idmapped mounts", "overlay", "command",
                  "toolchain"):
         assert set(found[name]) == {"check", "status", "detail", "remedy"}
         assert found[name]["status"] in ("ok", "warn", "fail")

@@ -57,7 +57,8 @@ def crun(home, script):
 def test_a_good_machine(home):
     found = check(home)
     assert {name: one["status"] for name, one in found.items() if name != "image"} == {
-        "runtime": "ok", "cgroups": "ok", "limits": "ok", "idmapped mounts": "ok", "overlay": "ok"}
+        "runtime": "ok", "cgroups": "ok", "limits": "ok", "disk limit": "ok", "idmapped mounts": "ok", "overlay": "ok"}
+    assert found["disk limit"]["detail"].startswith("hard: ")
     assert "crun version" in found["runtime"]["detail"] and str(home) in found["overlay"]["detail"]
     assert not list((home / "state").iterdir())
 
@@ -97,6 +98,18 @@ def test_what_cannot_be_limited(home):
     assert found["status"] == "fail" and "no limit of processes holds" in found["detail"]
     found = check(home, before=f"mount -o remount,bind,ro '{CGROUPS}/cpu'")["limits"]
     assert found["status"] == "warn" and "cores are not" in found["detail"]
+    found = check(home, before=f"mount -o remount,bind,ro '{CGROUPS}/cpuset'")["limits"]
+    assert found["status"] == "warn" and "(nproc)" in found["detail"] and "cpuset" in found["remedy"]
+
+
+def test_no_loop_devices(home):
+    found = check(home, before="mount --bind /dev/null /dev/loop-control")["disk limit"]
+    assert found["status"] == "warn" and found["detail"].startswith("soft: ") and "modprobe loop" in found["remedy"]
+
+
+def test_no_e2fsprogs(home):
+    found = check(home, before="mount --bind /dev/null \"$(realpath /sbin/mke2fs)\"")["disk limit"]
+    assert found["status"] == "warn" and "e2fsprogs" in found["remedy"] and "e2fsprogs is needed" in found["detail"]
 
 
 def test_no_cgroups(home):

@@ -9,7 +9,6 @@ from support.model_server import ModelServer
 from support.repository import CALCULATOR, Repository
 from support.rootless import FIRST_SUBID, UID, RootlessCodex, User, why_not
 from test_main_job import GOOD_WORK
-from test_sandbox_isolation import EXPECTED
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"rootless: {why_not()}")
 

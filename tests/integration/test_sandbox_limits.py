@@ -1,4 +1,5 @@
 """Limits hold, are told apart, and whatever happens nothing is left behind."""
+import os
 import time
 
 import pytest
@@ -76,6 +77,17 @@ while time.monotonic() - began < 2: pass
 print(sum(os.times()[:2]))
 """, options=("--cpus", "0.25")).stdout
     assert 0 < float(out) < 0.8  # of 2; less than 0.5 when others want the cpu, too
+
+
+def test_programs_count_the_cores_that_they_may_use(sandbox):
+    """nproc by a cpuset; what counts otherwise, by its variable. Without a limit, all of the machine's."""
+    script = ("nproc; python3 -c 'import os; print(len(os.sched_getaffinity(0)))'; "
+              "echo $CARGO_BUILD_JOBS $CMAKE_BUILD_PARALLEL_LEVEL $GOMAXPROCS $OMP_NUM_THREADS $PYTHON_CPU_COUNT "
+              "${MAKEFLAGS-none}")
+    cores = len(os.sched_getaffinity(0))
+    if cores > 1:
+        assert sandbox.shell(script, options=("--cpus", "0.5")).split() == ["1"] * 7 + ["none"]
+    assert sandbox.shell(script).split() == [str(cores)] * 2 + ["none"]
 
 
 def test_zombies_are_reaped(sandbox):

@@ -61,7 +61,7 @@ def test_health(server):
 
 def test_doctor(server):
     checks = server.call("GET", "/v1/doctor").json
-    assert [check["check"] for check in checks] == ["state", "sandbox", "model", "runtime", "cgroups", "limits", "image",
+    assert [check["check"] for check in checks] == ["state", "sandbox", "model", "runtime", "cgroups", "limits", "image", "disk limit",
                                                     "idmapped mounts", "overlay"]
     assert all(set(check) - {"env_key"} == {"check", "status", "detail", "remedy"} for check in checks)
     assert all(check["status"] == "ok" and check["remedy"] is None for check in checks if check["check"] != "image"), checks

@@ -38,6 +38,7 @@ static void every_key_reaches_its_field(void **state)
         "first_byte_timeout = 2m\nidle_timeout = 90s\n"
         "[provider \"r\"]\nwire_api = replay\nfile = /f\n"
         "[sandbox]\nruntime = /usr/bin/crun\nimages = /i\nmemory = 512M\ncpus = 1.25\npids = 64\n"
+        "disk = 5G\ninodes = 100000\n"
         "[task]\ntimeout = 1h\ntest_timeout = 5m\nverify_rounds = 0\nbudget_tokens = 5\n"
         "[git]\nauthor_name = A B\nauthor_email = a@b\nfetch_timeout = 5m\nstall_timeout = 9s\nlarge_files = 5M\n"
         "[forge \"github.com\"]\nkind = github\ntoken_env = T\nbase_url = https://api\n"
@@ -61,6 +62,8 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(c.memory_bytes, 512 << 20);
     assert_int_equal(c.cpu_milli, 1250);
     assert_int_equal(c.pids, 64);
+    assert_int_equal(c.disk_bytes, 5LL << 30);
+    assert_int_equal(c.inodes, 100000);
     assert_int_equal(c.timeout_ms, 3600000);
     assert_int_equal(c.test_timeout_ms, 300000);
     assert_int_equal(c.verify_rounds, 0);
@@ -82,7 +85,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(c.stall_timeout_ms, 9000);
     assert_int_equal(c.large_files_bytes, 5 << 20);
     config_release(&c);
-    accept(&c, "[git]\nlarge_files = off\n");
+    accept(&c, "[git]\nlarge_files = 0\n");
     assert_int_equal(c.large_files_bytes, 0);
     config_release(&c);
 }
@@ -177,6 +180,10 @@ static void a_bad_value_says_what_a_good_one_is(void **state)
     refuse("[server]\nsocket = s\n", "c:2: socket: 's' is not an absolute path");
     refuse("[task]\ntimeout = 8 hours\n",
            "c:2: timeout: '8 hours' is not a duration like 90s, 15m, 8h or 2d (at most 30d)");
+    refuse("[sandbox]\ndisk = 1M\n",
+           "c:2: disk: '1M' is not a size like 512M or 4G (from 64M to 8192G)");
+    refuse("[sandbox]\ninodes = 100\n",
+           "c:2: inodes: '100' is not a number from 4096 to 1073741824");
     refuse("[sandbox]\nmemory = 4\n",
            "c:2: memory: '4' is not a size like 512M or 4G (from 64M to 1024G)");
     refuse("[sandbox]\nmemory = 9999999999999999999G\n",

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,7 +18,10 @@
 #include "runner/run_dir.h"
 #include "runner/sandbox_name.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/cores.h"
+#include "sandbox/disk.h"
 #include "sandbox/oci.h"
+#include "sandbox/runtime.h"
 #include "sandbox/uid_range.h"
 
 static char directory[64];
@@ -72,7 +77,7 @@ static void a_step_of_the_user_has_no_capability_and_a_limit_of_processes(void *
     const char *const argv[] = {"x", "a\"b", "", "\x01", NULL}, *const env[] = {"A=\"1\"", NULL};
     const struct sandbox_step step = {
         .profile = SANDBOX_AS_USER, .argv = argv, .env = env, .cwd = "/workspace"};
-    assert_int_equal(oci_process(&out, &step, &limits), 0);
+    assert_int_equal(oci_process(&out, &step, &limits, false), 0);
     json_t *process = json_loadb(out.data, out.len, 0, NULL);
     assert_non_null(process);
     json_t *user, *args, *bounding, *rlimits;
@@ -135,6 +140,73 @@ static void a_configuration_that_does_not_fit_is_an_error(void **state)
         assert_int_equal(oci_config(&out, &sandbox), -ERANGE);
         buf_release(&out);
     }
+}
+
+static void assert_cores(const char *expected, const cpu_set_t *allowed, unsigned number,
+                         unsigned count)
+{
+    AUTO_BUF struct buf out;
+    buf_init(&out, 256);
+    assert_int_equal(cores_append(&out, allowed, number, count), 0);
+    assert_string_equal(out.data, expected);
+}
+
+static void cores_are_shared_out_in_turn(void **state)
+{
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    for (int core = 1; core < 10; core += 2)
+        CPU_SET(core, &allowed); /* 1 3 5 7 9 */
+    assert_int_equal(cores_needed(0, &allowed), 0);
+    assert_int_equal(cores_needed(1, &allowed), 1);
+    assert_int_equal(cores_needed(1000, &allowed), 1);
+    assert_int_equal(cores_needed(1001, &allowed), 2);
+    assert_int_equal(cores_needed(4000, &allowed), 4);
+    assert_int_equal(cores_needed(4001, &allowed), 0);
+    assert_int_equal(cores_needed(UINT32_MAX, &allowed), 0);
+    assert_cores("1,3", &allowed, 0, 2);
+    assert_cores("5,7", &allowed, 1, 2);
+    assert_cores("9,1", &allowed, 2, 2);
+    assert_cores("7", &allowed, 4093, 1);
+    assert_cores("", &allowed, 7, 0);
+    CPU_ZERO(&allowed);
+    assert_cores("", &allowed, 7, 3);
+    cores_allowed(&allowed);
+    assert_true(CPU_COUNT(&allowed) > 0);
+}
+
+static void cores_are_in_the_configuration_and_the_environment(void **state)
+{
+    struct buf out;
+    buf_init(&out, 65536);
+    struct oci_sandbox sandbox = {.root = "root",
+                                  .runtime = &crun,
+                                  .users = "/proc/1/fd/3",
+                                  .cgroup = "codex/x",
+                                  .limits = limits,
+                                  .cores = "0,2",
+                                  .agent_dir = "/a"};
+    sandbox.limits.cores = 2;
+    assert_int_equal(oci_config(&out, &sandbox), 0);
+    json_t *config = json_loadb(out.data, out.len, 0, NULL);
+    const char *cores;
+    int quota;
+    assert_int_equal(json_unpack(config, "{s:{s:{s:{s:s, s:i}}}}", "linux", "resources", "cpu",
+                                 "cpus", &cores, "quota", &quota),
+                     0);
+    assert_string_equal(cores, "0,2");
+    assert_int_equal(quota, 150000);
+    assert_non_null(strstr(out.data, "\"GOMAXPROCS=2\""));
+    json_decref(config);
+    buf_release(&out);
+}
+
+static void disks_have_inodes_by_their_size(void **state)
+{
+    assert_int_equal(disk_inodes(&(struct disk_size){20ULL << 30, 0}), 1310720);
+    assert_int_equal(disk_inodes(&(struct disk_size){20ULL << 30, 5000}), 5000);
+    assert_int_equal(disk_inodes(&(struct disk_size){DISK_BYTES_MIN, 0}), 4096);
+    assert_int_equal(disk_inodes(&(struct disk_size){UINT64_MAX, 0}), DISK_INODES_MAX);
 }
 
 static void uid_ranges_do_not_overlap_and_come_back(void **state)
@@ -314,6 +386,49 @@ static void a_copy_is_bounded_and_hashed(void **state)
     assert_string_equal(err.message, "larger than 3 bytes");
 }
 
+/* A runtime that does what SCRIPT says; what runtime_run() makes of it. */
+static int run_runtime(const char *script)
+{
+    static const struct runtime_kind kind = {.name = "crun", .log_message = "Z: "};
+    AUTO_FREE char *program = str_format("%s/runtime", directory);
+    const struct runtime runtime = {.program = program, .kind = &kind};
+    const int fd = open(program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    struct err err;
+    assert_int_equal(io_write_all(fd, script, strlen(script), &err), 0);
+    close(fd);
+    int status = runtime_run(&(struct runtime_call){.runtime = &runtime,
+                                                    .directory = directory,
+                                                    .command = "create",
+                                                    .args = (const char *const[]){NULL}},
+                             &err);
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    return status;
+}
+
+/* crun goes on in processes that are ours once it has left them: kill -9 hits these too. */
+static void a_runtime_that_was_killed_is_told_from_one_that_fails(void **state)
+{
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    assert_int_equal(run_runtime("#!/bin/sh\nexit 0\n"), 0);
+    assert_int_equal(run_runtime("#!/bin/sh\nexit 1\n"), ERR_SANDBOX);
+    assert_int_equal(run_runtime("#!/bin/sh\nkill -9 $$\n"), ERR_KILLED);
+    static const char orphan[] =
+        "#!/bin/sh\n(setsid sh -c 'echo $$ >$0.pid; exec sleep 60' $0 &)\n"
+        "until test -s $0.pid; do :; done\n"
+        "pid=$(cat $0.pid); rm $0.pid; kill -%s $pid\n"
+        "until grep -q 'State:.Z' /proc/$pid/status; do :; done; exit %s\n";
+    static const struct {
+        const char *signal, *status;
+        int expected;
+    } orphans[] = {{"9", "1", ERR_KILLED}, {"15", "1", ERR_SANDBOX}, {"9", "0", 0}};
+    for (size_t i = 0; i < sizeof orphans / sizeof orphans[0]; i++) {
+        char script[512];
+        snprintf(script, sizeof script, orphan, orphans[i].signal, orphans[i].status);
+        assert_int_equal(run_runtime(script), orphans[i].expected);
+    }
+}
+
 int main(void)
 {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -322,12 +437,16 @@ int main(void)
         cmocka_unit_test(a_step_of_the_user_has_no_capability_and_a_limit_of_processes),
         cmocka_unit_test(every_runtime_gets_the_policy_in_the_form_that_it_takes),
         cmocka_unit_test(a_configuration_that_does_not_fit_is_an_error),
+        cmocka_unit_test(cores_are_shared_out_in_turn),
+        cmocka_unit_test(cores_are_in_the_configuration_and_the_environment),
+        cmocka_unit_test(disks_have_inodes_by_their_size),
         IN_DIRECTORY(uid_ranges_do_not_overlap_and_come_back),
         IN_DIRECTORY(counts_are_read_from_either_kind_of_cgroup),
         IN_DIRECTORY(a_host_that_lacks_a_controller_is_told_which),
         IN_DIRECTORY(groups_are_found_once_and_removed_with_their_children),
         IN_DIRECTORY(one_process_at_a_time_has_a_run),
         IN_DIRECTORY(names_tell_states_and_runs_apart),
+        IN_DIRECTORY(a_runtime_that_was_killed_is_told_from_one_that_fails),
         IN_DIRECTORY(a_copy_is_bounded_and_hashed),
     };
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);

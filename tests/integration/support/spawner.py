@@ -14,7 +14,7 @@ from support.codex import BUILD, IMAGES, ROOT, RUNTIME, wait_for
 from support.sandbox import Sandbox
 
 MAGIC = 0x43445831
-RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY = 1, 2, 3, 4, 5, 6
+RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY, FORGET = range(1, 8)
 RUN_STARTED, RUN_ENDED, GIT_ENDED, FAILED = 100, 101, 102, 103
 BASELINE_KNOWN, WITH_REPLAY, SALVAGE = 1, 2, 4
 ISOLATED, AS_SUBMITTER, REMOTE = range(3)
@@ -32,7 +32,8 @@ class RunName(ctypes.Structure):
 
 
 class Limits(ctypes.Structure):
-    _fields_ = [("memory_bytes", U64), ("cpu_milli", U32), ("pids", U32), ("timeout_ms", I64),
+    _fields_ = [("memory_bytes", U64), ("cpu_milli", U32), ("pids", U32), ("disk_bytes", U64), ("inodes", U64),
+                ("timeout_ms", I64),
                 ("test_timeout_ms", I64), ("archive_bytes", U64)]
 
 
@@ -71,10 +72,11 @@ def memfd(data):
 class Spawner(Sandbox):
     """A state directory with a spawner on it. The gateway, the agent and codex-git are the tests' own."""
 
-    def __init__(self, git=None, runtime=None, started=True):
+    def __init__(self, git=None, runtime=None, started=True, below=None):
         """RUNTIME: a script that stands for crun, with {home} where a test's own files are. STARTED: else with
-        start_spawner(), before the end."""
+        start_spawner(), before the end. BELOW: a shell command that prepares a mount namespace for it."""
         super().__init__()
+        self.below = ["unshare", "--mount", "sh", "-c", f'{below} && exec "$@"', "sh"] if below else []
         self.runtime = self.home / "crun" if runtime else RUNTIME
         if runtime:
             self.runtime.write_text(runtime.replace("{home}", str(self.home)))
@@ -98,7 +100,7 @@ class Spawner(Sandbox):
             self.socket.close()
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(SECONDS)
-        argv = [BUILD / "codex-runner", "--spawner", "--state", self.state, "--images", IMAGES, "--agent", self.agent,
+        argv = [*self.below, BUILD / "codex-runner", "--spawner", "--state", self.state, "--images", IMAGES, "--agent", self.agent,
                 "--gateway", self.gateway, "--git", self.git, "--runtime", self.runtime]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(3,),
@@ -153,7 +155,7 @@ class Task:
 
     def message(self, *, baseline=None, rounds=3, timeout_ms=120000, memory=512 << 20, pids=256, archive=1 << 30,
                 test_timeout_ms=60000, replay=False,
-                salvage=False):
+                salvage=False, disk=0, inodes=0, cpu_milli=0):
         message = Message(magic=MAGIC, type=RUN)
         body = message.body.run
         body.name = self.run_name()
@@ -161,7 +163,7 @@ class Task:
             SALVAGE if salvage else 0)
         body.baseline_status = baseline if baseline is not None else 0
         body.verify_rounds = rounds
-        body.limits = Limits(memory, 0, pids, timeout_ms, test_timeout_ms, archive)
+        body.limits = Limits(memory, cpu_milli, pids, disk, inodes, timeout_ms, test_timeout_ms, archive)
         body.repo = b"demo"
         body.layer = self.layer.encode()
         return message
@@ -190,6 +192,11 @@ class Task:
 
     def cancel(self):
         message = Message(magic=MAGIC, type=CANCEL)
+        message.body.cancel = self.run_name()
+        self.spawner.send(message)
+
+    def forget(self):
+        message = Message(magic=MAGIC, type=FORGET)
         message.body.cancel = self.run_name()
         self.spawner.send(message)
 
