@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "sandbox/mounts.h"
 #include "sandbox/rootless.h"
@@ -28,6 +29,16 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
     return io_copy(in, 0, -1, out, err) < 0 ? err_context(err, "'%s'", from) : 0;
 }
 
+/* Rootless we may be the task's user (sandbox_ids.c), whose the agent must not be: it becomes that of
+ * an id that the sandbox then lacks. */
+static int disown_agent(const char *directory, const char *agent, struct err *err)
+{
+    static const uid_t nobody = ROOTLESS_BASE + SANDBOX_UID;
+    if (chown(agent, nobody, nobody) < 0 || chown(directory, nobody, nobody) < 0)
+        return err_errno(err, "cannot give '%s' away", agent);
+    return 0;
+}
+
 /*
  * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host.
  * The spawner's directory is mounted, so that all its runners share the pages. Else it is a copy.
@@ -44,7 +55,8 @@ static int place_agent(struct sandbox_host *host, const struct sandbox_host_opti
     }
     char to[PATH_MAX + 16];
     snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
-    return sandbox_copy_agent(options->agent, to, err);
+    int status = sandbox_copy_agent(options->agent, to, err);
+    return status == 0 && host->rootless ? disown_agent(host->agent_dir, to, err) : status;
 }
 
 /* An ordinary user has none. */

@@ -2,18 +2,21 @@
 subuid(5) of the test's own. The machine's are not touched."""
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import tempfile
 
 from support.codex import BUILD, Codex
 
-UID = 41234
 NAME = "codextest"
-FIRST_SUBID = 0x60000000    # no sandbox of root's has these (src/sandbox/uid_range.h)
-FILES = ("passwd", "group", "subuid", "subgid")
-ENTER = ('for file in passwd group subuid subgid; do mount --bind "$0/$file" "/etc/$file"; done; '
-         f'exec setpriv --reuid {UID} --regid {UID} --clear-groups --inh-caps=-all "$@"')
+FIRST_UID, FIRST_SUBID = 41000, 0x60000000  # no sandbox of root's has the latter (src/sandbox/uid_range.h)
+RANGE, USERS = 65536, 4000                  # tests run side by side: each has a user of its own
+ENTER = 'for file in passwd group subuid subgid; do mount --bind "$0/$file" "/etc/$file"; done; exec "$@"'
+
+
+def become(uid):
+    return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--inh-caps=-all"]
 
 
 def why_not():
@@ -24,32 +27,33 @@ def why_not():
     for file in ("/etc/subuid", "/etc/subgid"):
         if not os.path.exists(file):
             return f"{file} is not there, to be covered for the user of the test"
-    done = subprocess.run(["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "unshare", "--user",
-                           "true"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*become(FIRST_UID), "unshare", "--user", "true"], capture_output=True, text=True, check=False)
     return f"an ordinary user gets no user namespace: {done.stderr.strip()}" if done.returncode else None
 
 
 class User:
     """The user, and his home."""
 
-    def __init__(self, subids=65536):
+    def __init__(self, subids=RANGE):
+        number = random.randrange(USERS)
+        self.uid, self.first_subid = FIRST_UID + number, FIRST_SUBID + RANGE * number
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="codex-test-"))
         self.place.chmod(0o755)
         self.home = self.place / "home"
         self.home.mkdir(mode=0o700)
         (self.place / "passwd").write_text(
-            pathlib.Path("/etc/passwd").read_text() + f"{NAME}:x:{UID}:{UID}::{self.home}:/bin/bash\n")
-        (self.place / "group").write_text(pathlib.Path("/etc/group").read_text() + f"{NAME}:x:{UID}:\n")
+            pathlib.Path("/etc/passwd").read_text() + f"{NAME}:x:{self.uid}:{self.uid}::{self.home}:/bin/bash\n")
+        (self.place / "group").write_text(pathlib.Path("/etc/group").read_text() + f"{NAME}:x:{self.uid}:\n")
         for file in ("subuid", "subgid"):
-            (self.place / file).write_text(f"{NAME}:{FIRST_SUBID}:{subids}\n" if subids else "")
+            (self.place / file).write_text(f"{NAME}:{self.first_subid}:{subids}\n" if subids else "")
         self.own()
 
     def own(self):
         """Everything in the home is his."""
-        subprocess.run(["chown", "-R", "--from=0:0", f"{UID}:{UID}", self.home], check=True)
+        subprocess.run(["chown", "-R", "--from=0:0", f"{self.uid}:{self.uid}", self.home], check=True)
 
     def argv(self, *command):
-        return ["unshare", "--mount", "sh", "-ec", ENTER, str(self.place), *map(str, command)]
+        return ["unshare", "--mount", "sh", "-ec", ENTER, str(self.place), *become(self.uid), *map(str, command)]
 
     def environment(self):
         return {"PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb", "LANG": "C.UTF-8"}
@@ -74,9 +78,12 @@ class User:
                 uid = int((entry / "status").read_text().split("\nUid:\t")[1].split()[0])
             except (OSError, IndexError):
                 continue
-            if uid == UID or FIRST_SUBID <= uid < FIRST_SUBID + 65536:
-                found.append((entry.name, uid, (entry / "cmdline").read_bytes() if entry.exists() else b""))
+            if uid == self.uid or self.is_subid(uid):
+                found.append((entry.name, uid))
         return found
+
+    def is_subid(self, uid):
+        return self.first_subid <= uid < self.first_subid + RANGE
 
     def close(self):
         shutil.rmtree(self.place)
