@@ -110,8 +110,8 @@ static int parse_size(const char *value, int64_t min, int64_t max, void *field, 
     return 0;
 }
 
-/* The same, and "0" for no limit. */
-static int parse_size_or_none(const char *value, int64_t min, int64_t max, void *field,
+/* The same, and "0". */
+static int parse_size_or_zero(const char *value, int64_t min, int64_t max, void *field,
                               struct err *err)
 {
     if (strcmp(value, "0") != 0)
@@ -240,7 +240,7 @@ static const struct key {
     {SECTION_SANDBOX, "memory", parse_size, 64 << 20, 1LL << 40, CONFIG(memory_bytes)},
     {SECTION_SANDBOX, "cpus", parse_cpus, 100, 1024000, CONFIG(cpu_milli)},
     {SECTION_SANDBOX, "pids", parse_number, 32, 1 << 20, CONFIG(pids)},
-    {SECTION_SANDBOX, "disk", parse_size_or_none, 64 << 20, 8LL << 40, CONFIG(disk_bytes)},
+    {SECTION_SANDBOX, "disk", parse_size_or_zero, 64 << 20, 8LL << 40, CONFIG(disk_bytes)},
     {SECTION_SANDBOX, "inodes", parse_number, 4096, 1 << 30, CONFIG(inodes)},
     {SECTION_TASK, "timeout", parse_duration, 0, 0, CONFIG(timeout_ms)},
     {SECTION_TASK, "test_timeout", parse_duration, 0, 0, CONFIG(test_timeout_ms)},
@@ -250,6 +250,7 @@ static const struct key {
     {SECTION_GIT, "author_email", parse_text, 0, 0, CONFIG(author_email)},
     {SECTION_GIT, "fetch_timeout", parse_duration, 0, 0, CONFIG(fetch_timeout_ms)},
     {SECTION_GIT, "stall_timeout", parse_duration, 0, 0, CONFIG(stall_timeout_ms)},
+    {SECTION_GIT, "large_files", parse_size_or_zero, 1 << 20, 1LL << 40, CONFIG(large_files_bytes)},
     {SECTION_INTERNET, "access", parse_access, 0, 0, CONFIG(internet)},
     {SECTION_INTERNET, "allow", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow)},
     {SECTION_INTERNET, "allow_private", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow_private)},

@@ -1,9 +1,11 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/repository.h"
 #include "git/verbs.h"
 
@@ -45,6 +47,24 @@ static int take_objects(const char *git_dir, const struct bundle *bundle, struct
                       : repository_check_complete(git_dir, bundle->commit, bundle->base, err);
 }
 
+static int take_large_files(const char *git_dir, struct err *err)
+{
+    AUTO_FREE char *store = repository_large_files(git_dir, err);
+    return store ? large_files_take(PUSH_FD_BUNDLE, store, err) : err->code;
+}
+
+/* A git that was killed has left its lock, or one holds it for longer than ours waits (git-config(1),
+ * core.filesRefLockTimeout): then the work goes by another name. */
+static int tell_lock(const char *git_dir, const char *branch, const struct err *why,
+                     struct err *err)
+{
+    AUTO_FREE char *lock = str_format("%s/" REPOSITORY_HEADS "%s.lock", git_dir, branch);
+    if (access(lock, F_OK) == 0)
+        return err_set(err, ERR_CONFLICT, "branch '%s' is locked: '%s' is there", branch, lock);
+    *err = *why;
+    return err->code;
+}
+
 /* Only if it does not exist: git checks that under its lock. */
 static int create_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
@@ -63,8 +83,8 @@ static int create_branch(const char *git_dir, const struct verb_request *request
     struct err why = *err;
     int there = look_at_branch(git_dir, request, err);
     if (there == 0)
-        *err = why;
-    return there > 0 ? 0 : there < 0 ? there : status;
+        return tell_lock(git_dir, request->branch, &why, err);
+    return there > 0 ? 0 : there;
 }
 
 static int push_to(const char *git_dir, const struct verb_request *request, struct err *err)
@@ -79,6 +99,8 @@ static int push_to(const char *git_dir, const struct verb_request *request, stru
             err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s", request->commit);
     if (status == 0)
         status = take_objects(git_dir, &bundle, err);
+    if (status == 0)
+        status = take_large_files(git_dir, err);
     bundle_release(&bundle);
     return status < 0 ? status : create_branch(git_dir, request, err);
 }

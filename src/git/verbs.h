@@ -27,17 +27,18 @@ struct verb_request {
     const char *base_commit; /* 40 hexadecimal digits */
     int base_index; /* import, merge: the descriptor with the index of the base bundle; 0: none */
     /* remote repositories */
-    const char *mirror; /* path of the directory for its mirror */
-    int64_t timeout_ms; /* for all of it */
-    int64_t stall_ms;   /* without anything from the remote */
-    const char *part;   /* fetch: "base", or "module": its bundle comes behind what there is */
+    const char *mirror;      /* path of the directory for its mirror */
+    int64_t timeout_ms;      /* for all of it */
+    int64_t stall_ms;        /* without anything from the remote */
+    const char *part;        /* fetch: "base", or "module": its bundle comes behind what there is */
+    int64_t large_files_max; /* fetch: bytes of files in Git LFS that come along; 0: none do */
     verb_reach_fn *reach;
 };
 
 /*
  * Each returns 0, or a negative code with its line in ERR:
  * ERR_USAGE, ERR_NOT_FOUND (repository, ref or commit), ERR_CONFLICT (push: the branch exists and
- * is another commit), everything else: refused or failed. Those of a remote repository also
+ * is another commit, or is locked), everything else: refused or failed. Those of a remote repository also
  * -EACCES and -EHOSTUNREACH, see git/remote.h.
  */
 int git_resolve(const struct verb_request *request, struct err *err);

@@ -109,6 +109,9 @@ bool queue_starts_now(struct orchestrator *o, int64_t number);
 struct job *job_find(struct orchestrator *o, int64_t number);
 struct run_name job_run_name(const struct job *job);
 
+/* Of a task that has ended: nothing is kept for another run of it any more. */
+void release_run(struct orchestrator *o, const struct task *task);
+
 /* Whatever the job waits for is no longer wanted. */
 void job_drop_waits(struct job *job);
 
@@ -116,8 +119,9 @@ void job_drop_waits(struct job *job);
 void prepare_continue(struct job *job, const struct task *task);
 
 /* launch.c: SPAWN_RUN with all its descriptors */
-enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 };
-/* Names what the task's tests run in: the placer's word for it, and how it was set up. */
+enum { BASELINE_ENVIRONMENT_SIZE = PLACER_ENVIRONMENT_SIZE + 20 + 3 * 21 };
+/* Names what the task's tests run in: the placer's word for it, how it was set up and for whom, its
+ * limits. */
 void launch_environment(const struct job *job, const struct task *task,
                         char out[BASELINE_ENVIRONMENT_SIZE]);
 int launch_run(struct job *job, const struct task *task, int64_t left_ms, struct err *err);

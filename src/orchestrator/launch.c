@@ -92,12 +92,14 @@ void launch_environment(const struct job *job, const struct task *task,
                         char out[BASELINE_ENVIRONMENT_SIZE])
 {
     char layer[SPAWN_LAYER_SIZE], modules[MODULES_NAME_SIZE];
+    const struct config *config = job->o->config;
     job->o->placer.environment(job->o->placer.self, out);
     modules_name(job->o, task->id, modules);
-    if (!task->setup_command && !*modules) /* what is found follows from the commit */
-        return;
-    run_config_layer(task, job->o->config, modules, layer);
-    snprintf(out + strlen(out), BASELINE_ENVIRONMENT_SIZE - strlen(out), "+%.16s", layer);
+    run_config_layer(task, config, modules, layer);
+    size_t len = strlen(out);
+    snprintf(out + len, BASELINE_ENVIRONMENT_SIZE - len, "+%.16s+%lld,%lld,%lld", layer,
+             (long long)config->memory_bytes, (long long)config->cpu_milli,
+             (long long)config->pids);
 }
 
 /* The baseline of this commit, from this task's earlier runs or from any other task's. */

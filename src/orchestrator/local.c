@@ -36,6 +36,13 @@ static int cancel_run(void *self, const struct run_name *name, struct err *err)
     return spawner_send(local->spawner, &message, NULL, 0, err);
 }
 
+static int forget_run(void *self, const struct run_name *name, struct err *err)
+{
+    struct placer_local *local = self;
+    struct spawn_message message = {.type = SPAWN_FORGET, .body.cancel.name = *name};
+    return spawner_send(local->spawner, &message, NULL, 0, err);
+}
+
 /* A runner holds a record lock on its lock file as long as it lives, whatever becomes of codexd. */
 static pid_t find_run(void *self, const struct run_name *name, struct err *err)
 {
@@ -118,6 +125,7 @@ struct placer_local *placer_local_new(struct placer *out, struct spawner *spawne
     *out = (struct placer){.self = local,
                            .start = start_run,
                            .cancel = cancel_run,
+                           .forget = forget_run,
                            .find = find_run,
                            .ready = check_ready,
                            .environment = name_environment};

@@ -185,11 +185,24 @@ void monitor_on_failed(void *arg, const struct run_name *name, const char *why)
     run_is_gone(job);
 }
 
+/* It has told its end in its event file, and that was all there was to it; but it may have been
+ * killed right behind that, before it removed its files. */
+static void ended_before(struct orchestrator *o, const struct run_name *name)
+{
+    struct task task = {0};
+    if (store_task_get(o->store, name->task, &task, NULL) == 0 && task_state_ended(task.state) &&
+        task.run == name->run)
+        release_run(o, &task);
+    task_release(&task);
+}
+
 void monitor_on_ended(void *arg, const struct run_name *name, const char *why)
 {
     struct job *job = find_by_name(arg, name);
-    if (!job)
-        return; /* it has told its end in its event file, and that was all there was to it */
+    if (!job) {
+        ended_before(arg, name);
+        return;
+    }
     snprintf(job->why, sizeof job->why, "%s", why);
     run_is_gone(job);
 }

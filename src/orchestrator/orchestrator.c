@@ -159,6 +159,18 @@ void job_trouble(struct job *job, const struct err *err)
     job_continue_in(job, RETRY_MS);
 }
 
+void release_run(struct orchestrator *o, const struct task *task)
+{
+    /* Without an archive the workspace is all that there is. */
+    if (!task->run || (task->prepared && !task->archive_path))
+        return;
+    struct run_name name = {.turn = task->turn, .attempt = task->attempt, .run = task->run};
+    struct err err;
+    memcpy(name.task, task->id, sizeof task->id);
+    if (o->placer.forget(o->placer.self, &name, &err) < 0)
+        log_warn(task->id, "%s", err.message);
+}
+
 /* What an ended task no longer needs goes; then its slot is free. */
 static void job_ended(struct job *job, const struct task *task)
 {
@@ -166,6 +178,7 @@ static void job_ended(struct job *job, const struct task *task)
     log_info(task->id, "%s%s%s", task_state_name(task->state), task->fault.message ? ": " : "",
              task->fault.message ? task->fault.message : "");
     files_release(o, task);
+    release_run(o, task);
     job_free(job);
     queue_changed(o);
 }
@@ -295,8 +308,10 @@ static int release_ended(struct orchestrator *o, struct err *err)
     for (int i = 0; i < count; i++) {
         struct task task = {0};
         int status = store_task_load(o->store, numbers[i], &task, err);
-        if (status == 0)
+        if (status == 0) {
             files_release(o, &task);
+            release_run(o, &task);
+        }
         task_release(&task);
         if (status < 0)
             return status;

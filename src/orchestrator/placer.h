@@ -36,6 +36,10 @@ struct placer {
     /* End a run softly, whoever started it: what it did is kept. Reaching nobody is no error. */
     int (*cancel)(void *self, const struct run_name *name, struct err *err);
 
+    /* A task has ended, and its last run has handed over all that there was: what a runner that was
+     * killed behind that has kept goes. Where a runner is still at it, its end is reported. */
+    int (*forget)(void *self, const struct run_name *name, struct err *err);
+
     /* The process that runs a run of this task, or 0; negative on error. */
     pid_t (*find)(void *self, const struct run_name *name, struct err *err);
 

@@ -45,21 +45,31 @@ void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE])
 }
 
 /* Of what a layer's maker puts into it and beside it; another, and older layers are not found. */
-static const char layer_format[] = "2";
+static const char layer_format[] = "3";
 
 void run_config_layer(const struct task *task, const struct config *config, const char *modules,
                       char out[SPAWN_LAYER_SIZE])
 {
+    AUTO_BUF struct buf internet; /* what does not fit was refused at submission */
+    buf_init(&internet, CONFIG_INTERNET_JSON_MAX);
+    config_internet_json(config, &internet);
     const char *const parts[] = {
-        task->repo,          task->base,           task->base_commit,
-        config->author_name, config->author_email, task->setup_command ? task->setup_command : "",
-        layer_format};
+        layer_format,
+        CODEX_VERSION, /* how dependencies are found and installed */
+        task->repo,
+        task->base,
+        task->base_commit,
+        modules,
+        config->author_name,
+        config->author_email,
+        task->setup_command ? task->setup_command : "",
+        internet.data, /* what set-up could fetch */
+    };
     SHA2_CTX hash;
     SHA256Init(&hash);
     SHA256Update(&hash, (const uint8_t *)&task->uid, sizeof task->uid);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         SHA256Update(&hash, (const uint8_t *)parts[i], strlen(parts[i]) + 1);
-    SHA256Update(&hash, (const uint8_t *)modules, strlen(modules));
     SHA256End(&hash, out);
 }
 

@@ -16,7 +16,8 @@ void run_config_sandbox_key(char out[SANDBOX_KEY_SIZE]);
 void run_config_repo_name(const char *repo, char out[SPAWN_REPO_SIZE]);
 
 /* Names everything that the task's environment layer is made from, and for whom: who names a
- * repository is not always let in by it. MODULES: modules_name(). The same again, the same layer. */
+ * repository is not always let in by it. MODULES: modules_name(). The same again, the same layer.
+ * The runner adds the image's key. */
 void run_config_layer(const struct task *task, const struct config *config, const char *modules,
                       char out[SPAWN_LAYER_SIZE]);
 

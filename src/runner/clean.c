@@ -76,20 +76,30 @@ static int remove_files(const struct clean *clean, const char *name, bool over, 
     return over ? io_remove_tree_at(AT_FDCWD, directory, err) : remove_scratch(directory, err);
 }
 
-int clean_run(const struct clean *clean, const char *name, struct err *err)
+static int clean_up(const struct clean *clean, const char *name, bool is_forgotten, struct err *err)
 {
-    if (!run_name_is_valid(name))
-        return 0; /* not ours */
     struct run_dir dir;
     int status = run_dir_take(&dir, clean->state, name, 0, err);
     if (status < 0)
         return status == ERR_CONFLICT ? 0 : status;
-    bool over = run_dir_is_over(&dir);
+    bool over = run_dir_is_over(&dir) || (is_forgotten && run_dir_is_broken_off(&dir));
     status = end_cgroups(clean, name, err);
     if (status == 0)
         status = remove_files(clean, name, over, err);
     run_dir_release(&dir, over && status == 0);
     return status < 0 ? err_context(err, "cannot clean up after '%s'", name) : 0;
+}
+
+int clean_run(const struct clean *clean, const char *name, struct err *err)
+{
+    return run_name_is_valid(name) ? clean_up(clean, name, false, err) : 0; /* not ours */
+}
+
+int clean_forgotten_run(const struct clean *clean, const char *name, struct err *err)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/runs/%.200s", clean->state, name);
+    return access(path, F_OK) == 0 ? clean_up(clean, name, true, err) : 0;
 }
 
 static void each_in(const char *state, const char *folder, void (*fn)(void *arg, const char *name),

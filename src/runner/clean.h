@@ -17,6 +17,10 @@ int clean_open(struct clean *clean, const char *state, struct err *err);
  * time. */
 int clean_run(const struct clean *clean, const char *name, struct err *err);
 
+/* The same of a run that nobody goes on with: its workspace goes too, unless its runner has decided
+ * that it stays. Does nothing where nothing is left. */
+int clean_forgotten_run(const struct clean *clean, const char *name, struct err *err);
+
 /* Every name below runs/ and sandboxes/: FN is told each once or twice. */
 void clean_each(const struct clean *clean, void (*fn)(void *arg, const char *name), void *arg);
 

@@ -33,7 +33,8 @@ int gateway_link_start(struct gateway_link *link, struct err *err)
                                             .envp = environment,
                                             .fds = fds,
                                             .fds_count = link->replay_fd >= 0 ? 5 : 4,
-                                            .prepare = privileges_become_nobody};
+                                            .namespaces = PRIVILEGES_ALONE,
+                                            .prepare = privileges_become_lone_nobody};
     link->pid = process_spawn(&options, err);
     if (link->pid < 0)
         return link->pid;

@@ -4,21 +4,30 @@
 #include <grp.h>
 #include <linux/securebits.h>
 #include <pwd.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/privilege.h"
+#include "sandbox/sandbox.h"
 
 void privileges_nobody(struct privileges *who)
 {
     *who = (struct privileges){.uid = PRIVILEGES_NOBODY, .gid = PRIVILEGES_NOBODY};
 }
 
-int privileges_become_nobody(void *unused)
+int privileges_become_lone_nobody(void *unused)
 {
     struct privileges nobody;
     privileges_nobody(&nobody);
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return -errno;
+    /* Sandboxes' files, where the parent has any: copies of their mounts would outlive them here. */
+    while (umount2(SANDBOX_RUN_DIR "/private", MNT_DETACH) == 0)
+        continue;
+    if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        return -errno;
     return privileges_drop(&nobody);
 }
 

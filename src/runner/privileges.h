@@ -2,6 +2,7 @@
 #ifndef CODEX_RUNNER_PRIVILEGES_H
 #define CODEX_RUNNER_PRIVILEGES_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -19,8 +20,13 @@ struct privileges {
 
 void privileges_nobody(struct privileges *who);
 
-/* privileges_drop() to that, for process_options.prepare. */
-int privileges_become_nobody(void *unused);
+/* What a gateway is born in, for process_options.namespaces. */
+enum { PRIVILEGES_ALONE = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC };
+
+/* privileges_drop() to nobody, with a /proc that shows only the caller: for process_options.prepare,
+ * together with PRIVILEGES_ALONE. Others of that uid are at work too (codex-git on another task's
+ * files), and could be looked into there. */
+int privileges_become_lone_nobody(void *unused);
 
 /* The user UID with his groups. Who is not in the user database has the group GID and no other. */
 int privileges_of_user(struct privileges *who, uid_t uid, gid_t gid, struct err *err);

@@ -160,11 +160,23 @@ void run_dir_read_run(int runs_fd, const char *name, unsigned *turn, unsigned *r
         *turn = *run = 0;
 }
 
-bool run_dir_is_over(const struct run_dir *dir)
+/* Whether the status file has LINE; WITHOUT, when there is none. */
+static bool status_has(const struct run_dir *dir, const char *line, bool without)
 {
     AUTO_BUF struct buf text;
     buf_init(&text, 4096);
     if (io_read_file_at(dir->dir_fd, "status", &text, NULL) < 0)
-        return true; /* it never came so far as to have a workspace */
-    return strstr(text.data, "\nworkspace remove\n") != NULL;
+        return without;
+    return strstr(text.data, line) != NULL;
+}
+
+bool run_dir_is_over(const struct run_dir *dir)
+{
+    /* Without a status it never came so far as to have a workspace. */
+    return status_has(dir, "\nworkspace remove\n", true);
+}
+
+bool run_dir_is_broken_off(const struct run_dir *dir)
+{
+    return status_has(dir, "\noutcome -\n", false);
 }

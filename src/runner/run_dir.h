@@ -51,4 +51,7 @@ void run_dir_read_run(int runs_fd, const char *name, unsigned *turn, unsigned *r
 /* Whether nothing in the status file says that the workspace is to be kept. */
 bool run_dir_is_over(const struct run_dir *dir);
 
+/* Whether the run's last runner was killed before it could say how it ended. */
+bool run_dir_is_broken_off(const struct run_dir *dir);
+
 #endif

@@ -123,6 +123,11 @@ static int handle(struct spawner *spawner, const struct spawn_message *message, 
         if (status == 0)
             spawner_cancel_run(spawner, &message->body.cancel.name);
         return status;
+    case SPAWN_FORGET:
+        status = spawn_check_name(&message->body.cancel.name, err);
+        if (status == 0)
+            spawner_forget_run(spawner, &message->body.cancel.name);
+        return status;
     case SPAWN_GIT:
         status = spawn_check_git(git, count, err);
         if (status == 0)

@@ -82,5 +82,6 @@ void spawner_start_gateway(struct spawner *spawner, const int *fds)
                                              .fds = placed,
                                              .fds_count = sizeof placed / sizeof placed[0],
                                              .cwd = "/",
-                                             .prepare = privileges_become_nobody});
+                                             .namespaces = PRIVILEGES_ALONE,
+                                             .prepare = privileges_become_lone_nobody});
 }

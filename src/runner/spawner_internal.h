@@ -67,6 +67,7 @@ void spawner_remove_child(struct spawner_child *child);
 /* What the messages ask for, already checked. They answer by reports. */
 void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, const int *fds);
 void spawner_cancel_run(struct spawner *spawner, const struct run_name *name);
+void spawner_forget_run(struct spawner *spawner, const struct run_name *name);
 void spawner_start_git(struct spawner *spawner, const struct spawn_git *git, const int *fds);
 void spawner_end_git(struct spawner *spawner, uint32_t id);
 void spawner_start_check(struct spawner *spawner, int out);

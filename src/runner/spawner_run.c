@@ -19,6 +19,11 @@
 /* How long a runner that was just started may take to lock its run, and how often we look. */
 enum { CANCEL_RETRY_MS = 20, CANCEL_TRIES = 100 };
 
+static void name_of(char out[RUN_NAME_SIZE], const struct run_name *name)
+{
+    snprintf(out, RUN_NAME_SIZE, "%.*s-%u", SPAWN_TASK_SIZE, name->task, name->attempt);
+}
+
 static void clean_after(struct spawner *spawner, const char *run_name)
 {
     struct err err;
@@ -36,6 +41,15 @@ static void runner_ended(void *arg, pid_t pid, int wait_status)
         .name = child->name, .pid = pid, .wait_status = wait_status};
     spawner_report(spawner, SPAWN_RUN_ENDED, &report);
     spawner_remove_child(child);
+}
+
+void spawner_forget_run(struct spawner *spawner, const struct run_name *name)
+{
+    char run_name[RUN_NAME_SIZE];
+    struct err err;
+    name_of(run_name, name);
+    if (clean_forgotten_run(&spawner->clean, run_name, &err) < 0)
+        log_warn(name->task, "%s", err.message);
 }
 
 /* The program that we are, whatever is on disk now: both ends of the request are of one build. */
@@ -78,11 +92,6 @@ static struct spawner_child *find_run(const struct spawner *spawner, const char 
     while (child && strcmp(child->run_name, run_name) != 0)
         child = child->next;
     return child;
-}
-
-static void name_of(char out[RUN_NAME_SIZE], const struct run_name *name)
-{
-    snprintf(out, RUN_NAME_SIZE, "%.*s-%u", SPAWN_TASK_SIZE, name->task, name->attempt);
 }
 
 void spawner_start_run(struct spawner *spawner, const struct spawn_run *run, const int *fds)

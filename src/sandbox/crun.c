@@ -1,5 +1,6 @@
 #include "sandbox/crun.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/str.h"
 
 /* crun takes some 20 ms; the minute is for a machine that swaps. */
 enum { CRUN_TIMEOUT_MS = 60000, CRUN_ARGS_MAX = 24, CRUN_LOG_MAX = 16384 };
@@ -47,6 +49,26 @@ static int wait_with_deadline(pid_t pid)
         kill(pid, SIGKILL);
     int status = process_wait(pid);
     return ready == 0 ? -ETIMEDOUT : status;
+}
+
+/*
+ * Whether a child of ours has been killed with SIGKILL, and nobody has taken note of it yet. crun
+ * works in several processes: what becomes of one whose parent has gone on is ours, and crun says
+ * only that somebody does not answer. Not every kernel lists a process's children, so all are tried.
+ */
+static bool a_child_was_killed(void)
+{
+    AUTO_DIR DIR *stream = opendir("/proc");
+    struct dirent *entry;
+    int64_t pid;
+    while (stream && (entry = readdir(stream))) {
+        siginfo_t end = {0};
+        if (str_parse_int(entry->d_name, 1, INT32_MAX, &pid) == 0 &&
+            waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid &&
+            end.si_code == CLD_KILLED && end.si_status == SIGKILL)
+            return true;
+    }
+    return false;
 }
 
 /* Whoever is killed while crun works takes it along: what it would still make, nobody would remove.
@@ -91,7 +113,8 @@ int crun_run(const struct crun *crun, const char *command, const char *const *ar
     int status = wait_with_deadline(pid);
     if (status == -ETIMEDOUT)
         return failure(log, command, " took too long", err);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    if (killed || (status != 0 && a_child_was_killed()))
         return err_set(err, ERR_KILLED, "crun %s was killed", command);
     if (status != 0)
         return failure(log, command, " failed", err);

@@ -9,16 +9,22 @@
 #include "base/sandbox_layout.h"
 #include "seccomp_bpf.h"
 
+/* Less than any core dump has, and what keeps the kernel from handing one to the host's program for
+ * them (core(5)). seccomp_generate.c keeps it so. */
+enum { CORE_BYTES = 1 };
+
 /* The file systems of a sandbox beside its root. /dev is always a tmpfs of ours: over a layer whose
  * /dev is a link crun 1.8.1 would make its device nodes on the host. Sizes are of memory that the
- * sandbox is charged for. */
+ * sandbox is charged for. Terminals are counted for the whole machine: without a maximum (twice what an
+ * agent may have open) one sandbox could take them from all others. */
 static const char mounts_fixed[] =
     "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\","
     "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"hidepid=2\",\"gid=0\"]},"
     "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
     "\"options\":[\"nosuid\",\"noexec\",\"strictatime\",\"mode=755\",\"size=65536\"]},"
     "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\","
-    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"]}"
+    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\","
+    "\"max=128\"]}"
     ","
     "{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\","
     "\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
@@ -139,7 +145,7 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
     if (status == 0)
         status = append_rlimit(out, "RLIMIT_NOFILE", RLIMIT_NOFILE, 65536, ',');
     if (status == 0)
-        status = append_rlimit(out, "RLIMIT_CORE", RLIMIT_CORE, 0, ']');
+        status = append_rlimit(out, "RLIMIT_CORE", RLIMIT_CORE, CORE_BYTES, ']');
     return status < 0 ? status : buf_append_char(out, '}');
 }
 
@@ -179,6 +185,7 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
 static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
 {
     const struct sandbox_limits *limits = &sandbox->limits;
+    unsigned long long memory = limits->memory_bytes;
     int status = buf_appendf(
         out,
         "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
@@ -188,11 +195,16 @@ static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
         "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
         /* The sandbox's network is its own: any port is its task's. */
         "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
-        "\"cgroupsPath\":\"/%s\",\"resources\":{\"memory\":{\"limit\":%llu,\"swap\":%llu},"
-        "\"pids\":{\"limit\":%u}",
-        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup,
-        (unsigned long long)limits->memory_bytes, (unsigned long long)limits->memory_bytes,
-        limits->pids);
+        "\"cgroupsPath\":\"/%s\",\"resources\":{\"pids\":{\"limit\":%u},"
+        "\"memory\":{\"limit\":%llu,\"swap\":%llu",
+        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup, limits->pids, memory,
+        memory);
+    /* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all
+     * of the machine's memory for TCP. */
+    if (status == 0 && sandbox->has_v1_memory)
+        status = buf_appendf(out, ",\"kernelTCP\":%llu", memory);
+    if (status == 0)
+        status = buf_append_char(out, '}');
     if (status == 0 && limits->cpu_milli)
         status = buf_appendf(out, ",\"cpu\":{\"quota\":%llu,\"period\":100000%s%s%s}",
                              (unsigned long long)limits->cpu_milli * 100,

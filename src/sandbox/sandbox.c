@@ -188,6 +188,7 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .uid_base = sandbox->range.base,
                                     .limits = sandbox->limits,
                                     .cores = cores.len ? cores.data : NULL,
+                                    .has_v1_memory = sandbox->host->cgroups.v1_memory,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target,

@@ -4,9 +4,9 @@
  *
  * The policy starts from moby's default profile (what Docker gives to a container without
  * capabilities) and takes more away: namespaces, mounts, keys, bpf, perf, io_uring, userfaultfd,
- * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot; and every
- * architecture but the native one, whose 32-bit socketcall() would walk around the filter on
- * socket().
+ * handles, AF_ALG, AF_VSOCK, AF_PACKET, every netlink but routes, TIOCSTI, chroot, AIO, filters on
+ * sockets; and every architecture but the native one, whose 32-bit socketcall() would walk around
+ * the filter on socket().
  *
  * A second policy is for sandboxes that write to a directory of the host, whose files are their
  * owner's there: it lets nobody make one set-user-ID or set-group-ID (as systemd's RestrictSUIDSGID=
@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -140,6 +141,9 @@ static void allow_by_argument(scmp_filter_ctx policy)
                            is(0, SCMP_CMP_MASKED_EQ, namespaces)),
           "clone");
     check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
+    /* One number for the whole machine bounds all that wait (fs.aio-max-nr). Databases know kernels
+     * without. */
+    check(seccomp_rule_add(policy, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_setup), 0), "io_setup");
     /* As moby: PER_LINUX, PER_LINUX32, UNAME26, both, and the query. */
     static const scmp_datum_t personalities[] = {0, 0x8, 0x20000, 0x20008, 0xffffffff};
     for (size_t i = 0; i < sizeof personalities / sizeof personalities[0]; i++)
@@ -175,32 +179,97 @@ static size_t generate(struct sock_filter *out, size_t max, bool modes)
 }
 
 /*
- * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of the lower
- * half of ioctl's request, which is all that the kernel looks at (comparing the whole let TIOCSTI
- * through with a high bit set).
+ * What libseccomp cannot say, in front of its filter: "newer than", and a comparison of one half of
+ * an argument. Of an int the kernel looks at the lower half only; comparing the whole let TIOCSTI
+ * through with a high bit set.
  */
+struct condition {
+    unsigned offset; /* of the half, in struct seccomp_data */
+    uint32_t value;
+    bool differs; /* the half has to be another one than `value` */
+};
+
+/* Both architectures are little-endian: the lower half comes first. */
+#define LOWER(argument) ((unsigned)offsetof(struct seccomp_data, args[argument]))
+#define UPPER(argument) (LOWER(argument) + 4)
+#define SOCKET_OPTION(name)                                                                        \
+    {                                                                                              \
+        {LOWER(1), SOL_SOCKET, false},                                                             \
+        {                                                                                          \
+            LOWER(2), name, false                                                                  \
+        }                                                                                          \
+    }
+
+static const struct {
+    int call;
+    uint32_t action;
+    struct condition conditions[2]; /* an offset of 0 is none */
+} own_rules[] = {
+    /* Text for whoever reads the terminal behind us. */
+    {SCMP_SYS(ioctl), SECCOMP_RET_ERRNO | EPERM, {{LOWER(1), TIOCSTI, false}}},
+    {SCMP_SYS(ioctl), SECCOMP_RET_ERRNO | EPERM, {{LOWER(1), TIOCLINUX, false}}},
+    /* A host whose core_pattern is a program runs it, as root, for whatever dumps core here, unless
+     * RLIMIT_CORE is exactly 1 (core(5); 0 does not count there). So it stays what it is; who wants
+     * no core dumps, as gpg and ssh-agent, is told that there will be none. */
+    {SCMP_SYS(setrlimit), SECCOMP_RET_ERRNO | 0, {{LOWER(0), RLIMIT_CORE, false}}},
+    {SCMP_SYS(prlimit64),
+     SECCOMP_RET_ERRNO | 0,
+     {{LOWER(1), RLIMIT_CORE, false}, {LOWER(2), 0, true}}},
+    {SCMP_SYS(prlimit64),
+     SECCOMP_RET_ERRNO | 0,
+     {{LOWER(1), RLIMIT_CORE, false}, {UPPER(2), 0, true}}},
+    /* Their machine code is memory that no cgroup is charged for, out of one small pool of the
+     * machine. Of use on packet sockets, which nobody has here. */
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_FILTER)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_BPF)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_REUSEPORT_CBPF)},
+    {SCMP_SYS(setsockopt), SECCOMP_RET_ERRNO | EPERM, SOCKET_OPTION(SO_ATTACH_REUSEPORT_EBPF)},
+};
+enum { OWN_RULES = sizeof own_rules / sizeof own_rules[0], OWN_RULE_MAX = 7 };
+
+/* The number of the call is in the accumulator, before and after. Returns how many instructions. */
+static size_t append_own_rule(struct sock_filter *out, size_t rule)
+{
+    const struct condition *conditions = own_rules[rule].conditions;
+    size_t conditions_count = conditions[1].offset ? 2 : 1;
+    uint8_t left = (uint8_t)(conditions_count * 2 + 2); /* instructions behind the first */
+    struct sock_filter *next = out;
+    *next++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                           (uint32_t)own_rules[rule].call, 0, left);
+    for (size_t i = 0; i < conditions_count; i++) {
+        uint8_t over = (uint8_t)((conditions_count - i - 1) * 2 + 1); /* to the last */
+        bool differs = conditions[i].differs;
+        *next++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, conditions[i].offset);
+        *next++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, conditions[i].value,
+                                               differs ? over : 0, differs ? 0 : over);
+    }
+    *next++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, own_rules[rule].action);
+    *next++ =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    return (size_t)(next - out);
+}
+
 static size_t prepend_own(struct sock_filter *out)
 {
-    /* Jumps of what is not ours end right behind the last of these. */
-    const struct sock_filter own[] = {
+    struct sock_filter rules[OWN_RULES * OWN_RULE_MAX];
+    size_t rules_count = 0;
+    for (size_t i = 0; i < OWN_RULES; i++)
+        rules_count += append_own_rule(rules + rules_count, i);
+    /* Jumps of what is not ours end right behind the last of the rules. */
+    const struct sock_filter head[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 9),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, (uint8_t)(rules_count + 4)),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         /* x32 numbers have bit 30: left to libseccomp, which kills them as another
          * architecture's. */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 7, 0),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (uint8_t)(rules_count + 2), 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SCMP_SYS(ioctl), 0, 4),
-        /* The lower half comes first: both architectures are little-endian. */
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
     };
-    size_t count = sizeof own / sizeof own[0];
-    memcpy(out, own, count * sizeof own[0]);
-    return count;
+    size_t head_count = sizeof head / sizeof head[0];
+    memcpy(out, head, sizeof head);
+    memcpy(out + head_count, rules, rules_count * sizeof rules[0]);
+    return head_count + rules_count;
 }
 
 static void print_base64(const unsigned char *bytes, size_t len)

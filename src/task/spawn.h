@@ -20,6 +20,8 @@ enum spawn_type {
                       takes the findings. Its end is the answer */
     SPAWN_GATEWAY, /* start a gateway without a run, to try a provider; no body; descriptors: enum
                       spawn_gateway_fd. What becomes of it is seen by its control socket */
+    SPAWN_FORGET, /* no further run will come of a task that has all it needs: what a runner that was
+                      killed has kept for one goes. Not answered; body: struct spawn_cancel */
     /* spawner → codexd */
     SPAWN_RUN_STARTED = 100, /* body: struct spawn_report */
     SPAWN_RUN_ENDED, /* the runner is gone and what it left is cleaned; struct spawn_report */

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "workspace/huge_files.h"
 #include "workspace/large_files.h"
 #include "workspace/modules.h"
 #include "workspace/nested.h"
@@ -49,9 +50,18 @@ void worktree_command_init(struct worktree_command *command, const struct worktr
 int worktree_stage(const struct worktree *worktree, const char *dir, const char *name,
                    struct err *err)
 {
+    AUTO_BUF struct buf paths; /* all but what is too large */
+    buf_init(&paths, HUGE_FILES_LIST_MAX);
+    buf_append(&paths, ".", sizeof ".");
+    int status = huge_files_exclude(dir, &paths, err);
+    if (status < 0)
+        return status;
     struct worktree_command add;
     worktree_command_init(&add, worktree, dir, name);
-    git_args(&add.git, "add", "--all", "--ignore-errors", NULL);
+    git_args(&add.git, "add", "--all", "--ignore-errors", "--pathspec-from-file=-",
+             "--pathspec-file-nul", NULL);
+    add.git.input = paths.data;
+    add.git.input_len = paths.len;
     int code = git_run(&add.git, err);
     return code > 1 ? -EIO : code;
 }

@@ -27,7 +27,7 @@ struct worktree {
  *
  * A repository in the work tree that is no submodule comes along as ordinary files: it would
  * otherwise be a reference to a commit that nobody has. A file that cannot be read is left out, and so
- * is what cannot be delivered: see workspace/modules.h and workspace/large_files.h. All of it is said
+ * is what cannot be delivered: see workspace/huge_files.h, modules.h and large_files.h. All of it is said
  * on standard error. Returns 1 when large files were left out, which START may have.
  */
 int worktree_write(const struct worktree *worktree, const char *index, const char *start,

@@ -1,21 +1,24 @@
 """kill -9 at random moments, of everything that has a pid, while many tasks run. In the end every task is in the
 state that it would be in without, and nothing is left of any.
 
-One bound is part of the contract: three runs in a row that die without progress end their task. So no run of a
-task is killed whose two forerunners died without progress, and no gateway a sixth time.
+Bounds are part of the contract: three runs in a row that die without progress end their task, and so do three
+codex-git for the same work of it. So no run of a task is killed whose two forerunners died without progress, no
+codex-git a third time, and no gateway a sixth time.
 """
 import contextlib
+import os
 import random
+import re
 import sqlite3
 import tempfile
 import threading
 import time
 
-from leftovers import after_its_end, while_it_serves
+from leftovers import Namespaces, after_its_end, while_it_serves
 from scripts import changes_nothing, writes
 from support.codex import ENDED, IMAGES, wait_for
 from support.model_server import ModelServer
-from support.processes import Family, kill
+from support.processes import Family, Process, kill
 from support.repository import Repository
 from support.server import Server
 
@@ -23,7 +26,16 @@ SETTLE_SECONDS = 420
 WEIGHTS = {"codexd": 2, "spawner": 2, "runner": 4, "gateway": 4, "agent": 6, "codex-git": 6, "crun": 6, "init": 4,
            "everything": 0.3}
 ENDS_A_RUN = {"runner", "agent", "crun", "init"}
-CRASHES_MAX, GATEWAYS_MAX = 3, 5
+CRASHES_MAX, GATEWAYS_MAX, GITS_MAX = 3, 5, 2
+
+
+def work_of(pid):
+    """What a codex-git does, and the files of which task it has open; None when that cannot be told any more."""
+    with contextlib.suppress(OSError, IndexError):
+        tasks = {match[0] for entry in os.scandir(f"/proc/{pid}/fd")
+                 if (match := re.search(r"task-[a-z0-9]+", os.readlink(entry.path)))}
+        return Process(pid).argv[1], tuple(sorted(tasks))
+    return None
 
 
 class Plan:
@@ -45,7 +57,7 @@ class Campaign:
         self.plan = Plan(tasks, self.dice)
         self.kills_wanted, self.seconds = kills, seconds
         self.killed = {role: 0 for role in WEIGHTS}
-        self.gateways = {}
+        self.gateways, self.gits = {}, {}
         self.restarts = 0
         self.complaints = []
         self.tasks = {}
@@ -94,6 +106,11 @@ class Campaign:
                 if task is None or self.gateways.get(task, 0) >= GATEWAYS_MAX:
                     continue
                 self.gateways[task] = self.gateways.get(task, 0) + 1
+            if role == "codex-git":
+                work = work_of(pid)
+                if work is None or self.gits.get(work, 0) >= GITS_MAX:
+                    continue
+                self.gits[work] = self.gits.get(work, 0) + 1
             if role in ENDS_A_RUN:
                 if task is None or not self.may_end_a_run(task):
                     continue
@@ -130,6 +147,7 @@ class Campaign:
         deadline = time.monotonic() + self.seconds
         cancels = [name for name, kind in self.plan.kinds.items() if kind == "cancel"]
         while sum(self.killed.values()) < self.kills_wanted and time.monotonic() < deadline:
+            self.namespaces.note(pid for found in self.family.roles().values() for pid, _ in found)
             role = self.dice.choices(roles, weights)[0]
             with contextlib.suppress(sqlite3.Error):
                 self.killed[role] += self.kill_one(role)
@@ -164,6 +182,9 @@ class Campaign:
         requests = sum(event["type"] == "delivery.pull_request" for event in events)
         self.check(requests == (task["branch"] is not None), f"{task['id']}: {requests} pull requests")
 
+    def is_locked(self, branch):
+        return (self.repository.path / f".git/refs/heads/{branch}.lock").exists()
+
     def check_task(self, name):
         task = self.server.status(self.tasks[name])
         kind = self.plan.kinds[name]
@@ -173,7 +194,9 @@ class Campaign:
         elif kind == "nothing":
             self.check((task["state"], task["branch"]) == ("completed", None), f"{name}: {said}")
         else:
-            self.check((task["state"], task["verdict"], task["branch"]) == ("completed", "passed", f"feat/{name}"),
+            # A git that was killed in the repository leaves its lock there: then the work goes by another name.
+            branch = f"feat/{name}" + ("-2" if self.is_locked(f"feat/{name}") else "")
+            self.check((task["state"], task["verdict"], task["branch"]) == ("completed", "passed", branch),
                        f"{name}: {said}")
         self.check(task["workspace"] == {"state": "archived"} or task["state"] == "cancelled" or
                    task["run"] == 0, f"{name}: workspace {task['workspace']}")
@@ -205,6 +228,13 @@ class Campaign:
                 return
             time.sleep(0.2)
 
+    def print_log(self):
+        """What codexd and the others said about the tasks that there are complaints about."""
+        lines = self.server.log.read_text().splitlines() if self.complaints else []
+        text = "\n".join(map(str, self.complaints))
+        told = [task for task in self.tasks.values() if task in text]
+        print(*[line for line in lines if "task=- " in line or any(task in line for task in told)], sep="\n")
+
     def check_all(self):
         branches = [self.check_task(name) for name in self.tasks]
         expected = {"main"} | {branch for branch in branches if branch}
@@ -218,6 +248,7 @@ class Campaign:
         self.server = Server(f"[server]\nmax_running = {len(self.plan.kinds)}\n[model]\nname = o3\nprovider = p\n"
                              f"[provider \"p\"]\nbase_url = {model.base_url}\nenv_key = KEY\n", {"KEY": "k"})
         self.family = Family(self.server.state)
+        self.namespaces = Namespaces()
         self.deaths = {}
 
     def run(self):
@@ -244,8 +275,8 @@ class Campaign:
                 self.server.stop()
                 wait_for(lambda: not self.server.processes(), 60, "the spawner has ended")
                 self.check_left(after_its_end)
-                if self.complaints:
-                    print(self.server.log.read_text()[-20000:])
+                self.complaints += self.namespaces.left()
+                self.print_log()
                 self.server.start()  # for close()
         counts = ", ".join(f"{role} {count}" for role, count in self.killed.items() if count)
         return self.complaints, (f"{sum(self.killed.values())} kills of {len(self.tasks)} tasks in "

@@ -1,8 +1,10 @@
 """What may not be left when a codexd's tasks are over: everything that lives outside of its store."""
+import contextlib
 import glob
 import os
 import pathlib
 import subprocess
+import time
 
 from support.processes import Family, read, state_id
 
@@ -49,6 +51,37 @@ def _kernel(state):
     left += [f"socket: {line.decode()}" for line in read("/proc/net/unix").splitlines()
              if text in line and not line.endswith(b"codexd.sock")]
     return left
+
+
+class Namespaces:
+    """Those that processes of ours were seen in. Their numbers are given to others once they are gone: who holds one
+    has it from us only if he lived when it was last seen."""
+
+    def __init__(self):
+        self.host = {os.readlink(entry.path) for entry in os.scandir("/proc/self/ns")}
+        self.seen = {}  # "net:[4026532000]": seconds since the start of the machine
+
+    def note(self, pids):
+        for pid in pids:
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            with contextlib.suppress(OSError):
+                self.seen.update({os.readlink(entry.path): now for entry in os.scandir(f"/proc/{pid}/ns")})
+        for name in self.host:
+            self.seen.pop(name, None)
+
+    def left(self):
+        mounted = {fields[3] for fields in map(str.split, read("/proc/self/mountinfo").decode().splitlines())}
+        left = [f"namespace: {name} is mounted" for name in mounted & self.seen.keys()]
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            began = int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else time.monotonic()
+            for folder in ("ns", "fd"):
+                with contextlib.suppress(OSError):
+                    for entry in os.scandir(f"/proc/{pid}/{folder}"):
+                        name = os.readlink(entry.path)
+                        if began < self.seen.get(name, 0):
+                            left.append(f"namespace: {name} is held by process {pid}")
+        return left
 
 
 def while_it_serves(state, images, server_pids):

@@ -350,6 +350,18 @@ def test_push_never_overwrites(repository, tmp_path):
     assert repository.branches() == {"main", "taken"}
 
 
+def test_a_lock_that_a_killed_git_has_left_makes_another_name(repository, tmp_path):
+    """It is the repository's: nobody but its owner can say that no git holds it any more."""
+    bundle, commit, _ = clean_bundle(repository, tmp_path)
+    lock = repository.path / ".git/refs/heads/feat/x.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    done = push(repository, bundle, commit, "feat/x", check=4)
+    assert done.stderr == f"codex-git: branch 'feat/x' is locked: '{lock}' is there\n"
+    push(repository, bundle, commit, "feat/x-2", check=0)
+    assert lock.exists() and repository.branches() == {"main", "feat/x-2"}
+
+
 def test_push_into_what_is_in_the_way_is_refused(repository, tmp_path):
     bundle, commit, _ = clean_bundle(repository, tmp_path)
     repository.git("branch", "feat")

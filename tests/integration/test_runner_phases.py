@@ -13,6 +13,7 @@ import time
 import pytest
 
 from support.codex import IS_SANITIZED, wait_for
+from support.processes import snapshot
 from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_ENDED, RUN_FAILED,
                              VERIFYING, WORKING, Spawner, Task, FAKE_GATEWAY)
 
@@ -340,15 +341,21 @@ def test_the_gateway_is_nobody_without_rights(spawner):
     assert (gateway["config"], gateway["replay"]) == ('{"key":"real"}', True)
 
 
+def gateway_of(spawner, runner):
+    pid, = [process.pid for process in snapshot().values()
+            if process.parent == runner and process.has(os.fsencode(spawner.gateway))]
+    return pid
+
+
 def test_a_killed_gateway_is_replaced_and_loses_nothing_unread(spawner):
     task = Task(spawner, GOOD + "step_run() { for i in $(seq 40); do echo line$i; sleep 0.05; done; "
                 "exec 9<>/dev/tcp/127.0.0.1/64080; cat <&9; }")
-    task.start(baseline=0)
+    runner = task.start(baseline=0).pid
     killed = []
     for line in ("line5\n", "line20\n"):
         task.wait_for_output(line)
         killed.append(task.events()[-1]["gateway"])
-        os.kill(killed[-1], signal.SIGKILL)
+        os.kill(gateway_of(spawner, runner), signal.SIGKILL)
     assert task.wait() == 0
     assert len(set(killed)) == 2
     # Each is told what the repository narrows before it gets a listener; the first, before set-up.
@@ -375,9 +382,9 @@ def test_a_gateway_that_always_dies_ends_the_run(spawner):
 
 def test_a_gateway_that_cannot_be_replaced_ends_the_run_at_once(spawner):
     task = Task(spawner, GOOD + "step_run() { echo waiting; yes; }")
-    task.start(baseline=0)
+    runner = task.start(baseline=0).pid
     task.wait_for_output("waiting")
-    gateway = task.events()[-1]["gateway"]
+    gateway = gateway_of(spawner, runner)
     spawner.gateway.unlink()
     os.kill(gateway, signal.SIGKILL)
     began = time.monotonic()

@@ -6,14 +6,17 @@ import secrets
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
 from support.codex import BUILD, ENDED, wait_for
 from support.model_server import ModelServer, call, message, status
+from support.processes import Family, kill
 from support.repository import Repository
 from support.server import Server
+from support.stops import Files, Stops
 
 FILES = {"Makefile": "test:\n\ttest ! -e broken\n", "README": "hello\n"}
 
@@ -221,6 +224,36 @@ def test_nothing_of_a_task_is_left_but_what_is_kept(repository):
             (files / name).write_text("left behind")
         server.start()
         assert {path.name for path in files.iterdir()} == {"diff.patch", "archive.tar.zst"}
+
+
+@pytest.mark.parametrize("who", ["runner", "everybody"])
+def test_a_runner_that_is_killed_right_behind_its_end_leaves_nothing(repository, who):
+    """It has told its end, and not yet noted that the workspace may go."""
+    asked, go = threading.Event(), threading.Event()
+
+    def hold(_):
+        asked.set()
+        go.wait(60)
+        return [message("Done.")]
+    stops = Stops(["the end is told"])
+    with ModelServer({"write a.": [hold]}) as model, Server(model_section(model), {"KEY": "k"}) as server:
+        task = server.submit("write a.", repository.path)["id"]
+        assert asked.wait(60)
+        (runner, _), = Family(server.state).roles()["runner"]
+        with Files(stops) as files:
+            files.at_open(server.state / "runs" / f"{task}-1" / f"status.tmp-{runner}", "the end is told")
+            go.set()
+            stops.next(60)
+            server.wait(task)
+            assert (server.state / "sandboxes" / f"{task}-1" / "work").is_dir()
+            for pid in {"runner": [runner], "everybody": Family(server.state).all()}[who]:
+                kill(pid)
+        if who == "everybody":
+            server.server.wait()
+            server.start()
+        wait_for(lambda: not list((server.state / "sandboxes").iterdir()), 30, "no workspace is left")
+        wait_for(lambda: not list((server.state / "runs").iterdir()), 30, "no run is left")
+        assert server.status(task)["workspace"] == {"state": "archived"}
 
 
 def test_the_provider_key_is_nowhere(repository):

@@ -486,6 +486,29 @@ def test_a_new_spawner_cleans_up_when_everything_was_killed(spawner):
     assert task.complete()["outcome"] == DONE
 
 
+def test_what_a_killed_runner_has_kept_goes_when_no_run_follows(spawner):
+    task = Task(spawner, WAITS)
+    runner = task.start(baseline=0).pid
+    task.wait_for_output("waiting")
+    task.forget()  # nothing happens while there is a runner
+    run_git(spawner, "print()")  # one message after the other
+    os.kill(runner, signal.SIGKILL)
+    spawner.receive(RUN_ENDED)
+    assert {path.name for path in task.workspace().iterdir()} == {"work", "layer"}
+    task.forget()
+    wait_for(lambda: not task.workspace().exists(), 30, "the workspace is gone")
+    wait_for(lambda: not list((spawner.state / "runs").iterdir()), 30, "the run is gone")
+    task.forget()
+    # What a runner left deliberately stays.
+    task.script = GOOD + "step_archive() { exit 1; }"
+    assert not task.complete(baseline=0)["has_archive"]
+    task.forget()
+    run_git(spawner, "print()")
+    assert (task.workspace() / "work").is_dir()
+    task.script = GOOD
+    assert task.complete(baseline=0)["has_archive"]
+
+
 def test_signals_do_not_end_a_spawner(spawner):
     time.sleep(0.3)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

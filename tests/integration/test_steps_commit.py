@@ -356,6 +356,26 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(workspace, deliver):
     assert deliver().files() == set(FILES) | {"a"}
 
 
+def test_files_larger_than_any_disk_are_left_out_and_named(workspace, deliver):
+    """git would read them whole. What the repository says is ignored, or not, makes no difference."""
+    workspace.write({"a": "a\n", "sub/b": "b\n", ".gitignore": "!*\n"})
+    names = ["tera", "sub/*x", "calc.py", "new\nline", "nested/tera"]
+    (workspace.path / "nested").mkdir()
+    workspace.own(workspace.path)
+    git = workspace.repository().git
+    git("init", "--quiet", "nested")
+    for name in names:
+        with open(workspace.path / name, "wb") as file:
+            file.truncate(1 << 40)
+    workspace.write({"nested/c": "c\n"})
+    done = workspace.commit(timeout=60)
+    for name in names:
+        assert f"'{name.replace(chr(10), '?')}' is not in the commit: it has more than 2 GiB" in done.stderr
+    got = deliver()
+    assert got.files() == set(FILES) | {"a", "sub/b", "nested/c"}
+    assert got.file("calc.py") == CALCULATOR["calc.py"].rstrip("\n")
+
+
 def destroy(workspace, how):
     git_dir = workspace.path / ".git"
     subprocess.run(["rm", "-rf", str(git_dir)], check=True)

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #include "runner/sandbox_name.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/cores.h"
+#include "sandbox/crun.h"
 #include "sandbox/disk.h"
 #include "sandbox/oci.h"
 #include "sandbox/uid_range.h"
@@ -342,6 +345,45 @@ static void a_copy_is_bounded_and_hashed(void **state)
     assert_string_equal(err.message, "larger than 3 bytes");
 }
 
+/* A runtime that does what SCRIPT says; what crun_run() makes of it. */
+static int run_runtime(const char *script)
+{
+    struct crun crun = {.program = str_format("%s/runtime", directory)};
+    snprintf(crun.directory, sizeof crun.directory, "%s", directory);
+    const int fd = open(crun.program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    struct err err;
+    assert_int_equal(io_write_all(fd, script, strlen(script), &err), 0);
+    close(fd);
+    int status = crun_run(&crun, "create", (const char *const[]){NULL}, NULL, 0, &err);
+    free((char *)crun.program);
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    return status;
+}
+
+/* crun goes on in processes that are ours once it has left them: kill -9 hits these too. */
+static void a_runtime_that_was_killed_is_told_from_one_that_fails(void **state)
+{
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    assert_int_equal(run_runtime("#!/bin/sh\nexit 0\n"), 0);
+    assert_int_equal(run_runtime("#!/bin/sh\nexit 1\n"), ERR_SANDBOX);
+    assert_int_equal(run_runtime("#!/bin/sh\nkill -9 $$\n"), ERR_KILLED);
+    static const char orphan[] =
+        "#!/bin/sh\n(setsid sh -c 'echo $$ >$0.pid; exec sleep 60' $0 &)\n"
+        "until test -s $0.pid; do :; done\n"
+        "pid=$(cat $0.pid); rm $0.pid; kill -%s $pid\n"
+        "until grep -q 'State:.Z' /proc/$pid/status; do :; done; exit %s\n";
+    static const struct {
+        const char *signal, *status;
+        int expected;
+    } orphans[] = {{"9", "1", ERR_KILLED}, {"15", "1", ERR_SANDBOX}, {"9", "0", 0}};
+    for (size_t i = 0; i < sizeof orphans / sizeof orphans[0]; i++) {
+        char script[512];
+        snprintf(script, sizeof script, orphan, orphans[i].signal, orphans[i].status);
+        assert_int_equal(run_runtime(script), orphans[i].expected);
+    }
+}
+
 int main(void)
 {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -358,6 +400,7 @@ int main(void)
         IN_DIRECTORY(groups_are_found_once_and_removed_with_their_children),
         IN_DIRECTORY(one_process_at_a_time_has_a_run),
         IN_DIRECTORY(names_tell_states_and_runs_apart),
+        IN_DIRECTORY(a_runtime_that_was_killed_is_told_from_one_that_fails),
         IN_DIRECTORY(a_copy_is_bounded_and_hashed),
     };
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);

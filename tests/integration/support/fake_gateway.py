@@ -15,11 +15,12 @@ NAMES = {LISTEN: "listen", PHASE_STARTED: "phase.started", PHASE_COMPLETED: "pha
 control = socket.socket(fileno=3)
 lock = threading.Lock()
 stops = {}
+me = os.urandom(4).hex()  # its pid is 1, in a namespace of its own
 
 
 def write(event):
     with lock:
-        os.write(4, (json.dumps({**event, "gateway": os.getpid()}) + "\n").encode())
+        os.write(4, (json.dumps({**event, "gateway": me}) + "\n").encode())
 
 
 def answer(kind, stream=0):

@@ -157,7 +157,7 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 query, client = self._socket.recvfrom(4096)
-                reply = self._reply(query)
+                reply = self._reply(query) if len(query) > 12 + 5 else None  # a shorter one is no question
                 if reply:
                     self._socket.sendto(reply, client)
 

@@ -14,7 +14,7 @@ from support.codex import BUILD, IMAGES, ROOT, wait_for
 from support.sandbox import Sandbox
 
 MAGIC = 0x43445831
-RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY = 1, 2, 3, 4, 5, 6
+RUN, CANCEL, GIT, GIT_END, CHECK, GATEWAY, FORGET = range(1, 8)
 RUN_STARTED, RUN_ENDED, GIT_ENDED, FAILED = 100, 101, 102, 103
 BASELINE_KNOWN, WITH_REPLAY, SALVAGE = 1, 2, 4
 ISOLATED, AS_SUBMITTER, REMOTE = range(3)
@@ -192,6 +192,11 @@ class Task:
 
     def cancel(self):
         message = Message(magic=MAGIC, type=CANCEL)
+        message.body.cancel = self.run_name()
+        self.spawner.send(message)
+
+    def forget(self):
+        message = Message(magic=MAGIC, type=FORGET)
         message.body.cancel = self.run_name()
         self.spawner.send(message)
 
