@@ -147,14 +147,16 @@ static int move_on(const struct step *step, const struct source *source, struct 
     return status;
 }
 
-/* What the base, which nobody has touched yet, says of the internet. */
-static int append_internet(const struct step *step, struct buf *result, struct err *err)
+/* What the base, which nobody has touched yet, says of the internet and of limits. */
+static int append_environment(const struct step *step, struct buf *result, struct err *err)
 {
     struct environment_file file;
     int status = environment_file_read(step->workdir, &file, err);
     if (status >= 0) {
         buf_append_str(result, ",\"internet\":");
         environment_file_internet(&file, result);
+        buf_append_str(result, ",\"limits\":");
+        task_limits_to_json(&file.limits, result);
         environment_file_say(&file);
     }
     environment_file_release(&file);
@@ -164,9 +166,9 @@ static int append_internet(const struct step *step, struct buf *result, struct e
 static int write_result(const struct step *step, const char *commit, bool is_base, struct err *err)
 {
     AUTO_BUF struct buf result;
-    buf_init(&result, 256 + ENVIRONMENT_INTERNET_MAX);
+    buf_init(&result, 512 + ENVIRONMENT_INTERNET_MAX);
     buf_appendf(&result, "{\"commit\":\"%s\"", commit);
-    int status = is_base ? append_internet(step, &result, err) : 0;
+    int status = is_base ? append_environment(step, &result, err) : 0;
     buf_append_char(&result, '}');
     return status < 0 ? status : step_write_result(&result, err);
 }

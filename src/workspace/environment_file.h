@@ -2,7 +2,8 @@
  * `.codex/environment.conf` of the repository: what it says about the place that its work is done
  * in. Lines of `key = value`, and comments, which begin with `#` or `;`; `setup` may stand several times, and its lines
  * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
- * words of codex.conf's [internet].
+ * words of codex.conf's [internet]; `memory`, `cpus`, `pids` and `disk` what they may take, in those
+ * of its [sandbox].
  */
 #ifndef CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 #define CODEX_WORKSPACE_ENVIRONMENT_FILE_H
@@ -11,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "task/limits.h"
 
 #define ENVIRONMENT_FILE ".codex/environment.conf"
 
@@ -28,7 +30,8 @@ struct environment_file {
     const char *internet; /* static: off, common, list, public; NULL: not said */
     char *allow[ENVIRONMENT_RULES_MAX];
     size_t allow_count;
-    unsigned later; /* a bit for each key of later versions that is in it */
+    struct task_limits limits; /* of the sandboxes; 0: not said */
+    unsigned later;            /* a bit for each key of later versions that is in it */
 };
 
 /* Read it below the directory DIR. 1 when there is one, 0 when not; ERR_USAGE names the line that
