@@ -80,6 +80,7 @@ void config_init(struct config *config)
         .author_email = str_dup("codex@localhost"),
         .fetch_timeout_ms = 30LL * 60 * 1000,
         .stall_timeout_ms = 60LL * 1000,
+        .large_files_bytes = 2LL << 30,
         .internet = str_dup("public"),
     };
 }

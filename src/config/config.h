@@ -97,8 +97,9 @@ struct config {
     int64_t budget_tokens; /* 0: no limit */
 
     char *author_name, *author_email;
-    int64_t fetch_timeout_ms; /* of one try to fetch a remote repository */
-    int64_t stall_timeout_ms; /* how long such a try may bring nothing at all */
+    int64_t fetch_timeout_ms;  /* of one try to fetch a remote repository */
+    int64_t stall_timeout_ms;  /* how long such a try may bring nothing at all */
+    int64_t large_files_bytes; /* of files in Git LFS that come along with a commit; 0: none do */
 
     char *internet; /* off, common, list, public */
     struct config_rules allow, allow_private;

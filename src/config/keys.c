@@ -110,6 +110,16 @@ static int parse_size(const char *value, int64_t min, int64_t max, void *field, 
     return 0;
 }
 
+/* A size, or "off": 0. */
+static int parse_size_or_off(const char *value, int64_t min, int64_t max, void *field,
+                             struct err *err)
+{
+    if (strcmp(value, "off") != 0)
+        return parse_size(value, min, max, field, err);
+    *(int64_t *)field = 0;
+    return 0;
+}
+
 /* "2", "1.5": thousandths of a core; "0" for no limit. */
 static int parse_cpus(const char *value, int64_t min, int64_t max, void *field, struct err *err)
 {
@@ -238,6 +248,7 @@ static const struct key {
     {SECTION_GIT, "author_email", parse_text, 0, 0, CONFIG(author_email)},
     {SECTION_GIT, "fetch_timeout", parse_duration, 0, 0, CONFIG(fetch_timeout_ms)},
     {SECTION_GIT, "stall_timeout", parse_duration, 0, 0, CONFIG(stall_timeout_ms)},
+    {SECTION_GIT, "large_files", parse_size_or_off, 1 << 20, 1LL << 40, CONFIG(large_files_bytes)},
     {SECTION_INTERNET, "access", parse_access, 0, 0, CONFIG(internet)},
     {SECTION_INTERNET, "allow", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow)},
     {SECTION_INTERNET, "allow_private", parse_rules, 0, CONFIG_RULES_MAX, CONFIG(allow_private)},

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/repository.h"
 #include "git/verbs.h"
 
@@ -64,8 +65,26 @@ static int add_shallow_commits(const char *git_dir, struct bundle *bundle, struc
     return status;
 }
 
-static int fetch_from(const struct repository *repository, const char *commit, struct err *err)
+/* Those that a person has of the files in Git LFS. What is not there has nothing to be fetched from. */
+static int write_large_files(const struct repository *repository, const char *commit,
+                             int64_t size_max, struct err *err)
 {
+    struct large_files files = {0};
+    if (!size_max || !large_files_are_used(repository->git_dir, commit))
+        return 0;
+    AUTO_FREE char *store = repository_large_files(repository->git_dir, err);
+    int status =
+        store ? large_files_find(repository->git_dir, commit, NULL, &files, err) : err->code;
+    if (status == 0 && files.size <= size_max)
+        status = large_files_write(STDOUT_FILENO, store, &files, err);
+    large_files_release(&files);
+    return status < 0 ? err_context(err, "files in Git LFS") : io_sync(STDOUT_FILENO, err);
+}
+
+static int fetch_from(const struct repository *repository, const struct verb_request *request,
+                      struct err *err)
+{
+    const char *commit = request->commit;
     struct repository_name name = {.name = commit};
     int status = repository_look_up(repository->git_dir, &name, 1, err);
     if (status < 0)
@@ -80,7 +99,8 @@ static int fetch_from(const struct repository *repository, const char *commit, s
         status = bundle_write(&bundle, BUNDLE_REF_BASE, repository->git_dir, STDOUT_FILENO,
                               FETCH_TIMEOUT_MS, err);
     bundle_release(&bundle);
-    return status;
+    return status < 0 ? status
+                      : write_large_files(repository, commit, request->large_files_max, err);
 }
 
 int git_fetch(const struct verb_request *request, struct err *err)
@@ -88,7 +108,7 @@ int git_fetch(const struct verb_request *request, struct err *err)
     struct repository repository;
     int status = repository_open(request->repo, &repository, err);
     if (status == 0)
-        status = fetch_from(&repository, request->commit, err);
+        status = fetch_from(&repository, request, err);
     repository_release(&repository);
     return status;
 }

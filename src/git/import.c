@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/repository.h"
 #include "git/submodules.h"
 #include "git/verbs.h"
@@ -137,8 +138,11 @@ static int write_clean_bundle(const struct verb_request *request, struct err *er
     struct bundle bundle = {0};
     memcpy(bundle.commit, request->commit, OBJECT_ID_SIZE);
     memcpy(bundle.base, request->base_commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_WORK, scratch_repository, IMPORT_FD_CLEAN,
-                        IMPORT_TIMEOUT_MS, err);
+    int status = bundle_write(&bundle, BUNDLE_REF_WORK, scratch_repository, IMPORT_FD_CLEAN,
+                              IMPORT_TIMEOUT_MS, err);
+    if (status == 0)
+        status = large_files_copy(IMPORT_FD_WORK, IMPORT_FD_CLEAN, err);
+    return status < 0 ? status : io_sync(IMPORT_FD_CLEAN, err);
 }
 
 /* The difference between the two commits as git diff-tree prints it in FORM, into FD. */

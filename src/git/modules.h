@@ -14,6 +14,8 @@ enum { MODULES_LIST_MAX = 60000 /* bytes */, MODULES_MAX = 32 };
  *     module <commit> <address> <path>      one that can be fetched
  *     note <text>                           one that cannot, and why
  *
+ * "passing <text>", of others: what could not be had now, and may be another time.
+ *
  * An address is one of base/repo_url.h; a relative one was put together with that of the
  * repository itself, URL, and is on the same host. Paths are for people: cut, and without control
  * characters. At most MODULES_MAX are listed. Whoever wrote the commit has a say in nothing else, and

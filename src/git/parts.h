@@ -20,8 +20,9 @@
 #include "base/err.h"
 
 enum part_kind {
-    PART_MODULE = 'M', /* a bundle of BUNDLE_REF_MODULE that depends on nothing */
-    PART_NOTES = 'N',  /* lines of text, of at most PART_NOTES_MAX bytes */
+    PART_MODULE = 'M',      /* a bundle of BUNDLE_REF_MODULE that depends on nothing */
+    PART_LARGE_FILES = 'L', /* contents of files in Git LFS: git/large_files.h */
+    PART_NOTES = 'N',       /* lines of text, of at most PART_NOTES_MAX bytes */
 };
 
 enum { PARTS_MAX = 64, PART_NOTES_MAX = 32768, PART_TRAILER = 31 };

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/repository.h"
 #include "git/verbs.h"
 
@@ -45,6 +46,12 @@ static int take_objects(const char *git_dir, const struct bundle *bundle, struct
                       : repository_check_complete(git_dir, bundle->commit, bundle->base, err);
 }
 
+static int take_large_files(const char *git_dir, struct err *err)
+{
+    AUTO_FREE char *store = repository_large_files(git_dir, err);
+    return store ? large_files_take(PUSH_FD_BUNDLE, store, err) : err->code;
+}
+
 /* Only if it does not exist: git checks that under its lock. */
 static int create_branch(const char *git_dir, const struct verb_request *request, struct err *err)
 {
@@ -79,6 +86,8 @@ static int push_to(const char *git_dir, const struct verb_request *request, stru
             err_set(err, ERR_PROTOCOL, "the bundle holds something else than %s", request->commit);
     if (status == 0)
         status = take_objects(git_dir, &bundle, err);
+    if (status == 0)
+        status = take_large_files(git_dir, err);
     bundle_release(&bundle);
     return status < 0 ? status : create_branch(git_dir, request, err);
 }

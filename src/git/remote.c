@@ -55,8 +55,7 @@ static char *make_directory(const char *const *places, struct err *err)
     return NULL;
 }
 
-/* TEXT as a file in the directory of secrets; returns its path, which the caller frees. */
-static char *put_secret(struct remote *remote, const char *name, const char *text, struct err *err)
+char *remote_put_secret(struct remote *remote, const char *name, const char *text, struct err *err)
 {
     static const char *const places[] = {"/run", "/tmp", NULL};
     if (!remote->secrets && !(remote->secrets = make_directory(places, err)))
@@ -75,26 +74,59 @@ static char *put_secret(struct remote *remote, const char *name, const char *tex
     return status < 0 ? NULL : steal_pointer(&path);
 }
 
-/* The token by a helper that knows one host, from a descriptor. */
-static int set_up_token(struct remote *remote, struct err *err)
+/* What the credential helper prints: gitcredentials(7). The caller wipes and frees it. */
+static char *login_answer(const struct remote *remote)
+{
+    return str_format("username=%s\npassword=%s\n",
+                      remote->access.user ? remote->access.user : "git", remote->access.token);
+}
+
+/* The setting of a helper that knows one host; NULL on failure. The caller frees it. FROM: what the shell
+ * reads as its descriptor 3, else it is to be there. */
+static char *helper_setting(const struct remote *remote, const char *from, struct err *err)
 {
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0)
-        return err_errno(err, "cannot find myself");
+    if (n <= 0) {
+        err_errno(err, "cannot find myself");
+        return NULL;
+    }
     self[n] = '\0';
-    if (strchr(self, '\''))
-        return err_set(err, ERR_REFUSED, "a program's path with a ' in it cannot be used");
-    AUTO_FREE char *answer =
-        str_format("username=%s\npassword=%s\n", remote->access.user ? remote->access.user : "git",
-                   remote->access.token);
+    if (strchr(self, '\'')) {
+        err_set(err, ERR_REFUSED, "a program's path with a ' in it cannot be used");
+        return NULL;
+    }
+    return str_format("credential.helper=!'%s' credential %s %s%s%s", self,
+                      scheme_name(remote->url.scheme), remote->url.site, from ? " 3<" : "",
+                      from ? from : "");
+}
+
+/* The token by a helper, from a descriptor. */
+static int set_up_token(struct remote *remote, struct err *err)
+{
+    AUTO_FREE char *setting = helper_setting(remote, NULL, err);
+    if (!setting)
+        return err->code;
+    AUTO_FREE char *answer = login_answer(remote);
     remote->credentials = io_memfd("credentials", answer, strlen(answer), err);
     explicit_bzero(answer, strlen(answer));
     if (remote->credentials < 0)
         return remote->credentials;
-    add_setting(remote, str_format("credential.helper=!'%s' credential %s %s", self,
-                                   scheme_name(remote->url.scheme), remote->url.site));
+    add_setting(remote, steal_pointer(&setting));
     return 0;
+}
+
+int remote_login_by_file(struct remote *remote, char **setting, struct err *err)
+{
+    *setting = NULL;
+    if (!remote->access.token || remote->url.scheme == REPO_SSH)
+        return 0;
+    AUTO_FREE char *answer = login_answer(remote);
+    AUTO_FREE char *path = remote_put_secret(remote, "credentials", answer, err);
+    explicit_bzero(answer, strlen(answer));
+    if (path)
+        *setting = helper_setting(remote, path, err);
+    return *setting ? 0 : err->code;
 }
 
 /* Nobody has named this host but a file in a repository: it may be one of ours. */
@@ -118,7 +150,7 @@ static int set_up_http(struct remote *remote, struct err *err)
     int64_t seconds = remote->stall_ms / 1000;
     add_setting(remote, str_format("http.lowSpeedTime=%lld", (long long)(seconds ? seconds : 1)));
     if (remote->access.ca) {
-        AUTO_FREE char *path = put_secret(remote, "ca", remote->access.ca, err);
+        AUTO_FREE char *path = remote_put_secret(remote, "ca", remote->access.ca, err);
         if (!path)
             return err->code;
         add_setting(remote, str_format("http.sslCAInfo=%s", path));
@@ -136,9 +168,9 @@ static int set_up_ssh(struct remote *remote, struct err *err)
                        "there is no ssh key for %s: set ssh_key_file and known_hosts in [forge "
                        "\"%s\"] of codex.conf",
                        remote->url.host, remote->url.site);
-    AUTO_FREE char *key = put_secret(remote, "key", access->ssh_key, err);
+    AUTO_FREE char *key = remote_put_secret(remote, "key", access->ssh_key, err);
     AUTO_FREE char *hosts =
-        key ? put_secret(remote, "known_hosts", access->known_hosts, err) : NULL;
+        key ? remote_put_secret(remote, "known_hosts", access->known_hosts, err) : NULL;
     if (!hosts)
         return err->code;
     remote->env[1] = str_format(

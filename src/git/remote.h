@@ -39,6 +39,13 @@ int remote_open(struct remote *remote, const struct verb_request *request, int a
                 struct err *err);
 void remote_release(struct remote *remote);
 
+/* TEXT as a file NAME that goes with REMOTE; returns its path, which the caller frees; NULL on failure. */
+char *remote_put_secret(struct remote *remote, const char *name, const char *text, struct err *err);
+
+/* For a command whose helpers have none of its descriptors: the "-c" setting by which the login comes from
+ * a file, into *SETTING, which the caller frees; NULL when there is no token. */
+int remote_login_by_file(struct remote *remote, char **setting, struct err *err);
+
 /* A command that may talk to the remote. GIT_DIR may be NULL. */
 void remote_command(struct remote *remote, struct git_command *command, const char *git_dir);
 

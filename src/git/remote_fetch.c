@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -5,10 +6,12 @@
 #include "base/io.h"
 #include "base/object_id.h"
 #include "base/refname.h"
+#include "base/str.h"
 #include "git/bundle.h"
 #include "git/mirror.h"
 #include "git/modules.h"
 #include "git/remote.h"
+#include "git/remote_large.h"
 #include "git/verbs.h"
 
 static int write_bundle(struct remote *remote, const char *commit, const char *ref, struct err *err)
@@ -33,27 +36,51 @@ static int write_module(struct remote *remote, const char *commit, struct err *e
     return status < 0 ? status : io_sync(STDOUT_FILENO, err);
 }
 
-static int write_modules_list(struct remote *remote, const char *commit, struct err *err)
+/* Files in Git LFS, as a part behind the bundle. What could not be had is said, and may have come in
+ * part. */
+static int write_large_files(struct remote *remote, const struct verb_request *request,
+                             struct buf *list, struct err *err)
 {
-    AUTO_BUF struct buf list;
-    buf_init(&list, MODULES_LIST_MAX);
-    modules_list(remote->mirror, commit, &remote->url, &list);
-    return io_write_all(REMOTE_FD_MODULES, list.data, list.len, err);
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, remote->mirror);
+    struct large_files files = {0};
+    struct err why;
+    if (!request->large_files_max || !large_files_are_used(remote->mirror, request->commit))
+        return 0;
+    int status = large_files_find(remote->mirror, request->commit, NULL, &files, &why);
+    if (status == 0)
+        status =
+            remote_large_fetch(remote, request->commit, request->large_files_max, &files, &why);
+    if (status < 0)
+        buf_appendf(list, "%s files in Git LFS were left out: %s\n",
+                    status == -EHOSTUNREACH ? "passing" : "note", why.message);
+    status = large_files_write(STDOUT_FILENO, store, &files, err);
+    large_files_release(&files);
+    return status < 0 ? status : io_sync(STDOUT_FILENO, err);
+}
+
+static int write_base(struct remote *remote, const struct verb_request *request, struct buf *list,
+                      struct err *err)
+{
+    int status = write_bundle(remote, request->commit, BUNDLE_REF_BASE, err);
+    return status < 0 ? status : write_large_files(remote, request, list, err);
 }
 
 int git_remote_fetch(const struct verb_request *request, struct err *err)
 {
     struct remote remote;
     const char *part = request->part;
+    AUTO_BUF struct buf list;
+    buf_init(&list, MODULES_LIST_MAX);
     int status = remote_open(&remote, request, REMOTE_FD_ACCESS, err);
     if (status == 0)
         status = mirror_fetch(&remote, request->commit, err);
     if (status == 0)
-        status = part && !strcmp(part, "module")
-                     ? write_module(&remote, request->commit, err)
-                     : write_bundle(&remote, request->commit, BUNDLE_REF_BASE, err);
-    if (status == 0 && part)
-        status = write_modules_list(&remote, request->commit, err);
+        status = part && !strcmp(part, "module") ? write_module(&remote, request->commit, err)
+                                                 : write_base(&remote, request, &list, err);
+    if (status == 0 && part) {
+        modules_list(remote.mirror, request->commit, &remote.url, &list);
+        status = io_write_all(REMOTE_FD_MODULES, list.data, list.len, err);
+    }
     remote_release(&remote);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "git/bundle.h"
 #include "git/mirror.h"
 #include "git/remote.h"
+#include "git/remote_large.h"
 #include "git/repository.h"
 #include "git/verbs.h"
 
@@ -163,6 +164,20 @@ static int push(struct remote *remote, const struct verb_request *request, const
     return look_again(remote, request, git_dir, outcome, err);
 }
 
+/* What the new commits have in Git LFS, before them: a forge refuses pointers to what it does not have. */
+static int push_large_files(struct remote *remote, const char *git_dir, struct err *err)
+{
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
+    struct large_files files = {0};
+    int status = large_files_list(REMOTE_FD_BUNDLE, &files, err);
+    if (status == 0 && files.count)
+        status = large_files_take(REMOTE_FD_BUNDLE, store, err);
+    if (status == 0 && files.count)
+        status = remote_large_push(remote, git_dir, &files, err);
+    large_files_release(&files);
+    return status;
+}
+
 int git_remote_push(const struct verb_request *request, struct err *err)
 {
     struct remote remote;
@@ -174,6 +189,8 @@ int git_remote_push(const struct verb_request *request, struct err *err)
         status = err->code;
     if (status == 0)
         status = take_work(&remote, request, git_dir, err);
+    if (status == 0)
+        status = push_large_files(&remote, git_dir, err);
     if (status == 0)
         status = push(&remote, request, git_dir, err);
     remote_release(&remote);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/ownership.h"
 
 enum { ANSWER_MAX = 65536 };
@@ -237,4 +238,17 @@ int repository_check_complete(const char *git_dir, const char *commit, const cha
     git_command_init(&git, git_dir, NULL);
     git_args(&git, "rev-list", "--objects", "--quiet", commit, "--not", base, NULL);
     return git_must(&git, err);
+}
+
+char *repository_large_files(const char *git_dir, struct err *err)
+{
+    AUTO_BUF struct buf common;
+    buf_init(&common, 8192);
+    struct git_command git;
+    git_command_init(&git, git_dir, NULL);
+    git_args(&git, "rev-parse", "--path-format=absolute", "--git-common-dir", NULL);
+    git.out = &common;
+    if (git_must(&git, err) < 0)
+        return NULL;
+    return str_format("%.*s/" LARGE_FILES_DIRECTORY, (int)strcspn(common.data, "\n"), common.data);
 }

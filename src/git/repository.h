@@ -51,6 +51,10 @@ int repository_find_branch(const char *git_dir, const char *branch, char sha[/* 
 /* 1 when COMMIT is among BASE and what BASE descends from, else 0; both exist. */
 int repository_contains(const char *git_dir, const char *base, const char *commit, struct err *err);
 
+/* Where the repository GIT_DIR, which may be a linked worktree's, keeps the files of Git LFS; the caller
+ * frees. NULL on failure. */
+char *repository_large_files(const char *git_dir, struct err *err);
+
 /* 0 when git can walk from COMMIT down to BASE without missing anything. */
 int repository_check_complete(const char *git_dir, const char *commit, const char *base,
                               struct err *err);

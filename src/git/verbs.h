@@ -27,10 +27,11 @@ struct verb_request {
     const char *base_commit; /* 40 hexadecimal digits */
     int base_index; /* import, merge: the descriptor with the index of the base bundle; 0: none */
     /* remote repositories */
-    const char *mirror; /* path of the directory for its mirror */
-    int64_t timeout_ms; /* for all of it */
-    int64_t stall_ms;   /* without anything from the remote */
-    const char *part;   /* fetch: "base", or "module": its bundle comes behind what there is */
+    const char *mirror;      /* path of the directory for its mirror */
+    int64_t timeout_ms;      /* for all of it */
+    int64_t stall_ms;        /* without anything from the remote */
+    const char *part;        /* fetch: "base", or "module": its bundle comes behind what there is */
+    int64_t large_files_max; /* fetch: bytes of files in Git LFS that come along; 0: none do */
     verb_reach_fn *reach;
 };
 

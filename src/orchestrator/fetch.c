@@ -1,6 +1,7 @@
 #include "orchestrator/fetch.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,7 +20,8 @@
 
 enum {
     LOCAL_TIMEOUT_MS = 10 * 60 * 1000,
-    REMOTES_MAX = 4, /* remote repositories that are fetched from at once */
+    REMOTES_MAX = 4,   /* remote repositories that are fetched from at once */
+    STRANGERS_MAX = 2, /* of them hosts that no person has named: slow ones keep nobody waiting */
 };
 
 struct fetch {
@@ -34,6 +36,7 @@ struct fetch {
     bool base_done;              /* the base commit is there: it is about submodules now */
     uint32_t uid;                /* whose rights a local one is read with */
     bool remote;
+    char large_files[24]; /* bytes of files in Git LFS that may come along */
     int tries;
     struct git_job *git;       /* at work, */
     struct loop_source *timer; /* or before the next try, or else waiting for its turn */
@@ -293,6 +296,8 @@ static int open_request(const struct fetch *fetch, struct repo_request *request,
     if (status < 0)
         return status;
     repo_request_add(request, "--commit", module ? module->commit : fetch->commit);
+    if (!module)
+        repo_request_add(request, "--large-files", fetch->large_files);
     if (fetch->remote) {
         repo_request_add(request, "--part", module ? "module" : "base");
         request->git.output_number = REMOTE_FD_MODULES;
@@ -322,17 +327,25 @@ static int start(struct fetch *fetch, struct err *err)
     return status;
 }
 
+static bool is_of_stranger(const struct fetch *fetch)
+{
+    const struct module *module = current_module(fetch);
+    return module && module->stranger;
+}
+
 /* Whether it is FETCH's turn: nobody fetches from the same remote, nor too many from others. */
 static bool may_start(const struct fetch *fetch)
 {
-    int remotes = 0;
+    int remotes = 0, strangers = 0;
     if (fetch->git || fetch->timer)
         return false;
     for (const struct fetch *other = fetch->o->fetches; fetch->remote && other;
          other = other->next) {
         if (!other->git || !other->remote)
             continue;
-        if (!strcmp(current_repo(other), current_repo(fetch)) || ++remotes == REMOTES_MAX)
+        strangers += is_of_stranger(other);
+        if (!strcmp(current_repo(other), current_repo(fetch)) || ++remotes == REMOTES_MAX ||
+            (is_of_stranger(fetch) && strangers == STRANGERS_MAX))
             return false;
     }
     return true;
@@ -376,6 +389,8 @@ void fetch_join(struct job *job, const struct task *task, const char *commit, co
             .uid = task->uid,
             .remote = remote,
         };
+        snprintf(fetch->large_files, sizeof fetch->large_files, "%lld",
+                 (long long)o->config->large_files_bytes);
         modules_init(&fetch->modules);
         *at = fetch;
         /* From the loop: a job that cannot even begin must not end within its own call. */

@@ -93,7 +93,7 @@ char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *r
     char hex[SHA256_DIGEST_STRING_LENGTH];
     AUTO_BUF struct buf text;
     buf_init(&text, CONFIG_INTERNET_JSON_MAX);
-    buf_appendf(&text, "%s\n", repo);
+    buf_appendf(&text, "%s\n%lld\n", repo, (long long)o->config->large_files_bytes);
     config_internet_json(o->config, &text);
     SHA256Data((const uint8_t *)text.data, text.len, hex);
     return str_format("%u-%.32s-%s", uid, hex, commit);

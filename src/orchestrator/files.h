@@ -41,8 +41,8 @@ int files_check_room(const struct orchestrator *o, struct err *err);
 
 /* The name by which the bundle of COMMIT of REPO is shared, between tasks of user UID only: which
  * path and commit a task has is told by a process of its submitter's, who may make it say the
- * repository of somebody else; and what is fetched is written by one. [internet] of the
- * configuration is in it, because that decides about the submodules that come along. The caller
+ * repository of somebody else; and what is fetched is written by one. [internet] and
+ * large_files of the configuration are in it, because they decide about what comes along. The caller
  * frees. */
 char *files_bundle_key(const struct orchestrator *o, uint32_t uid, const char *repo,
                        const char *commit);

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "git/bundle.h"
+#include "git/large_files.h"
 #include "orchestrator/repo.h"
 
 void modules_init(struct modules *modules)
@@ -90,12 +91,14 @@ static void take_module(struct modules *modules, const struct orchestrator *o, c
     }
 }
 
-/* "module <commit> <address> <path>" or "note <text>"; anything else is none of ours. */
+/* "module <commit> <address> <path>", "note <text>" or "passing <text>"; anything else is none of ours. */
 static void take_line(struct modules *modules, const struct orchestrator *o, const char *repo,
                       const struct module *parent, char *line)
 {
     const char *word = strsep(&line, " ");
-    if (line && !strcmp(word, "note")) {
+    bool passing = line && !strcmp(word, "passing");
+    if (line && (passing || !strcmp(word, "note"))) {
+        modules->incomplete |= passing;
         AUTO_FREE char *text = str_format("%s\n", line);
         buf_append_str(&modules->notes, text);
         return;
@@ -127,11 +130,31 @@ int modules_write_notes(const struct modules *modules, const char *path, int64_t
     return status < 0 ? status : parts_end(fd, PART_NOTES, written, err);
 }
 
+/* What of PART counts into the name, into HASH; false when there is nothing. */
+static bool hash_part(int fd, const struct part *part, SHA2_CTX *hash)
+{
+    struct err ignored;
+    struct bundle bundle = {0};
+    struct large_file file;
+    bool any = false;
+    if (part->kind == PART_MODULE && bundle_read_part(fd, part, &bundle, &ignored) == 0) {
+        SHA256Update(hash, (const uint8_t *)bundle.commit, sizeof bundle.commit);
+        any = true;
+    }
+    bundle_release(&bundle);
+    int64_t at = part->start;
+    while (part->kind == PART_LARGE_FILES && large_files_next(fd, part, &at, &file, &ignored) > 0) {
+        SHA256Update(hash, (const uint8_t *)file.id, sizeof file.id);
+        any = true;
+    }
+    return any;
+}
+
 void modules_name(const struct orchestrator *o, const char *task_id, char out[MODULES_NAME_SIZE])
 {
     struct parts parts = {0};
     struct err ignored;
-    size_t count = 0;
+    bool any = false;
     SHA2_CTX hash;
     AUTO_FREE char *path = orchestrator_task_file(o, task_id, "base.bundle");
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -139,15 +162,8 @@ void modules_name(const struct orchestrator *o, const char *task_id, char out[MO
     if (fd < 0 || parts_read(fd, &parts, &ignored) < 0)
         return;
     SHA256Init(&hash);
-    for (size_t i = 0; i < parts.count; i++) {
-        struct bundle bundle = {0};
-        if (parts.list[i].kind == PART_MODULE &&
-            bundle_read_part(fd, &parts.list[i], &bundle, &ignored) == 0) {
-            SHA256Update(&hash, (const uint8_t *)bundle.commit, sizeof bundle.commit);
-            count++;
-        }
-        bundle_release(&bundle);
-    }
-    if (count)
+    for (size_t i = 0; i < parts.count; i++)
+        any |= hash_part(fd, &parts.list[i], &hash);
+    if (any)
         SHA256End(&hash, out);
 }

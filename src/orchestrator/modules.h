@@ -47,8 +47,8 @@ void modules_leave_out(struct modules *modules, const struct module *module, boo
 int modules_write_notes(const struct modules *modules, const char *path, int64_t written,
                         struct err *err);
 
-/* Names the submodules' commits that came along in the task's base bundle, "" when there are none:
- * what is made of the base depends on them. */
+/* Names what came along in the task's base bundle, commits of submodules and files of Git LFS, "" when
+ * that is nothing: what is made of the base depends on it. */
 enum { MODULES_NAME_SIZE = 65 };
 void modules_name(const struct orchestrator *o, const char *task_id, char out[MODULES_NAME_SIZE]);
 

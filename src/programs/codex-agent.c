@@ -12,6 +12,7 @@
 #include "agent/run.h"
 #include "agent/tools/patch_main.h"
 #include "programs/about.h"
+#include "workspace/large_filter.h"
 #include "workspace/steps.h"
 
 static const struct {
@@ -27,6 +28,7 @@ static const struct {
     {"test", test_main, "run the repository's tests"},
     {"commit", commit_main, "make a commit and a bundle of the work"},
     {"archive", archive_main, "write the workspace as a .tar.zst"},
+    {"large-files", large_filter_main, "git's filter for files in Git LFS"},
 };
 
 static void print_usage(FILE *out)

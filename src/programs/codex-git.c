@@ -30,7 +30,8 @@ enum option {
     OPT_TIMEOUT = 64,
     OPT_STALL = 128,
     OPT_BASE_INDEX = 256,
-    OPT_PART = 512,                                    /* of fetch, with an address alone */
+    OPT_PART = 512, /* of fetch, with an address alone */
+    OPT_LARGE_FILES = 1024,
     OPT_REMOTE = OPT_MIRROR | OPT_TIMEOUT | OPT_STALL, /* with an address as --repo alone */
     OPT_EXTRA = OPT_BASE_COMMIT,                       /* of push, likewise */
 };
@@ -49,8 +50,9 @@ static const struct verb {
 } verbs[] = {
     {"resolve", git_resolve, OPT_REPO | OPT_BASE | OPT_BRANCH, 0, 2,
      "[--repo REPO] [--base REF] [--branch NAME]", git_remote_resolve, REMOTE_FD_ACCESS},
-    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT, OPT_REPO | OPT_COMMIT, 2,
-     "--repo REPO --commit SHA [--part base|module]", git_remote_fetch, REMOTE_FD_ACCESS},
+    {"fetch", git_fetch, OPT_REPO | OPT_COMMIT | OPT_LARGE_FILES, OPT_REPO | OPT_COMMIT, 2,
+     "--repo REPO --commit SHA [--large-files BYTES] [--part base|module]", git_remote_fetch,
+     REMOTE_FD_ACCESS},
     {"index", git_index, 0, 0, 4, "", NULL, 0},
     {"import", git_import, OPT_COMMIT | OPT_BASE_COMMIT | OPT_BASE_INDEX,
      OPT_COMMIT | OPT_BASE_COMMIT, 6, "--commit SHA --base-commit SHA [--base-index 7]", NULL, 0},
@@ -79,7 +81,7 @@ static void print_usage(FILE *out)
 /* What is on the command line, numbers still as text. */
 struct arguments {
     struct verb_request request;
-    const char *timeout, *stall, *base_index;
+    const char *timeout, *stall, *base_index, *large_files;
     bool remote;
 };
 
@@ -101,6 +103,7 @@ static const char **option_place(struct arguments *arguments, const char *name, 
         {"--timeout", &arguments->timeout, OPT_TIMEOUT},
         {"--stall", &arguments->stall, OPT_STALL},
         {"--part", &request->part, OPT_PART},
+        {"--large-files", &arguments->large_files, OPT_LARGE_FILES},
         {"--base-index", &arguments->base_index, OPT_BASE_INDEX},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
@@ -124,6 +127,9 @@ static int check_values(const struct verb *verb, struct arguments *arguments, st
     if (arguments->remote &&
         (str_parse_int(arguments->timeout, 1, MS_MAX, &request->timeout_ms) < 0 ||
          str_parse_int(arguments->stall, 1, MS_MAX, &request->stall_ms) < 0))
+        return bad_usage(verb, err);
+    if (arguments->large_files &&
+        str_parse_int(arguments->large_files, 0, INT64_MAX, &request->large_files_max) < 0)
         return bad_usage(verb, err);
     if (request->part && strcmp(request->part, "base") != 0 && strcmp(request->part, "module") != 0)
         return bad_usage(verb, err);

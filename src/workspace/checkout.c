@@ -75,15 +75,25 @@ static int make_repository(const struct step *step, const char *dir, struct err 
     return fresh_init(dir, base_is_branch(step->base) ? step->base : "main", err);
 }
 
+static int take_work(const struct source *source, const char *git_dir, struct err *err)
+{
+    const struct bundle_options options = {.timeout_ms = CHECKOUT_TIMEOUT_MS};
+    int status = bundle_unpack(&source->work, STEP_FD_DATA, git_dir, &options, err);
+    if (status < 0)
+        return err_context(err, "work bundle");
+    fresh_take_large_files(git_dir, STEP_FD_DATA);
+    return 0;
+}
+
 static int take_objects(const struct source *source, const char *git_dir, struct err *err)
 {
     const struct bundle_options options = {.timeout_ms = CHECKOUT_TIMEOUT_MS};
     int status = bundle_unpack(&source->base, STEP_FD_BASE, git_dir, &options, err);
+    if (status == 0)
+        status = fresh_large_files(git_dir, STEP_FD_BASE, err);
     if (status < 0)
         return err_context(err, "base bundle");
-    if (*source->work.commit)
-        status = bundle_unpack(&source->work, STEP_FD_DATA, git_dir, &options, err);
-    return status < 0 ? err_context(err, "work bundle") : 0;
+    return *source->work.commit ? take_work(source, git_dir, err) : 0;
 }
 
 /* Everything in DIR, which then takes its place. */
@@ -126,10 +136,9 @@ static int make_workspace(const struct step *step, const struct source *source, 
 static int move_on(const struct step *step, const struct source *source, struct err *err)
 {
     AUTO_FREE char *git_dir = str_format("%s/.git", step->workdir);
-    const struct bundle_options options = {.timeout_ms = CHECKOUT_TIMEOUT_MS};
-    int status = bundle_unpack(&source->work, STEP_FD_DATA, git_dir, &options, err);
+    int status = take_work(source, git_dir, err);
     if (status < 0)
-        return err_context(err, "work bundle");
+        return status;
     status = fresh_head(git_dir, source->commit, base_is_branch(step->base), err);
     if (status == 0)
         status = fresh_files(step->workdir, git_dir, err);

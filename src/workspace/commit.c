@@ -21,8 +21,11 @@
 #include "base/str.h"
 #include "git/bundle.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "git/repository.h"
 #include "task/exit.h"
+#include "workspace/fresh.h"
+#include "workspace/large_files.h"
 #include "workspace/message.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
@@ -63,6 +66,8 @@ static int rebuild_repository(struct work *work, struct err *err)
         status = repository_init(work->git_dir, err);
     if (status == 0)
         status = bundle_unpack(&bundle, STEP_FD_BASE, work->git_dir, &options, err);
+    if (status == 0)
+        status = fresh_large_files(work->git_dir, STEP_FD_BASE, err);
     bundle_release(&bundle);
     return status < 0 ? err_context(err, "base bundle") : 0;
 }
@@ -93,7 +98,9 @@ static int write_tree(struct work *work, struct err *err)
     int status = worktree_write(&worktree, work->rebuilt ? NULL : index, work->parent,
                                 work->step->base_commit, work->tree, err);
     /* The agent's own commits would carry them out all the same. */
-    if (status > 0)
+    if (status > 0 ||
+        (status == 0 && strcmp(work->parent, work->step->base_commit) != 0 &&
+         !large_files_are_whole(work->git_dir, work->parent, work->step->base_commit)))
         memcpy(work->parent, work->step->base_commit, OBJECT_ID_SIZE);
     return status < 0 ? status : 0;
 }
@@ -179,13 +186,41 @@ static int count_changes(struct work *work, struct err *err)
     return status;
 }
 
-static int write_bundle(const struct work *work, struct err *err)
+static int write_bundle_to(const struct work *work, int fd, struct err *err)
 {
     struct bundle bundle = {0};
     memcpy(bundle.commit, work->commit, OBJECT_ID_SIZE);
     memcpy(bundle.base, work->step->base_commit, OBJECT_ID_SIZE);
-    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, STEP_FD_DATA, BUNDLE_TIMEOUT_MS,
-                        err);
+    return bundle_write(&bundle, BUNDLE_REF_WORK, work->git_dir, fd, BUNDLE_TIMEOUT_MS, err);
+}
+
+/* With FILES, which need a file whose end is known, and not a pipe. */
+static int write_with_large_files(const struct work *work, const struct large_files *files,
+                                  struct err *err)
+{
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, work->git_dir);
+    AUTO_FREE char *path = str_format("%s/work.bundle", work->scratch);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, "cannot create '%s'", path);
+    int status = write_bundle_to(work, fd, err);
+    if (status == 0)
+        status = large_files_write(fd, store, files, err);
+    return status < 0 ? status : io_copy(fd, 0, -1, STEP_FD_DATA, err);
+}
+
+static int write_bundle(const struct work *work, struct err *err)
+{
+    struct large_files files = {0};
+    int status =
+        large_files_are_used(work->git_dir, work->commit)
+            ? large_files_find(work->git_dir, work->commit, work->step->base_commit, &files, err)
+            : 0;
+    if (status == 0)
+        status = files.count ? write_with_large_files(work, &files, err)
+                             : write_bundle_to(work, STEP_FD_DATA, err);
+    large_files_release(&files);
+    return status;
 }
 
 static int write_result(const struct work *work, const struct message *message, struct err *err)

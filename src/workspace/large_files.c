@@ -1,19 +1,19 @@
 #include "workspace/large_files.h"
 
+#include <sha2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "git/large_files.h"
 
 enum {
     LIST_MAX = 256 << 20,
-    POINTER_MAX = 1024, /* bytes; "must be less than 1024", git-lfs docs/spec.md */
-    LOOKS_MAX = 256,    /* contents of the base that are looked at; more count as pointers */
+    CONTENT_MAX = 256 << 20, /* bytes of a file that is compared with what the base has */
+    LOOKS_MAX = 4096,        /* contents that are looked at, each by a git; more count as unknown */
 };
-
-static const char pointer_start[] = "version https://git-lfs.github.com/spec/";
 
 /* A changed path; what the base has there has no id when it has nothing. */
 struct change {
@@ -99,16 +99,39 @@ static const char *next_filter(const struct buf *filters, const char **at)
     return value;
 }
 
-static bool is_pointer(const struct worktree *worktree, const char *id)
+/* What the blob ID is a pointer to; false when it is none. */
+static bool read_pointer(const struct worktree *worktree, const char *id, struct large_file *file)
 {
     struct err ignored;
     AUTO_BUF struct buf content;
-    buf_init(&content, POINTER_MAX);
+    buf_init(&content, LARGE_FILE_POINTER_MAX);
     struct git_command git;
     git_command_init(&git, worktree->git_dir, NULL);
     git_args(&git, "cat-file", "blob", id, NULL);
     git.out = &content;
-    return git_run(&git, &ignored) == 0 && str_starts_with(content.data, pointer_start);
+    return git_run(&git, &ignored) == 0 && large_file_parse(content.data, content.len, file);
+}
+
+/* Whether the base has the content itself where the work has a pointer to it: the filter, and nobody who
+ * worked on it, made that. */
+static bool is_only_filtered(const struct worktree *worktree, const struct change *change)
+{
+    struct err ignored;
+    struct large_file file;
+    char id[SHA256_DIGEST_STRING_LENGTH];
+    AUTO_BUF struct buf content;
+    if (!str_starts_with(change->old_mode, "100") || !read_pointer(worktree, change->id, &file) ||
+        file.size > CONTENT_MAX)
+        return false;
+    buf_init(&content, (size_t)file.size);
+    struct git_command git;
+    git_command_init(&git, worktree->git_dir, NULL);
+    git_args(&git, "cat-file", "blob", change->old_id, NULL);
+    git.out = &content;
+    if (git_run(&git, &ignored) != 0)
+        return false;
+    SHA256Data((const uint8_t *)content.data, content.len, id);
+    return !strcmp(id, file.id);
 }
 
 static int list_base(const struct worktree *worktree, const char *base, struct buf *out,
@@ -135,22 +158,38 @@ static bool has_content(const struct buf *base_list, const char *id)
 
 static void put_back(struct buf *entries, const struct change *change)
 {
-    struct err line;
     bool is_new = str_starts_with(change->old_mode, "000000");
     /* Mode 0 takes a path out. */
     buf_appendf(entries, "%s %s 0\t%s", is_new ? "0" : change->old_mode, change->old_id,
                 change->path);
     buf_append_char(entries, '\0');
-    err_set(&line, 0, "'%s' belongs in Git LFS, where nothing can be uploaded to from here: %s",
-            change->path, is_new ? "it was left out" : "its change was left out");
+}
+
+static void say(const struct change *change)
+{
+    struct err line;
+    bool is_new = str_starts_with(change->old_mode, "000000");
+    err_set(&line, 0, "'%s' belongs in Git LFS, and is not in the workspace's: %s", change->path,
+            is_new ? "it was left out" : "its change was left out");
     err_print(&line, "codex-agent commit");
 }
 
-/* Into ENTRIES, for update-index, what is to be put back. */
+/* Whether the change can be delivered: its content is here, or the base had none there in Git LFS. */
+static bool is_fine(const struct worktree *worktree, const char *store, const struct change *change)
+{
+    struct large_file file;
+    if (read_pointer(worktree, change->id, &file))
+        return large_file_is_stored(store, &file);
+    return str_starts_with(change->old_mode, "100") &&
+           !read_pointer(worktree, change->old_id, &file);
+}
+
+/* Into ENTRIES, for update-index, what is to be put back; *LOST: whether work is lost by it. */
 static int choose(const struct worktree *worktree, const char *base, const struct buf *changes,
-                  const struct buf *filters, struct buf *entries, struct err *err)
+                  const struct buf *filters, struct buf *entries, bool *lost, struct err *err)
 {
     struct change change;
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, worktree->git_dir);
     AUTO_BUF struct buf base_list;
     buf_init(&base_list, LIST_MAX);
     const char *filter = filters->data;
@@ -161,19 +200,40 @@ static int choose(const struct worktree *worktree, const char *base, const struc
         int status = list_base(worktree, base, &base_list, err);
         if (status < 0)
             return status;
-        bool was_file = str_starts_with(change.old_mode, "100");
-        if (has_content(&base_list, change.id) ||
-            (was_file && looks++ < LOOKS_MAX && !is_pointer(worktree, change.old_id)))
+        if (has_content(&base_list, change.id))
+            continue;
+        bool fine = looks++ < LOOKS_MAX && is_fine(worktree, store, &change);
+        if (fine && !is_only_filtered(worktree, &change))
             continue;
         put_back(entries, &change);
+        if (fine)
+            continue;
+        say(&change);
+        *lost = true;
     }
     return 0;
+}
+
+bool large_files_are_whole(const char *git_dir, const char *commit, const char *base)
+{
+    struct err ignored;
+    struct large_files files = {0};
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
+    bool whole = true;
+    if (large_files_are_used(git_dir, commit)) {
+        whole = large_files_find(git_dir, commit, base, &files, &ignored) == 0;
+        for (size_t i = 0; i < files.count; i++)
+            whole &= large_file_is_stored(store, &files.list[i]);
+    }
+    large_files_release(&files);
+    return whole;
 }
 
 int large_files_settle(const struct worktree *worktree, const char *index, const char *base,
                        struct err *err)
 {
     AUTO_BUF struct buf changes, filters, entries;
+    bool lost = false;
     buf_init(&changes, LIST_MAX);
     buf_init(&filters, LIST_MAX);
     buf_init(&entries, LIST_MAX);
@@ -183,7 +243,7 @@ int large_files_settle(const struct worktree *worktree, const char *index, const
     if (status == 0)
         status = read_filters(worktree, index, &changes, &filters, err);
     if (status == 0)
-        status = choose(worktree, base, &changes, &filters, &entries, err);
+        status = choose(worktree, base, &changes, &filters, &entries, &lost, err);
     if (status < 0 || !entries.len)
         return status;
     struct worktree_command update;
@@ -192,5 +252,5 @@ int large_files_settle(const struct worktree *worktree, const char *index, const
     update.git.input = entries.data;
     update.git.input_len = entries.len;
     status = git_must(&update.git, err);
-    return status < 0 ? status : 1;
+    return status < 0 ? status : lost;
 }

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "git/command.h"
+#include "git/large_files.h"
 #include "workspace/step.h"
 
 enum { ANSWER_MAX = 1 << 20, SHOWN = 200 };
@@ -19,9 +20,9 @@ static bool is_fetched(const char *dir, const char *path)
     return access(git_dir, F_OK) == 0;
 }
 
-/* How many lines git prints for the command, 0 when it fails. Those that fit, each without what
- * stands before the first SKIP, go to NAMES. DIR: those that are submodules in it are none. */
-static size_t count_lines(struct git_command *git, char skip, const char *dir, struct buf *names)
+/* How many lines git prints for the command, 0 when it fails, without those that are submodules in DIR. Those
+ * that fit, each without what stands before the first space, go to NAMES. */
+static size_t count_lines(struct git_command *git, const char *dir, struct buf *names)
 {
     AUTO_BUF struct buf answer;
     struct err ignored;
@@ -31,8 +32,8 @@ static size_t count_lines(struct git_command *git, char skip, const char *dir, s
     if (git_run(git, &ignored) != 0)
         return 0;
     for (char *rest = answer.data, *line; (line = strsep(&rest, "\n")) && *line;) {
-        const char *from = skip && strchr(line, skip) ? strchr(line, skip) + 1 : line;
-        if (dir && is_fetched(dir, from))
+        const char *from = strchr(line, ' ') ? strchr(line, ' ') + 1 : line;
+        if (is_fetched(dir, from))
             continue;
         count++;
         if (names->len + strlen(from) + 2 > SHOWN)
@@ -40,15 +41,6 @@ static size_t count_lines(struct git_command *git, char skip, const char *dir, s
         buf_appendf(names, "%s%s", names->len ? ", " : "", from);
     }
     return count;
-}
-
-static void say(size_t count, const char *what, const char *lacks, const struct buf *names)
-{
-    if (!count)
-        return;
-    AUTO_FREE char *text =
-        str_format("%zu %s%s %s: %s", count, what, count == 1 ? "" : "s", lacks, names->data);
-    step_note(text);
 }
 
 static void say_submodules(const char *git_dir, const char *dir)
@@ -59,24 +51,30 @@ static void say_submodules(const char *git_dir, const char *dir)
     git_command_init(&git, git_dir, NULL);
     git_args(&git, "config", "--no-includes", "--blob", "HEAD:.gitmodules", "--get-regexp",
              "^submodule\\..*\\.path$", NULL);
-    size_t count = count_lines(&git, ' ', dir, &names);
-    say(count, "submodule", "not fetched, and empty", &names);
+    size_t count = count_lines(&git, dir, &names);
+    AUTO_FREE char *text = str_format("%zu submodule%s not fetched, and empty: %s", count,
+                                      count == 1 ? "" : "s", names.data);
+    if (count)
+        step_note(text);
 }
 
 static void say_large_files(const char *git_dir)
 {
-    AUTO_BUF struct buf names;
-    struct git_command git;
-    buf_init(&names, SHOWN);
-    git_command_init(&git, git_dir, NULL);
-    /* The attributes of any directory; a path is printed as "HEAD:path". */
-    git_args(&git, "grep", "--files-with-matches", "-e", "filter=lfs", "HEAD", "--",
-             ":(top,glob)**/.gitattributes", NULL);
-    size_t count = count_lines(&git, ':', NULL, &names);
-    say(count, "attribute file",
-        "put files into Git LFS, which are not fetched: pointers are in "
-        "their place",
-        &names);
+    struct err ignored;
+    struct large_files files = {0};
+    AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
+    size_t missing = 0;
+    if (!large_files_are_used(git_dir, "HEAD"))
+        return;
+    if (large_files_find(git_dir, "HEAD", NULL, &files, &ignored) == 0)
+        for (size_t i = 0; i < files.count; i++)
+            missing += !large_file_is_stored(store, &files.list[i]);
+    large_files_release(&files);
+    AUTO_FREE char *text = str_format(
+        "%zu file%s in Git LFS not fetched: %s in %s place", missing, missing == 1 ? "" : "s",
+        missing == 1 ? "a pointer is" : "pointers are", missing == 1 ? "its" : "their");
+    if (missing)
+        step_note(text);
 }
 
 void unfetched_say(const char *git_dir, const char *dir)

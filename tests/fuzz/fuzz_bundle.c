@@ -7,6 +7,7 @@
 
 #include "base/object_id.h"
 #include "git/bundle.h"
+#include "git/large_files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,6 +21,25 @@ static void check(const struct bundle *bundle, const uint8_t *data, size_t size)
     if (bundle->pack_offset <= 0 || (size_t)bundle->pack_offset + 12 > size ||
         memcmp(data + bundle->pack_offset, "PACK", 4) != 0)
         abort();
+}
+
+/* Contents of Git LFS are where they are said to be, one behind the other. */
+static void check_large_files(int fd, size_t size)
+{
+    struct parts parts;
+    struct large_file file;
+    struct err err;
+    if (parts_read(fd, &parts, &err) < 0)
+        return;
+    for (size_t i = 0; i < parts.count; i++) {
+        int64_t at = parts.list[i].start, before = at;
+        while (large_files_next(fd, &parts.list[i], &at, &file, &err) > 0) {
+            if (file.size <= 0 || at - file.size <= before || at > parts.list[i].end ||
+                (size_t)at > size || strlen(file.id) != LARGE_FILE_ID_LEN)
+                abort();
+            before = at;
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -40,5 +60,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check(&bundle, data, size);
         bundle_release(&bundle);
     }
+    check_large_files(fd, size);
     return 0;
 }

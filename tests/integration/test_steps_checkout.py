@@ -6,6 +6,7 @@ import pytest
 
 from support.bundles import base_bundle, work_bundle
 from support.program import TASK_USER
+from support.large_files import pointer
 from support.repository import Repository
 from support.steps import Workspace
 
@@ -221,12 +222,14 @@ def test_bad_usage(workspace):
 def test_what_is_not_fetched_is_said(workspace, repository):
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{repository.head()},lib/\x1b[2Jx")
     repository.commit({".gitmodules": "[submodule \"x\"]\n\tpath = lib/x\n\turl = ext::sh -c touch% /tmp/x\n",
-                       "assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}, "more")
+                       "assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+                       "assets/x.bin": pointer(b"not here")}, "more")
     done = workspace.checkout(base_bundle(repository), commit=repository.head())
     assert done.stderr.splitlines() == [
         "note: 1 submodule not fetched, and empty: lib/x",
-        "note: 1 attribute file put files into Git LFS, which are not fetched: pointers are in their place: "
-        "assets/.gitattributes"]
+        "note: 1 file in Git LFS not fetched: a pointer is in its place"]
+    assert (workspace.path / "assets/x.bin").read_text() == pointer(b"not here")
+    assert workspace.repository().git("status", "--porcelain") == ""
 
 
 def test_an_ordinary_repository_is_checked_out_in_silence(workspace, repository):

@@ -2,7 +2,7 @@
 import pytest
 
 from support.bundles import base_bundle, import_work, index_of, work_bundle
-from support.codex import codex_on
+from support.codex import codex_on, wait_for
 from support.git_server import TOKEN, GitServer, access, bare, certificate, git
 from support.model_server import call, message
 from support.program import run_program
@@ -125,6 +125,29 @@ def test_a_task_whose_tests_need_submodules(tmp_path):
         assert len(mirrors) == 7  # app, near, deep, other; empty ones of what is gone, away or dead
         assert not bundles  # without what is only away for now, it is for nobody else
         assert TOKEN not in log
+
+
+@pytest.mark.slow
+def test_hosts_that_hang_keep_nobody_waiting(tmp_path):
+    """So many tasks with a submodule on a host that never answers as there may be fetches at once; then another task."""
+    home, far = Forge(tmp_path / "home"), Forge(tmp_path / "far", public=True)
+    far.server.hook = lambda *_: far.server.released.wait() or True
+    with home.server, far.server:
+        for number in range(5):
+            app = home.make(f"app{number}", CALCULATOR)
+            if number < 4:
+                add_modules(app, {"far": far.server.url(f"far{number}.git")}, {"far": app.head()})
+            home.serve(app, f"app{number}")
+        configuration = (f"[git]\nstall_timeout = 170s\n[internet]\nallow_private = {far.server.site}\n"
+                         f"[forge \"{home.server.site}\"]\nkind = plain\ntoken_env = FORGE_TOKEN\n")
+        with codex_on([[message("Nothing to do.")]] * 5, configuration, {"FORGE_TOKEN": TOKEN}) as (codex, _):
+            held = [codex.task("Wait", "--repo", home.server.url(f"app{number}.git"), cwd=codex.home) for number in range(4)]
+            wait_for(lambda: len(far.server.requests) == 2, what="two ask the host that hangs")
+            task = codex.task("Go", "--repo", home.server.url("app4.git"), cwd=codex.home)
+            codex.wait(task, "completed")
+            assert len(far.server.requests) == 2
+            assert all(codex.status(other)["state"] in ("queued", "preparing") for other in held)
+            far.server.released.set()
 
 
 def list_of(remote, forge, commit, tmp_path):

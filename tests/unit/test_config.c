@@ -39,7 +39,7 @@ static void every_key_reaches_its_field(void **state)
         "[provider \"r\"]\nwire_api = replay\nfile = /f\n"
         "[sandbox]\nruntime = /usr/bin/crun\nimages = /i\nmemory = 512M\ncpus = 1.25\npids = 64\n"
         "[task]\ntimeout = 1h\ntest_timeout = 5m\nverify_rounds = 0\nbudget_tokens = 5\n"
-        "[git]\nauthor_name = A B\nauthor_email = a@b\nfetch_timeout = 5m\nstall_timeout = 9s\n"
+        "[git]\nauthor_name = A B\nauthor_email = a@b\nfetch_timeout = 5m\nstall_timeout = 9s\nlarge_files = 5M\n"
         "[forge \"github.com\"]\nkind = github\ntoken_env = T\nbase_url = https://api\n"
         "[forge \"git.example:8443\"]\nkind = gitea\ntoken_file = /t\nuser = me\nca_file = /c\n"
         "ssh_key_file = /k\nknown_hosts = /h\nallow_http = yes\n");
@@ -80,6 +80,10 @@ static void every_key_reaches_its_field(void **state)
     assert_null(config_forge_find(&c, "git.example"));
     assert_int_equal(c.fetch_timeout_ms, 300000);
     assert_int_equal(c.stall_timeout_ms, 9000);
+    assert_int_equal(c.large_files_bytes, 5 << 20);
+    config_release(&c);
+    accept(&c, "[git]\nlarge_files = off\n");
+    assert_int_equal(c.large_files_bytes, 0);
     config_release(&c);
 }
 

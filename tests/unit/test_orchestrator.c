@@ -15,7 +15,8 @@ static void a_task_from_submission_to_pull_request(void **state)
     assert_int_equal(world->resolve.last_as, SPAWN_GIT_AS_SUBMITTER);
     assert_int_equal(world->resolve.last_uid, 1000);
     struct world_run *run = world_wait_run(world, 1);
-    assert_string_equal(world->fetch.last_args, "fetch --repo /repo --commit " BASE_COMMIT);
+    assert_string_equal(world->fetch.last_args,
+                        "fetch --repo /repo --commit " BASE_COMMIT " --large-files 2147483648");
     assert_string_equal(run->request.repo, "repo");
     assert_int_equal(run->request.verify_rounds, 3);
     assert_int_equal(run->request.flags, 0);

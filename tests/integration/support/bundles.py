@@ -8,10 +8,10 @@ def git_facts(*arguments, **options):
     return dict(line.split(" ", 1) for line in done.stdout.decode().splitlines())
 
 
-def base_bundle(repository, commit=None):
-    """The base bundle of COMMIT (default: HEAD) of a Repository."""
+def base_bundle(repository, commit=None, large_files=0):
+    """The base bundle of COMMIT (default: HEAD) of a Repository, with at most LARGE_FILES bytes of Git LFS."""
     return run_program("codex-git", "fetch", "--repo", repository.path, "--commit",
-                       commit or repository.head(), check=0).stdout
+                       commit or repository.head(), "--large-files", str(large_files), check=0).stdout
 
 
 def work_bundle(repository, commit, base, ref="refs/codex/work", header=None):

@@ -104,7 +104,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 headers.append((name, value))
         self._plain(status, content, headers)
 
-    do_GET = do_POST = _serve
+    do_GET = do_POST = do_PUT = _serve
 
 
 class _Server(http.server.ThreadingHTTPServer):

@@ -20,10 +20,10 @@ def free_port():
 
 
 class SshServer:
-    """DIRECTORY is for its files. `key`: the private key that may log in; `known_hosts`: the line of the server's."""
+    """DIRECTORY is for its files; what is in PROGRAMS can be run by who logs in. `key`: the private key that may log in; `known_hosts`: the line of the server's."""
 
-    def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
+    def __init__(self, directory, programs=""):
+        self.directory, self.programs = pathlib.Path(directory), programs
         self.directory.mkdir()
         self.port = free_port()
         self.site = f"127.0.0.1:{self.port}"
@@ -49,11 +49,12 @@ class SshServer:
         script = ("mount -t tmpfs -o mode=700 none /root && mkdir -m 700 /root/.ssh && "
                   "cp \"$1\" /root/.ssh/authorized_keys && chmod 600 /root/.ssh/authorized_keys && "
                   "printf '[safe]\\n\\tdirectory = *\\n' >/root/.gitconfig && "
+                  "if test \"$5\"; then mount -t overlay -o \"lowerdir=$5:/usr/bin\" none /usr/bin; fi && "
                   "exec dropbear -F -E -s -P \"$4\" -p \"127.0.0.1:$2\" -r \"$3\"")
         with open(self.directory / "log", "wb") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", script, "sh", self.directory / "authorized_keys", str(self.port), host,
-                 self.directory / "pid"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                 self.directory / "pid", self.programs], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + SECONDS
         while True:
             try:
