@@ -55,6 +55,10 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
         {"budget_tokens", NULL, &s->budget_tokens},
         {"priority", NULL, &s->priority},
         {"timeout_ms", NULL, &s->timeout_ms},
+        {"memory_bytes", NULL, &s->limits.of[TASK_LIMIT_MEMORY]},
+        {"cpu_milli", NULL, &s->limits.of[TASK_LIMIT_CPUS]},
+        {"pids", NULL, &s->limits.of[TASK_LIMIT_PIDS]},
+        {"disk_bytes", NULL, &s->limits.of[TASK_LIMIT_DISK]},
         {"bundle", &s->bundle, NULL},
         {"base_commit", &s->base_commit, NULL},
         {"bundle_base", &s->bundle_base, NULL},
@@ -71,6 +75,9 @@ static int read_submission(const json_t *body, struct submission *s, struct err 
     if ((json_is_integer(json_object_get(body, "budget_tokens")) && s->budget_tokens <= 0) ||
         (json_is_integer(json_object_get(body, "timeout_ms")) && s->timeout_ms <= 0))
         return err_set(err, ERR_USAGE, "budget_tokens and timeout_ms are greater than 0");
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++)
+        if (json_is_integer(json_object_get(body, task_limit_member(i))) && s->limits.of[i] <= 0)
+            return err_set(err, ERR_USAGE, "%s is greater than 0", task_limit_member(i));
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "cli/format.h"
 #include "cli/render_lines.h"
 #include "cli/words.h"
+#include "task/limits.h"
 
 enum { CHANGE_NAMES = 3 }; /* of tests in a line */
 
@@ -168,9 +169,10 @@ static void limit_hit(struct render *render, const json_t *event, struct buf *ou
     const char *limit = field_text_or(event, "limit", "?");
     int64_t figure = field_int(event, "figure", 0);
     char amount[FORMAT_SIZE];
-    if (!strcmp(limit, "memory") || !strcmp(limit, "output"))
+    const char *unit = limit_unit(limit);
+    if (unit && !strcmp(unit, "bytes"))
         format_bytes(figure, amount);
-    else if (!strcmp(limit, "time"))
+    else if (unit && !strcmp(unit, "ms"))
         format_duration(figure, amount);
     else
         format_count(figure, amount);

@@ -8,6 +8,7 @@
 #include "cli/format.h"
 #include "cli/text.h"
 #include "cli/words.h"
+#include "task/limits.h"
 
 enum { LABEL_WIDTH = 16, PROMPT_WIDTH_MIN = 20, TESTS_SHOWN = 10 };
 
@@ -196,6 +197,30 @@ static void outcome(const struct report *report)
     buf_append_char(report->out, '\n');
 }
 
+/* "memory 512 MiB, cpus 1 cores": what it was limited to. */
+static void limits(const struct report *report)
+{
+    AUTO_BUF struct buf text;
+    buf_init(&text, 512);
+    const json_t *limits = field_at(report->task, "limits"), *hit, *name;
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++) {
+        int64_t value = field_int(limits, task_limit_member(i), 0);
+        if (value <= 0)
+            continue;
+        buf_append_str(&text, text.len ? ", " : "");
+        buf_appendf(&text, "%s ", task_limit_name(i));
+        task_limit_append(&text, i, value);
+    }
+    line(report, "limits", text.len ? text.data : NULL);
+    buf_clear(&text);
+    size_t i;
+    hit = field_at(report->task, "limits_hit");
+    json_array_foreach(hit, i, name)
+        buf_appendf(&text, "%s%s", i ? ", " : "",
+                    json_is_string(name) ? json_string_value(name) : "?");
+    line(report, "limits hit", text.len ? text.data : NULL);
+}
+
 static void figures(const struct report *report)
 {
     char elapsed[FORMAT_SIZE];
@@ -238,6 +263,7 @@ void report_append(struct buf *out, const json_t *task, int64_t now_ms, size_t w
     now(&report);
     evidence(&report);
     outcome(&report);
+    limits(&report);
     figures(&report);
     next(&report);
 }

@@ -24,6 +24,7 @@ struct task_options {
     const char *repo, *base, *branch, *model, *effort, *test, *setup, *forge;
     struct option_number budget_tokens, priority;
     int64_t timeout_ms;
+    const char *limits[TASK_LIMIT_COUNT];
     bool follow;
 };
 
@@ -48,6 +49,14 @@ static const struct option task_options[] = {
      .help = "stop after N tokens, input and output", .min = 1, .max = INT64_MAX},
     {"timeout", 0, OPTION_DURATION, FIELD(timeout_ms), "DURATION",
      .help = "stop after that long: 90s, 15m, 8h (default), 2d"},
+    {"memory", 0, OPTION_TEXT, FIELD(limits[TASK_LIMIT_MEMORY]), "SIZE",
+     .help = "memory of its sandbox, less than the server's limit: 512M, 2G"},
+    {"cpus", 0, OPTION_TEXT, FIELD(limits[TASK_LIMIT_CPUS]), "N",
+     .help = "cores of its sandbox, likewise: 1, 0.5"},
+    {"pids", 0, OPTION_TEXT, FIELD(limits[TASK_LIMIT_PIDS]), "N",
+     .help = "processes of its sandbox, likewise"},
+    {"disk", 0, OPTION_TEXT, FIELD(limits[TASK_LIMIT_DISK]), "SIZE",
+     .help = "disk of its sandbox, likewise: 2G"},
     {"priority", 0, OPTION_NUMBER, FIELD(priority), "N", .help = "higher goes first (default: 0)",
      .min = -100, .max = 100},
     {"follow", 'f', OPTION_FLAG, FIELD(follow), .help = "stay and watch it to its end"},
@@ -66,6 +75,20 @@ static int read_prompt(const char *argument, struct buf *prompt, struct err *err
         return err_set(err, ERR_USAGE, "the prompt has a NUL byte: it is to be text");
     if (strspn(prompt->data, " \t\r\n") == prompt->len)
         return err_set(err, ERR_USAGE, "the prompt is empty: say what is to be done");
+    return 0;
+}
+
+/* Put the limits that are given into BODY. */
+static int add_limits(json_t *body, const char *const *limits, struct err *err)
+{
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++) {
+        int64_t value;
+        if (!limits[i])
+            continue;
+        if (task_limit_parse(i, limits[i], &value, err) < 0)
+            return err_context(err, "--%s", task_limit_name(i));
+        json_object_set_new(body, task_limit_member(i), json_integer(value));
+    }
     return 0;
 }
 
@@ -101,7 +124,9 @@ static int submit(struct session *session, const struct task_options *options,
     json_t *body = request_body(options, prompt, checkout, err);
     if (!body)
         return err->code;
-    int status = session_ensure_server(session, err);
+    int status = add_limits(body, options->limits, err);
+    if (status == 0)
+        status = session_ensure_server(session, err);
     if (status == 0 && checkout->unpushed)
         status = unpushed_send(&session->api, checkout->unpushed, body, err);
     if (status == 0)

@@ -17,11 +17,8 @@ enum budget_answer budget_ask(struct budget *budget)
         return BUDGET_YES;
     if (budget->used < budget->limit)
         return budget->under_way < budget->limit - budget->used ? BUDGET_YES : BUDGET_LATER;
-    if (!budget->told) {
-        struct buf *line = event_begin(budget->events, "limit.hit", budget->phase);
-        buf_appendf(line, ",\"limit\":\"budget\",\"figure\":%lld", (long long)budget->used);
-        event_end(budget->events);
-    }
+    if (!budget->told)
+        event_limit_hit(budget->events, budget->phase, "budget", (uint64_t)budget->used);
     budget->told = true;
     return BUDGET_NO;
 }

@@ -71,9 +71,8 @@ int control_receive(int sock, struct control_message *message, struct err *err)
     return 1;
 }
 
-int control_send(int sock, enum gateway_control_type type, uint32_t stream, struct err *err)
+int control_send(int sock, const struct gateway_control *answer, struct err *err)
 {
-    struct gateway_control answer = {.type = type, .stream = stream};
-    int status = io_send_fds(sock, &answer, sizeof answer, NULL, 0, err);
+    int status = io_send_fds(sock, answer, sizeof *answer, NULL, 0, err);
     return status == -EPIPE || status == -ECONNRESET ? 0 : status;
 }

@@ -15,7 +15,7 @@ struct control_message {
  * ERR_PROTOCOL for what is no message to a gateway. */
 int control_receive(int sock, struct control_message *message, struct err *err);
 
-/* Send an answer about stream STREAM (0 where none is meant). A runner that is gone is no error. */
-int control_send(int sock, enum gateway_control_type type, uint32_t stream, struct err *err);
+/* Send an answer: its type, and what belongs to that. A runner that is gone is no error. */
+int control_send(int sock, const struct gateway_control *answer, struct err *err);
 
 #endif

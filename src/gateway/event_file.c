@@ -1,6 +1,7 @@
 #include "gateway/event_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "task/limits.h"
 #include "task/phase.h"
 
 enum {
@@ -100,6 +102,14 @@ void event_end(struct event_file *events)
         write_line(events);
     if (events->line.cap > KEEP_BYTES)
         buf_release(&events->line);
+}
+
+void event_limit_hit(struct event_file *events, uint32_t phase, const char *limit, uint64_t figure)
+{
+    struct buf *line = event_begin(events, "limit.hit", phase);
+    buf_appendf(line, ",\"limit\":\"%s\",\"figure\":%" PRIu64 ",\"unit\":\"%s\"", limit, figure,
+                limit_unit(limit));
+    event_end(events);
 }
 
 int event_file_sync(struct event_file *events)

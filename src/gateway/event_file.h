@@ -31,6 +31,9 @@ void event_file_free(struct event_file *events);
 struct buf *event_begin(struct event_file *events, const char *type, uint32_t phase);
 void event_end(struct event_file *events);
 
+/* The whole of a `limit.hit`. LIMIT is one of those that limit_unit() knows (task/limits.h). */
+void event_limit_hit(struct event_file *events, uint32_t phase, const char *limit, uint64_t figure);
+
 /* Everything written so far survives a crash of the machine. Returns 0 or negative (and
  * reports). */
 int event_file_sync(struct event_file *events);

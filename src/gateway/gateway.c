@@ -18,6 +18,7 @@
 #include "gateway/run_events.h"
 #include "gateway/stream.h"
 #include "gateway/upstream.h"
+#include "task/limits.h"
 
 struct gateway {
     struct loop *loop;
@@ -62,7 +63,8 @@ void gateway_stop(struct gateway *gateway)
 
 static int answer(struct gateway *gateway, enum gateway_control_type type, uint32_t stream)
 {
-    return control_send(gateway->options.control_fd, type, stream, &gateway->err);
+    const struct gateway_control answer = {.type = type, .stream = stream};
+    return control_send(gateway->options.control_fd, &answer, &gateway->err);
 }
 
 static void on_stream_ended(void *arg, uint32_t stream)
@@ -116,25 +118,50 @@ static void begin_phase(struct gateway *gateway)
 }
 
 /* What cannot be read narrows to nothing: that is told, and ends no run. */
-static void narrow(struct gateway *gateway)
+static void narrow_internet(struct gateway *gateway, const json_t *internet, struct buf *text)
 {
     struct egress_policy *policy = &gateway->options.config->internet;
-    json_t *checkout = outside_object(gateway->message.payload, gateway->message.head.payload_size);
     struct err err;
-    int status = egress_policy_narrow(policy, json_object_get(checkout, "internet"), &err);
-    AUTO_BUF struct buf text;
-    buf_init(&text, 1024);
-    if (status < 0)
-        buf_appendf(&text, "internet: off, because what the repository allows is not known (%s)\n",
+    if (egress_policy_narrow(policy, internet, &err) < 0)
+        buf_appendf(text, "internet: off, because what the repository allows is not known (%s)\n",
                     err.message);
     else if (policy->narrowing.access != EGRESS_PUBLIC)
-        buf_appendf(&text, "internet: narrowed by .codex/environment.conf to '%s'\n",
+        buf_appendf(text, "internet: narrowed by .codex/environment.conf to '%s'\n",
                     egress_access_name(policy->narrowing.access));
+}
+
+/* Tell the runner, who reads nothing that comes from a sandbox, what the repository says. */
+static int tell_limits(struct gateway *gateway, const json_t *limits, struct buf *text)
+{
+    int status = 0;
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT && status == 0; i++) {
+        int64_t value = json_integer_value(json_object_get(limits, task_limit_member(i)));
+        if (!task_limit_valid(i, value))
+            continue;
+        const struct gateway_control limit = {
+            .type = GATEWAY_LIMIT, .kind = i, .figure = (uint64_t)value};
+        buf_appendf(text, "limits: .codex/environment.conf asks for no more %s than ",
+                    task_limit_name(i));
+        task_limit_append(text, i, value);
+        buf_append_char(text, '\n');
+        status = control_send(gateway->options.control_fd, &limit, &gateway->err);
+    }
+    return status < 0 ? status : answer(gateway, GATEWAY_NARROWED, 0);
+}
+
+static int narrow(struct gateway *gateway)
+{
+    json_t *checkout = outside_object(gateway->message.payload, gateway->message.head.payload_size);
+    AUTO_BUF struct buf text;
+    buf_init(&text, 4096);
+    narrow_internet(gateway, json_object_get(checkout, "internet"), &text);
+    int status = tell_limits(gateway, json_object_get(checkout, "limits"), &text);
     if (text.len)
         output_note(gateway->events, gateway->budget.phase, text.data, text.len);
     json_decref(checkout);
     if (gateway->proxy)
         proxy_begin(gateway->proxy);
+    return status;
 }
 
 /* Returns 0, or negative with gateway->err. */
@@ -149,8 +176,7 @@ static int take_message(struct gateway *gateway)
         drop_listener(gateway);
         return 0;
     case GATEWAY_NARROW:
-        narrow(gateway);
-        return 0;
+        return narrow(gateway);
     case GATEWAY_PHASE_STARTED:
         begin_phase(gateway);
         return 0;

@@ -72,9 +72,7 @@ static void add_to_tail(struct output *output, const char *bytes, size_t len)
 /* The head is full: from here on only the last bytes are kept. */
 static void begin_tail(struct output *output)
 {
-    struct buf *line = event_begin(output->events, "limit.hit", output->phase);
-    buf_appendf(line, ",\"limit\":\"output\",\"figure\":%d", OUTPUT_HEAD_MAX);
-    event_end(output->events);
+    event_limit_hit(output->events, output->phase, "output", OUTPUT_HEAD_MAX);
     output->tail = malloc(OUTPUT_TAIL_MAX);
     if (!output->tail)
         abort();

@@ -78,11 +78,8 @@ void streams_free(struct streams *streams)
 /* Too many events came. */
 static void leave_out(struct stream *stream, size_t len)
 {
-    if (!stream->left_out) {
-        struct buf *line = event_begin(stream->streams->events, "limit.hit", stream->phase);
-        buf_appendf(line, ",\"limit\":\"output\",\"figure\":%d", STREAM_EVENTS_MAX);
-        event_end(stream->streams->events);
-    }
+    if (!stream->left_out)
+        event_limit_hit(stream->streams->events, stream->phase, "output", STREAM_EVENTS_MAX);
     stream->left_out += len;
 }
 

@@ -189,6 +189,8 @@ static int apply(struct batch *batch, const struct run_event *event, struct err 
     case RUN_EVENT_USAGE:
         batch->progress = true;
         return store_task_add_usage(job->o->store, job->number, &event->usage, err);
+    case RUN_EVENT_LIMIT_HIT:
+        return store_task_add_limit_hit(job->o->store, job->number, event->limit, err);
     case RUN_EVENT_COMMAND_STARTED:
         return set_activity(job, event->command, err);
     case RUN_EVENT_COMMAND_ENDED:

@@ -113,6 +113,26 @@ static int known_baseline(struct job *job, const struct task *task, struct test_
     return store_baseline_get(job->o->store, &key, out, err);
 }
 
+/* What was asked for at the submission, which the server's limit may have come below since. */
+static int64_t lower(int64_t server, int64_t task)
+{
+    return task && (!server || task < server) ? task : server;
+}
+
+static struct run_limits run_limits(const struct config *config, const struct task *task)
+{
+    const int64_t *of = task->limits.of;
+    return (struct run_limits){
+        .memory_bytes = (uint64_t)lower(config->memory_bytes, of[TASK_LIMIT_MEMORY]),
+        .cpu_milli = (uint32_t)lower(config->cpu_milli, of[TASK_LIMIT_CPUS]),
+        .pids = (uint32_t)lower(config->pids, of[TASK_LIMIT_PIDS]),
+        .disk_bytes = (uint64_t)lower(config->disk_bytes, of[TASK_LIMIT_DISK]),
+        .inodes = (uint64_t)config->inodes,
+        .test_timeout_ms = config->test_timeout_ms,
+        .archive_bytes = (uint64_t)archive_max_bytes,
+    };
+}
+
 static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
                      const struct test_result *baseline, struct spawn_run *run)
 {
@@ -121,15 +141,9 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
     *run = (struct spawn_run){
         .name = job_run_name(job),
         .verify_rounds = (uint32_t)rounds,
-        .limits = {.memory_bytes = (uint64_t)config->memory_bytes,
-                   .cpu_milli = (uint32_t)config->cpu_milli,
-                   .pids = (uint32_t)config->pids,
-                   .disk_bytes = (uint64_t)config->disk_bytes,
-                   .inodes = (uint64_t)config->inodes,
-                   .timeout_ms = left_ms,
-                   .test_timeout_ms = config->test_timeout_ms,
-                   .archive_bytes = (uint64_t)archive_max_bytes},
+        .limits = run_limits(config, task),
     };
+    run->limits.timeout_ms = left_ms;
     /* Rounds that earlier runs have used are used; round 1 is the first, not a repetition. */
     if (task->round > 1)
         run->verify_rounds = task->round - 1 < rounds ? (uint32_t)(rounds - task->round + 1) : 0;

@@ -49,6 +49,7 @@ struct submission {
     uint32_t uid;
     const char *prompt, *repo, *base, *branch, *model, *effort, *test, *setup, *forge;
     int64_t budget_tokens, timeout_ms, priority;
+    struct task_limits limits; /* 0: the server's */
     /* Commits that a remote repository lacks: the id of a bundle with what BASE_COMMIT, where the
      * task starts, has beyond BUNDLE_BASE. All three or none. */
     const char *bundle, *base_commit, *bundle_base;

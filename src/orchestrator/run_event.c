@@ -101,12 +101,15 @@ static void read_kind(struct run_event *event)
     const char *item_type = text(item, "type");
     bool command = item_type && !strcmp(item_type, "command_execution");
     event->command = command ? text(item, "command") : NULL;
+    event->limit = text(event->root, "limit");
     if (!strcmp(event->type, "phase.started"))
         event->kind = RUN_EVENT_PHASE_STARTED;
     else if (!strcmp(event->type, "phase.completed"))
         event->kind = RUN_EVENT_PHASE_COMPLETED;
     else if (!strcmp(event->type, "model.usage"))
         event->kind = RUN_EVENT_USAGE;
+    else if (!strcmp(event->type, "limit.hit") && event->limit && limit_unit(event->limit))
+        event->kind = RUN_EVENT_LIMIT_HIT;
     else if (!strcmp(event->type, "run.ended"))
         event->kind = RUN_EVENT_ENDED;
     else if (event->command && !strcmp(event->type, "item.started"))

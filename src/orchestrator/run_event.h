@@ -17,6 +17,7 @@ enum run_event_kind {
     RUN_EVENT_PHASE_STARTED,
     RUN_EVENT_PHASE_COMPLETED,
     RUN_EVENT_USAGE,
+    RUN_EVENT_LIMIT_HIT,
     RUN_EVENT_COMMAND_STARTED,
     RUN_EVENT_COMMAND_ENDED,
     RUN_EVENT_ENDED,
@@ -34,6 +35,7 @@ struct run_event {
     int64_t status, duration_ms;
     const json_t *result; /* phase.completed: an object, or NULL */
     struct token_usage usage;
+    const char *limit; /* limit.hit: a name that limit_unit() knows */
     const char *command;
     enum run_outcome outcome; /* run.ended */
     bool changed;

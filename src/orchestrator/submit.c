@@ -109,6 +109,35 @@ static int check_words(const struct submission *s, struct err *err)
     return 0;
 }
 
+/* The server's limits; 0: none. */
+static struct task_limits server_limits(const struct config *config)
+{
+    return (struct task_limits){.of = {[TASK_LIMIT_MEMORY] = config->memory_bytes,
+                                       [TASK_LIMIT_CPUS] = config->cpu_milli,
+                                       [TASK_LIMIT_PIDS] = config->pids,
+                                       [TASK_LIMIT_DISK] = config->disk_bytes}};
+}
+
+static int check_limits(const struct config *config, const struct submission *s, struct err *err)
+{
+    const struct task_limits server = server_limits(config);
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++) {
+        int64_t wanted = s->limits.of[i];
+        const char *name = task_limit_name(i);
+        AUTO_BUF struct buf most;
+        buf_init(&most, 64);
+        if (wanted && !task_limit_valid(i, wanted))
+            return err_set(err, ERR_USAGE, "the limit '%s' is out of its range", name);
+        if (!wanted || !server.of[i] || wanted <= server.of[i])
+            continue;
+        task_limit_append(&most, i, server.of[i]);
+        return err_set(err, ERR_USAGE,
+                       "the limit '%s' is above the server's, which is %s ([sandbox] %s)", name,
+                       most.data, name);
+    }
+    return 0;
+}
+
 /* *TEXT: the form of a remote address to go on with; left alone for a path. */
 static int check_repo(const struct orchestrator *o, const char *repo, char **text, struct err *err)
 {
@@ -181,6 +210,7 @@ static void fill_task(struct task *task, const struct config *config, const stru
     task->effort = str_dup(s->effort ? s->effort : config->effort);
     task->budget_tokens = s->budget_tokens ? s->budget_tokens : config->budget_tokens;
     task->timeout_ms = s->timeout_ms ? s->timeout_ms : config->timeout_ms;
+    task->limits = s->limits;
 }
 
 /* What git found out becomes the task's. */
@@ -326,7 +356,8 @@ struct submit *orchestrator_submit(struct orchestrator *o, const struct submissi
     }
     AUTO_FREE char *repo = NULL;
     const struct forge *forge = NULL;
-    if (check_words(s, err) < 0 || check_repo(o, s->repo, &repo, err) < 0 ||
+    if (check_words(s, err) < 0 || check_limits(o->config, s, err) < 0 ||
+        check_repo(o, s->repo, &repo, err) < 0 ||
         !(forge = forges_choose(o->forges, s->repo, s->forge, err)) || check_model(o, s, err) < 0 ||
         check_bundle(o, s, err) < 0 || check_queue(o, s->uid, err) < 0 ||
         orchestrator_ready(o, err) < 0)

@@ -148,6 +148,29 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     return status;
 }
 
+static uint64_t lower(uint64_t ours, int64_t asked)
+{
+    return asked && (!ours || (uint64_t)asked < ours) ? (uint64_t)asked : ours;
+}
+
+/* What the repository asks for, of the sandboxes that are made from now on. */
+static int narrow_limits(struct run *run)
+{
+    struct err err;
+    while (!run->gateway.answered && !run->gateway.broken && run_go_on(run) == 0)
+        if (loop_run_once(run->loop, -1, &err) < 0)
+            return run_fail(run, FAULT_PLATFORM, "%s", err.message);
+    if (run->gateway.broken)
+        return run_fail(run, FAULT_PLATFORM, "%s", run->gateway.err.message);
+    const int64_t *of = run->gateway.limits.of;
+    struct run_limits *limits = &run->request.limits;
+    limits->memory_bytes = lower(limits->memory_bytes, of[TASK_LIMIT_MEMORY]);
+    limits->cpu_milli = (uint32_t)lower(limits->cpu_milli, of[TASK_LIMIT_CPUS]);
+    limits->pids = (uint32_t)lower(limits->pids, of[TASK_LIMIT_PIDS]);
+    limits->disk_bytes = lower(limits->disk_bytes, of[TASK_LIMIT_DISK]);
+    return 0;
+}
+
 int environment_ensure(struct run *run, int *exit_status, struct buf *result)
 {
     char name[LAYER_NAME_SIZE];
@@ -161,10 +184,11 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
     /* Before the layer is ours no more alone: nobody may think that it is not needed. */
     if (layer_write_need(run->sandboxes, name, &err) < 0)
         return run_fail_by(run, &err);
+    if (!found && needed)
+        return run_fail(run, FAULT_PLATFORM,
+                        "the environment layer that the workspace lies on is gone");
     if (!found)
-        return needed ? run_fail(run, FAULT_PLATFORM,
-                                 "the environment layer that the workspace lies on is gone")
-                      : make(run, exit_status, result);
+        return make(run, exit_status, result) < 0 ? -1 : narrow_limits(run);
     *exit_status = 0;
     if (layer_open(&run->layer, &err) < 0 ||
         layer_read_checkout(&run->layer, result, &run->as_root, &err) < 0)
@@ -173,5 +197,5 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
         return -1;
     gateway_link_narrow(&run->gateway, result);
     gateway_link_note(&run->gateway, run->phase, "environment: found, of an earlier task\n");
-    return run_go_on(run);
+    return narrow_limits(run) < 0 ? -1 : run_go_on(run);
 }

@@ -119,6 +119,13 @@ static void stream_ended(struct gateway_link *link, uint32_t number)
     }
 }
 
+/* Anything but a possible value means none. */
+static void take_limit(struct gateway_link *link, uint32_t kind, uint64_t figure)
+{
+    if (kind < TASK_LIMIT_COUNT && figure <= INT64_MAX && task_limit_valid(kind, (int64_t)figure))
+        link->limits.of[kind] = (int64_t)figure;
+}
+
 static void on_message(void *arg, uint32_t events)
 {
     struct gateway_link *link = arg;
@@ -137,6 +144,10 @@ static void on_message(void *arg, uint32_t events)
         stream_ended(link, message.stream);
     else if (message.type == GATEWAY_WRITTEN && link->ended.type)
         link->written = true;
+    else if (message.type == GATEWAY_LIMIT)
+        take_limit(link, message.kind, message.figure);
+    else if (message.type == GATEWAY_NARROWED)
+        link->answered = true;
     else
         gateway_link_break(link, "it sent an unknown message");
 }

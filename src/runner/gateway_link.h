@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "loop/loop.h"
 #include "task/gateway_control.h"
+#include "task/limits.h"
 #include "task/phase.h"
 
 enum { GATEWAY_STREAMS_MAX = 4, GATEWAY_RESTARTS_MAX = 5 };
@@ -39,6 +40,8 @@ struct gateway_link {
     uint32_t streams_made;
     struct buf narrowing; /* what GATEWAY_NARROW says */
     bool narrowed;
+    bool answered;             /* the gateway has read it: */
+    struct task_limits limits; /* what it says of limits */
     unsigned restarts;
     struct gateway_control ended; /* type 0: GATEWAY_RUN_ENDED has not been sent */
     char ended_message[512];
@@ -68,7 +71,7 @@ void gateway_link_close(struct gateway_link *link);
 void gateway_link_listen(struct gateway_link *link, enum gateway_listener kind, int listener);
 void gateway_link_unlisten(struct gateway_link *link, enum gateway_listener kind);
 /* What the checkout of the base said, at most GATEWAY_PAYLOAD_MAX bytes: once, before anything of the
- * repository's runs. */
+ * repository's runs. `answered` tells when its limits are known. */
 void gateway_link_narrow(struct gateway_link *link, const struct buf *checkout);
 void gateway_link_phase_started(struct gateway_link *link, uint32_t phase, uint32_t round);
 void gateway_link_phase_completed(struct gateway_link *link, uint32_t phase, uint32_t round,

@@ -97,6 +97,9 @@ int store_task_set_setup_failure(struct store *store, int64_t number, const char
                                  struct err *err);
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,
                          struct err *err);
+/* LIMIT is the name of one (task/limits.h); told again it changes nothing. */
+int store_task_add_limit_hit(struct store *store, int64_t number, const char *limit,
+                             struct err *err);
 int store_task_set_archive(struct store *store, int64_t number, const char *path,
                            const char *sha256, int64_t size_bytes, struct err *err);
 int store_task_set_branch(struct store *store, int64_t number, const char *branch, struct err *err);

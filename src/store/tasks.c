@@ -10,14 +10,14 @@
 #define TASK_COLUMNS                                                                               \
     "number, id, uid, state, turn, attempt, run, priority, prompt, repo, base, base_commit, "      \
     "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "         \
-    "timeout_ms, base_known, forge, phase, "                                                       \
+    "timeout_ms, base_known, forge, limit_memory, limit_cpus, limit_pids, limit_disk, phase, "     \
     "round, activity, title, body, branch_offered, work_commit, work_run, branch, verdict, "       \
     "fault_kind, fault_step, fault_message, archive_path, archive_sha256, archive_size, "          \
     "input_tokens, cached_input_tokens, output_tokens, reasoning_output_tokens, "                  \
     "branch_number, moved_commit, moved_behind, moved_conflicts, "                                 \
-    "setup_failure, prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
+    "setup_failure, limits_hit, prepared, cancel_requested, crashes, created_ms, started_ms, ended_ms, updated_ms, last_seq"
 
-/* What was asked: the columns number to forge. */
+/* What was asked: the columns number to limit_disk. */
 static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct err *err)
 {
     int c = 0;
@@ -46,6 +46,8 @@ static int read_request(sqlite3_stmt *row, struct task *t, int *column, struct e
     t->timeout_ms = sqlite3_column_int64(row, c++);
     t->base_known = sql_text(row, c++);
     t->forge = sql_text(row, c++);
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++) /* the columns are in its order */
+        t->limits.of[i] = sqlite3_column_int64(row, c++);
     *column = c;
     return 0;
 }
@@ -78,6 +80,7 @@ static void read_course(sqlite3_stmt *row, struct task *t, int c)
     t->base_moved.behind = sqlite3_column_int64(row, c++);
     t->base_moved.conflicts = sqlite3_column_int(row, c++);
     t->setup_failure = sql_text(row, c++);
+    t->limits_hit = sql_text(row, c++);
     t->prepared = sqlite3_column_int(row, c++);
     t->cancel_requested = sqlite3_column_int(row, c++);
     t->crashes = sqlite3_column_int64(row, c++);
@@ -194,14 +197,17 @@ int store_task_add(struct store *store, struct task *t, struct err *err)
         store_writing(store), err,
         "INSERT INTO task (id, uid, state, priority, prompt, repo, base, base_commit, "
         "branch_wanted, test_command, setup_command, model, provider, effort, budget_tokens, "
-        "timeout_ms, base_known, forge, created_ms, updated_ms) "
-        "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "timeout_ms, base_known, forge, limit_memory, limit_cpus, limit_pids, limit_disk, "
+        "created_ms, updated_ms) "
+        "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         SQL_TEXT(t->id), SQL_INT(t->uid), SQL_INT(t->priority), SQL_TEXT(t->prompt),
         SQL_TEXT(t->repo), SQL_TEXT(t->base), SQL_TEXT(t->base_commit), SQL_TEXT(t->branch_wanted),
         SQL_TEXT(t->test_command), SQL_TEXT(t->setup_command), SQL_TEXT(t->model),
         SQL_TEXT(t->provider), SQL_TEXT(t->effort), SQL_INT(t->budget_tokens),
-        SQL_INT(t->timeout_ms), SQL_TEXT(t->base_known), SQL_TEXT(t->forge), SQL_INT(now),
-        SQL_INT(now));
+        SQL_INT(t->timeout_ms), SQL_TEXT(t->base_known), SQL_TEXT(t->forge),
+        SQL_INT(t->limits.of[TASK_LIMIT_MEMORY]), SQL_INT(t->limits.of[TASK_LIMIT_CPUS]),
+        SQL_INT(t->limits.of[TASK_LIMIT_PIDS]), SQL_INT(t->limits.of[TASK_LIMIT_DISK]),
+        SQL_INT(now), SQL_INT(now));
     if (status < 0)
         return status;
     t->number = sqlite3_last_insert_rowid(store->writer.db);
@@ -291,6 +297,16 @@ int store_task_set_setup_failure(struct store *store, int64_t number, const char
 {
     return sql_exec(store_writing(store), err, "UPDATE task SET setup_failure = ? WHERE number = ?",
                     SQL_TEXT(why), SQL_INT(number));
+}
+
+int store_task_add_limit_hit(struct store *store, int64_t number, const char *limit,
+                             struct err *err)
+{
+    return sql_exec(store_writing(store), err,
+                    "UPDATE task SET limits_hit = limits_hit || "
+                    "CASE limits_hit WHEN '' THEN '' ELSE ',' END || ? "
+                    "WHERE number = ? AND instr(',' || limits_hit || ',', ',' || ? || ',') = 0",
+                    SQL_TEXT(limit), SQL_INT(number), SQL_TEXT(limit));
 }
 
 int store_task_add_usage(struct store *store, int64_t number, const struct token_usage *usage,

@@ -23,12 +23,15 @@ enum gateway_control_type {
     GATEWAY_NOTE,      /* phase; payload: text of the platform, becomes phase.output */
     GATEWAY_RUN_ENDED, /* outcome, fault, phase (the step), changed, archive_*; payload: message */
     GATEWAY_UNLISTEN,  /* kind: close that listener; its sandbox is gone */
-    /* payload: the result of the base's checkout, whose `internet` narrows that of gateway.json.
-     * With `repository_narrows` there, the proxy takes no connection before it. */
+    /* payload: the result of the base's checkout, whose `internet` narrows that of gateway.json, and
+     * whose `limits` the runner is told. With `repository_narrows` there, the proxy takes no
+     * connection before it. */
     GATEWAY_NARROW,
     /* gateway → runner */
     GATEWAY_STREAM_ENDED = 100, /* stream: everything of it is in the event file */
     GATEWAY_WRITTEN,            /* GATEWAY_RUN_ENDED is in the event file, and synced */
+    GATEWAY_LIMIT, /* kind (enum task_limit), figure: one that what GATEWAY_NARROW brought names */
+    GATEWAY_NARROWED, /* the last of the answers to GATEWAY_NARROW */
 };
 
 enum gateway_stream_kind {

@@ -27,7 +27,7 @@ void task_release(struct task *task)
         task->effort,        task->phase,          task->activity,     task->waiting_for,
         task->title,         task->body,           task->commit,       task->branch_offered,
         task->branch,        task->archive_sha256, task->archive_path, task->setup_command,
-        task->setup_failure, task->base_known,     task->forge,
+        task->setup_failure, task->base_known,     task->forge,        task->limits_hit,
     };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free(strings[i]);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "task/id.h"
+#include "task/limits.h"
 #include "task/phase.h"
 #include "task/state.h"
 #include "task/usage.h"
@@ -62,11 +63,13 @@ struct task {
     char *model, *provider, *effort;
     int64_t budget_tokens; /* 0: no limit */
     int64_t timeout_ms;
+    struct task_limits limits; /* below the server's */
 
     char *phase;         /* name of the phase that the run is in, or was in last */
     int64_t round;       /* of working and verifying, 1… */
     char *activity;      /* the command that runs now */
     char *setup_failure; /* the command that did not do, and what to try */
+    char *limits_hit;    /* names of limits, with a comma between them; "": none */
     char *waiting_for;
 
     char *title, *body, *branch_offered; /* what the agent's `submit` said */

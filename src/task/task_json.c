@@ -1,5 +1,7 @@
 #include "task/task.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "task/exit.h"
@@ -157,6 +159,19 @@ static void usage(struct writer *w, const struct token_usage *usage)
     put(w, buf_append_char(w->out, '}'));
 }
 
+/* "memory,disk" as a list. */
+static void limits_hit(struct writer *w, const char *names)
+{
+    raw(w, "limits_hit", "[");
+    while (names && *names) {
+        size_t len = strcspn(names, ",");
+        put(w, json_text_string(w->out, names, len));
+        names += len + (names[len] == ',');
+        put(w, buf_append_str(w->out, *names ? "," : ""));
+    }
+    put(w, buf_append_char(w->out, ']'));
+}
+
 int task_to_json(const struct task *task, struct buf *out)
 {
     struct writer w = {.out = out};
@@ -181,6 +196,9 @@ int task_to_json(const struct task *task, struct buf *out)
     text(&w, "model", task->model);
     text(&w, "effort", task->effort);
     text(&w, "forge", task->forge);
+    key(&w, "limits");
+    put(&w, task_limits_to_json(&task->limits, out));
+    limits_hit(&w, task->limits_hit);
     text(&w, "phase", task->phase);
     text(&w, "activity", task->activity);
     number(&w, "round", task->round);

@@ -147,8 +147,8 @@ static int move_on(const struct step *step, const struct source *source, struct 
     return status;
 }
 
-/* What the base, which nobody has touched yet, says of the internet and of the user: 1 when that
- * shall be root. */
+/* What the base, which nobody has touched yet, says of the internet, of limits and of the user: 1 when
+ * that shall be root. */
 static int append_environment(const struct step *step, struct buf *result, struct err *err)
 {
     struct environment_file file;
@@ -156,6 +156,8 @@ static int append_environment(const struct step *step, struct buf *result, struc
     if (status >= 0) {
         buf_append_str(result, ",\"internet\":");
         environment_file_internet(&file, result);
+        buf_append_str(result, ",\"limits\":");
+        task_limits_to_json(&file.limits, result);
         environment_file_say(&file);
     }
     bool as_root = file.as_root;
@@ -167,7 +169,7 @@ static int append_environment(const struct step *step, struct buf *result, struc
 static int write_result(const struct step *step, const char *commit, bool is_base, struct err *err)
 {
     AUTO_BUF struct buf result;
-    buf_init(&result, 256 + ENVIRONMENT_INTERNET_MAX);
+    buf_init(&result, 512 + ENVIRONMENT_INTERNET_MAX);
     buf_appendf(&result, "{\"commit\":\"%s\"", commit);
     int status = is_base ? append_environment(step, &result, err) : 0;
     bool as_root = status > 0;

@@ -77,6 +77,21 @@ static int take_allow(struct environment_file *file, char *value, struct err *er
     return 0;
 }
 
+/* Returns 1 when KEY is none. */
+static int take_limit(struct environment_file *file, const char *key, const char *value,
+                      struct err *err)
+{
+    for (enum task_limit i = 0; i < TASK_LIMIT_COUNT; i++) {
+        if (strcmp(key, task_limit_name(i)) != 0)
+            continue;
+        if (file->limits.of[i])
+            return err_set(err, ERR_USAGE, "'%s' is given twice", key);
+        int status = task_limit_parse(i, value, &file->limits.of[i], err);
+        return status < 0 ? err_context(err, "'%s'", key) : 0;
+    }
+    return 1;
+}
+
 static int take(struct environment_file *file, int number, const char *key, char *value,
                 struct err *err)
 {
@@ -93,6 +108,9 @@ static int take(struct environment_file *file, int number, const char *key, char
         int status = keys[i].take(file, value, err);
         return status < 0 ? err_context(err, "%s:%d", ENVIRONMENT_FILE, number) : 0;
     }
+    int status = take_limit(file, key, value, err);
+    if (status <= 0)
+        return status < 0 ? err_context(err, "%s:%d", ENVIRONMENT_FILE, number) : 0;
     for (unsigned i = 0; i < LATER_KEYS; i++)
         if (!strcmp(key, later_keys[i])) {
             file->later |= 1U << i;

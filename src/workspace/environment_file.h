@@ -2,8 +2,9 @@
  * `.codex/environment.conf` of the repository: what it says about the place that its work is done
  * in. Lines of `key = value`, and comments, which begin with `#` or `;`; `setup` may stand several times, and its lines
  * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
- * words of codex.conf's [internet]. `user = root` has the task's commands run as the container's root
- * instead of `codex`, where the server allows that.
+ * words of codex.conf's [internet]; `memory`, `cpus`, `pids` and `disk` what they may take, in those
+ * of its [sandbox]. `user = root` has the task's commands run as the container's root instead of
+ * `codex`, where the server allows that.
  */
 #ifndef CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 #define CODEX_WORKSPACE_ENVIRONMENT_FILE_H
@@ -13,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "task/limits.h"
 
 #define ENVIRONMENT_FILE ".codex/environment.conf"
 
@@ -30,8 +32,9 @@ struct environment_file {
     const char *internet; /* static: off, common, list, public; NULL: not said */
     char *allow[ENVIRONMENT_RULES_MAX];
     size_t allow_count;
-    bool has_user, as_root; /* `user` stands in it; and is root */
-    unsigned later; /* a bit for each key of later versions that is in it */
+    struct task_limits limits; /* of the sandboxes; 0: not said */
+    bool has_user, as_root;    /* `user` stands in it; and is root */
+    unsigned later;            /* a bit for each key of later versions that is in it */
 };
 
 /* Read it below the directory DIR. 1 when there is one, 0 when not; ERR_USAGE names the line that

@@ -54,12 +54,20 @@ def test_options_reach_the_server(cli, repository):
     repository.git("branch", "old")
     done = cli.run("task", "--branch", "mine", "x", "--model=o4", "--effort", "low", "--test", "make check",
                    "--setup", "true", "--forge", "plain", "--budget-tokens", "50000", "--timeout", "90m", "--priority", "-3", "--base", "old",
+                   "--memory", "2G", "--cpus", "1.5", "--pids", "100", "--disk", "5G",
                    cwd=repository.path)
     assert done.returncode == 0, done.stderr
     assert sent(cli) == {
         "prompt": "x", "repo": str(repository.path), "base": "old", "branch": "mine", "model": "o4",
         "effort": "low", "test": "make check", "setup": "true", "forge": "plain", "budget_tokens": 50000, "timeout_ms": 5400000,
-        "priority": -3}
+        "priority": -3, "memory_bytes": 2 << 30, "cpu_milli": 1500, "pids": 100, "disk_bytes": 5 << 30}
+
+
+def test_a_limit_that_is_none(cli, repository):
+    done = cli.run("task", "x", "--memory", "2", cwd=repository.path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not [target for _, target, _, _ in cli.api.requests if target == "/v1/tasks"]
+    assert "--memory: '2' is not a size like 512M or 4G, from 64M on" in done.stderr
 
 
 def test_the_prompt_comes_from_standard_input(cli, repository):

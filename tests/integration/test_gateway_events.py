@@ -37,7 +37,7 @@ def test_what_the_runner_tells_becomes_events():
             {"type": "phase.output", "phase": "baseline", "text": "the baseline is known ✓\n"},
             {"type": "phase.completed", "phase": "baseline", "round": 1, "status": 3, "duration_ms": 1234,
              "result": {"commit": "abc", "n": [1, 2.5, True, None]}},
-            {"type": "limit.hit", "phase": "working", "limit": "memory", "figure": 2 ** 40},
+            {"type": "limit.hit", "phase": "working", "limit": "memory", "figure": 2 ** 40, "unit": "bytes"},
             {"type": "phase.completed", "phase": "verifying", "round": 2, "status": -9,
              "duration_ms": 2 ** 40, "result": None},
             {"type": "run.ended", "phase": "finishing", "outcome": "done", "fault": None, "changed": True,

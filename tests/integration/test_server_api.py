@@ -22,7 +22,7 @@ FILES = {"Makefile": "test:\n\ttrue\n"}
 MEMBERS = {
     "id", "state", "waiting_for", "prompt", "repo", "base", "base_commit", "base_moved", "branch", "commit", "turn",
     "attempt", "attempts", "run", "fault", "verdict", "evidence", "pull_request", "workspace", "archive", "usage", "model",
-    "effort", "forge", "phase", "activity", "round", "created_at", "started_at", "ended_at", "updated_at",
+    "effort", "forge", "limits", "limits_hit", "phase", "activity", "round", "created_at", "started_at", "ended_at", "updated_at",
 }
 
 
@@ -94,6 +94,13 @@ def test_unknown_resources_and_methods(server):
     ({"prompt": "x", "repo": "/r", "priority": "high"}, "'priority' is not a whole number"),
     ({"prompt": "x", "repo": "/r", "priority": 1.5}, "'priority' is not a whole number"),
     ({"prompt": "x", "repo": "/r", "timeout_ms": 0}, "budget_tokens and timeout_ms are greater than 0"),
+    ({"prompt": "x", "repo": "/r", "pids": 0}, "pids is greater than 0"),
+    ({"prompt": "x", "repo": "/r", "cpu_milli": "1"}, "'cpu_milli' is not a whole number"),
+    ({"prompt": "x", "repo": "/r", "memory_bytes": 1 << 50}, "the limit 'memory' is out of its range"),
+    ({"prompt": "x", "repo": "/r", "pids": 1025},
+     "the limit 'pids' is above the server's, which is 1024 processes ([sandbox] pids)"),
+    ({"prompt": "x", "repo": "/r", "disk_bytes": (20 << 30) + 1},
+     "the limit 'disk' is above the server's, which is 20480 MiB ([sandbox] disk)"),
     ({"prompt": " \n ", "repo": "/r"}, "the prompt is empty: say what is to be done"),
     ({"repo": "/r"}, "the prompt is empty: say what is to be done"),
     ({"prompt": "x" * 70000, "repo": "/r"}, "the prompt is longer than 64 KiB"),

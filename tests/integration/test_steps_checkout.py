@@ -10,6 +10,8 @@ from support.large_files import pointer
 from support.repository import Repository
 from support.steps import Workspace
 
+NO_LIMITS = {"memory_bytes": None, "cpu_milli": None, "pids": None, "disk_bytes": None}
+
 
 @pytest.fixture(name="workspace")
 def make_workspace():
@@ -28,7 +30,7 @@ def make_repository(tmp_path):
 
 def test_the_workspace_is_an_ordinary_clone(workspace, repository):
     done = workspace.checkout(base_bundle(repository), commit=repository.head())
-    assert done.json() == {"commit": repository.head(), "internet": None}
+    assert done.json() == {"commit": repository.head(), "internet": None, "limits": NO_LIMITS}
     clone = workspace.repository()
     assert clone.git("status", "--porcelain") == ""
     assert clone.git("symbolic-ref", "HEAD") == "refs/heads/main"
@@ -60,10 +62,11 @@ def test_a_second_run_finds_it_done(workspace, repository):
 
 def test_the_base_says_what_it_narrows_and_the_work_does_not(workspace, repository):
     """What the agent makes of the file is in no result: not of its workspace, and not of its commit."""
-    base = repository.commit({".codex/environment.conf": "internet = list\nallow = a.test\n"}, "narrow")
+    base = repository.commit({".codex/environment.conf": "internet = list\nallow = a.test\npids = 99\n"}, "narrow")
     bundle = base_bundle(repository)
     done = workspace.checkout(bundle, commit=base)
-    assert done.json() == {"commit": base, "internet": {"access": "list", "allow": ["a.test"]}}
+    assert done.json() == {"commit": base, "internet": {"access": "list", "allow": ["a.test"]},
+                           "limits": {**NO_LIMITS, "pids": 99}}
     workspace.write({".codex/environment.conf": "internet = public\n"})
     assert workspace.checkout(bundle, commit=base).json() == {"commit": base}
     repository.git("checkout", "--quiet", "-b", "work")
@@ -117,7 +120,7 @@ def test_in_verification_the_work_is_checked_out(workspace, repository):
 
 def test_an_empty_file_in_place_of_the_work_is_none(workspace, repository):
     done = workspace.checkout(base_bundle(repository), b"", commit=repository.head())
-    assert done.json() == {"commit": repository.head(), "internet": None}
+    assert done.json() == {"commit": repository.head(), "internet": None, "limits": NO_LIMITS}
 
 
 def test_a_shallow_history_stays_shallow(workspace, repository, tmp_path):

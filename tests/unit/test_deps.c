@@ -270,6 +270,28 @@ static void what_the_repository_says_itself(void **state)
     }
 }
 
+static void the_repository_narrows_the_limits(void **state)
+{
+    struct environment_file file;
+    struct err err;
+    put(".codex/environment.conf", "memory = 1G\ncpus = 0.5\n pids=100\ndisk = 2G\n");
+    assert_int_equal(environment_file_read(scratch, &file, &err), 1);
+    const struct task_limits wanted = {{1LL << 30, 500, 100, 2LL << 30}};
+    assert_memory_equal(&file.limits, &wanted, sizeof wanted);
+    environment_file_release(&file);
+    static const char *const bad[] = {"memory = 1\n", "cpus = 0\n", "pids = many\n", "disk = -1\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put(".codex/environment.conf", bad[i]);
+        assert_int_equal(environment_file_read(scratch, &file, &err), ERR_USAGE);
+        assert_non_null(strstr(err.message, ".codex/environment.conf:1: '"));
+        environment_file_release(&file);
+    }
+    put(".codex/environment.conf", "pids = 100\npids = 200\n");
+    assert_int_equal(environment_file_read(scratch, &file, &err), ERR_USAGE);
+    assert_non_null(strstr(err.message, ".codex/environment.conf:2: 'pids' is given twice"));
+    environment_file_release(&file);
+}
+
 /* What FILE says of the internet: JSON, or, behind '!', a part of the error. */
 static void expect_internet(const char *text, const char *expected)
 {
@@ -403,6 +425,7 @@ int main(void)
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(there_is_an_end_to_it, set_up, scratch_remove),
         cmocka_unit_test_setup_teardown(what_the_repository_says_itself, set_up, scratch_remove),
+        cmocka_unit_test_setup_teardown(the_repository_narrows_the_limits, set_up, scratch_remove),
         cmocka_unit_test_setup_teardown(the_repository_narrows_the_internet, set_up,
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_understood_is_none, set_up,

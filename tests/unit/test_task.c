@@ -271,6 +271,62 @@ static void a_full_buffer_is_told(void **state)
     }
 }
 
+static void limits_are_read_as_people_write_them(void **state)
+{
+    static const struct {
+        enum task_limit limit;
+        const char *text;
+        int64_t value; /* 0: refused */
+        const char *shown;
+    } cases[] = {
+        {TASK_LIMIT_MEMORY, "512M", 512LL << 20, "512 MiB"},
+        {TASK_LIMIT_MEMORY, "4g", 4LL << 30, "4096 MiB"},
+        {TASK_LIMIT_MEMORY, "63M", 0, NULL},
+        {TASK_LIMIT_MEMORY, "2T", 0, NULL},
+        {TASK_LIMIT_MEMORY, "9223372036854775807G", 0, NULL},
+        {TASK_LIMIT_MEMORY, "", 0, NULL},
+        {TASK_LIMIT_CPUS, "1.5", 1500, "1.500 cores"},
+        {TASK_LIMIT_CPUS, "2", 2000, "2 cores"},
+        {TASK_LIMIT_CPUS, "0", 0, NULL},
+        {TASK_LIMIT_CPUS, "0.05", 0, NULL},
+        {TASK_LIMIT_CPUS, "-1", 0, NULL},
+        {TASK_LIMIT_PIDS, "200", 200, "200 processes"},
+        {TASK_LIMIT_PIDS, "31", 0, NULL},
+        {TASK_LIMIT_PIDS, "2000000", 0, NULL},
+        {TASK_LIMIT_DISK, "64M", 64LL << 20, "64 MiB"},
+        {TASK_LIMIT_DISK, "9T", 0, NULL},
+        {TASK_LIMIT_DISK, "5 G", 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t value;
+        struct err err;
+        int status = task_limit_parse(cases[i].limit, cases[i].text, &value, &err);
+        if (!cases[i].value) {
+            assert_int_equal(status, ERR_USAGE);
+            continue;
+        }
+        assert_int_equal(status, 0);
+        assert_int_equal(value, cases[i].value);
+        AUTO_BUF struct buf shown;
+        buf_init(&shown, 64);
+        task_limit_append(&shown, cases[i].limit, value);
+        assert_string_equal(shown.data, cases[i].shown);
+    }
+}
+
+static void limits_as_json(void **state)
+{
+    AUTO_BUF struct buf out;
+    buf_init(&out, 8192);
+    const struct task task = {.id = "task-abc123",
+                              .limits.of = {[TASK_LIMIT_CPUS] = 500, [TASK_LIMIT_DISK] = 7},
+                              .limits_hit = (char *)"memory,disk"};
+    assert_int_equal(task_to_json(&task, &out), 0);
+    assert_non_null(strstr(out.data, "\"limits\":{\"memory_bytes\":null,\"cpu_milli\":500,"
+                                     "\"pids\":null,\"disk_bytes\":7},"
+                                     "\"limits_hit\":[\"memory\",\"disk\"],"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +338,8 @@ int main(void)
         cmocka_unit_test(a_new_task_as_json),
         cmocka_unit_test(an_ended_task_as_json),
         cmocka_unit_test(a_full_buffer_is_told),
+        cmocka_unit_test(limits_are_read_as_people_write_them),
+        cmocka_unit_test(limits_as_json),
         cmocka_unit_test(a_test_run_that_broke_is_no_evidence),
     };
     return cmocka_run_group_tests_name("task", tests, NULL, NULL);

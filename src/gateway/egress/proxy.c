@@ -56,10 +56,12 @@ static void add_connection(struct proxy *proxy, int fd)
     *(proxy->newest ? &proxy->newest->next : &proxy->oldest) = c;
     proxy->newest = c;
     proxy->count++;
-    if (proxy->count > PROXY_CONNECTIONS_MAX) /* it can go at once when the next comes */
+    if (proxy->count > PROXY_CONNECTIONS_MAX) { /* it can go at once when the next comes */
         connection_refuse(c);
-    else
+        record_connections_full(proxy->record, PROXY_CONNECTIONS_MAX);
+    } else {
         connection_begin(c);
+    }
 }
 
 static void on_pause_over(void *arg)

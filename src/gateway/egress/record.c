@@ -36,6 +36,7 @@ struct record {
     struct used *used[RECORD_USED_MAX];
     size_t used_count;
     struct used used_others;
+    bool full_told; /* in this phase */
     struct loop_source *timer;
 };
 
@@ -47,6 +48,13 @@ struct record *record_new(struct loop *loop, struct event_file *events)
     record->loop = loop;
     record->events = events;
     return record;
+}
+
+void record_connections_full(struct record *record, unsigned count)
+{
+    if (!record->full_told)
+        event_limit_hit(record->events, record->phase, "connections", count);
+    record->full_told = true;
 }
 
 /* ---- denied */
@@ -218,6 +226,7 @@ void record_flush(struct record *record, uint32_t phase)
 {
     flush_denied(record);
     flush_used(record);
+    record->full_told = false;
     record->phase = phase;
 }
 

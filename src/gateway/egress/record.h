@@ -30,6 +30,9 @@ void record_denied(struct record *record, const struct net_host *host, uint16_t 
 void record_used(struct record *record, const struct net_host *host, uint16_t port,
                  uint64_t sent_bytes, uint64_t received_bytes);
 
+/* A connection was refused because there were COUNT already; told once in a phase. */
+void record_connections_full(struct record *record, unsigned count);
+
 /* Write everything that waits; from now on it is PHASE (enum phase). */
 void record_flush(struct record *record, uint32_t phase);
 

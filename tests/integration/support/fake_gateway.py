@@ -9,7 +9,7 @@ import threading
 
 HEADER = struct.Struct("=IIIiqIIQIIIIQ32sI4x")
 LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED, UNLISTEN, NARROW = range(1, 11)
-STREAM_ENDED, WRITTEN = 100, 101
+STREAM_ENDED, WRITTEN, LIMIT, NARROWED = 100, 101, 102, 103
 NAMES = {LISTEN: "listen", PHASE_STARTED: "phase.started", PHASE_COMPLETED: "phase.completed", STREAM: "stream",
          STREAM_STOP: "stream.stop", LIMIT_HIT: "limit.hit", NOTE: "note", RUN_ENDED: "run.ended", UNLISTEN: "unlisten", NARROW: "narrow"}
 control = socket.socket(fileno=3)
@@ -87,6 +87,8 @@ def main():
         write(event)
         if kind == RUN_ENDED:
             answer(WRITTEN)
+        elif kind == NARROW:
+            answer(NARROWED)
 
 
 main()
