@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from support.codex import API_KEY, BUILD, wait_for
+from support.git_server import TOKEN, GitServer, bare, git
 from support.model_server import ModelServer, call
 from support.repository import CALCULATOR, Repository
 from support.rootless import RootlessCodex, User, why_not
@@ -44,10 +45,14 @@ def uids_of(user):
 def test_a_task_of_an_ordinary_user_becomes_a_tested_branch(user):
     repository = Repository(user.home / "calculator", CALCULATOR)
     look = [call("exec_command", {"cmd": LOOK.format(home=user.home)})]
-    with ModelServer([look, *GOOD_WORK], api_key=API_KEY) as model:
-        configuration = (f"[model]\nname = o3\nprovider = scripted\n[provider \"scripted\"]\nbase_url = {model.base_url}\n"
+    origin = Repository(user.place / "work", CALCULATOR)
+    (user.place / "srv").mkdir()
+    origin.bare = bare(origin, user.place / "srv" / "calculator.git")
+    with ModelServer([look, *GOOD_WORK, *GOOD_WORK], api_key=API_KEY) as model, GitServer(user.place / "srv") as remote:
+        configuration = (f"[forge \"{remote.site}\"]\nkind = plain\ntoken_env = FORGE_TOKEN\n"
+                         f"[model]\nname = o3\nprovider = scripted\n[provider \"scripted\"]\nbase_url = {model.base_url}\n"
                          "wire_api = responses\nenv_key = SCRIPTED_KEY\n")
-        with RootlessCodex(user, configuration, {"SCRIPTED_KEY": API_KEY}) as codex:
+        with RootlessCodex(user, configuration, {"SCRIPTED_KEY": API_KEY, "FORGE_TOKEN": TOKEN}) as codex:
             task = codex.task("Add subtract", cwd=repository.path)
             seen = {}
             wait_for(lambda: seen.update(uids_of(user)) or {"codex-gateway", "codex-agent"} <= set(seen), what="it runs")
@@ -61,6 +66,11 @@ def test_a_task_of_an_ordinary_user_becomes_a_tested_branch(user):
             inside = "".join(model.requests[1].outputs.values())
             assert "1000\n 0 1 65536\n" in inside and "secret of the user's" not in inside and "No such file" in inside
             assert "Read-only file system" in inside and "\ncodex\n992" in inside
+
+            # So is a remote repository's work: codex-git is he, and sees the mirror alone.
+            done = codex.wait(codex.task("Add subtract", "--repo", remote.url("calculator.git"), cwd=user.home))
+            assert (done["state"], done["verdict"]) == ("completed", "passed"), (done["fault"], done)
+            assert git(origin.bare, "rev-parse", "feat/subtract") == done["commit"]
 
             # Its socket is his alone, and what is missing is said.
             assert (codex.state / "codexd.sock").stat().st_mode & 0o777 == 0o600
