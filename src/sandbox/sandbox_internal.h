@@ -31,6 +31,9 @@ struct sandbox {
     unsigned steps_count; /* so far: names their files */
 };
 
+/* sandbox_root.c. Put its files together, in its directory: root, workspace, usr. */
+int sandbox_mount(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err);
+
 struct stat;
 
 /* sandbox_ids.c. Take ids, and make the user namespace of them. */
