@@ -22,6 +22,10 @@
 /* A call takes some 20 ms; the minute is for a machine that swaps. */
 enum { CALL_TIMEOUT_MS = 60000, ARGS_MAX = 24, LOG_MAX = 16384, SAID_MAX = 4096 };
 
+/* Of 1.8.1. */
+static const char *const lost_by_crun[] = {"sync socket", "from the init process", "fail startup",
+                                           NULL};
+
 static const struct runtime_kind kinds[] = {
     {.name = "crun",
      .major = 1,
@@ -29,6 +33,7 @@ static const struct runtime_kind kinds[] = {
      .option = "--cgroup-manager=cgroupfs",
      .option_rootless = "--cgroup-manager=disabled",
      .log_message = "Z: ",
+     .lost = lost_by_crun,
      .takes_bpf = true},
     {.name = "runc",
      .major = 1,
@@ -96,6 +101,14 @@ int runtime_find(struct runtime *runtime, const char *program, bool rootless, st
     return judge(runtime, said.data, err);
 }
 
+static bool has_lost_a_process(const struct runtime_kind *kind, const char *text)
+{
+    for (const char *const *words = kind->lost; words && *words; words++)
+        if (strstr(text, *words))
+            return true;
+    return false;
+}
+
 /* The last line of the runtime's log, without time stamp and level. */
 static int failure(const struct runtime_call *call, const char *log_path, const char *how,
                    struct err *err)
@@ -112,8 +125,8 @@ static int failure(const struct runtime_call *call, const char *log_path, const 
     text = text ? text + strlen(kind->log_message) : line;
     if (kind->message_is_quoted && text != line && log.data[log.len - 1] == '"')
         log.data[--log.len] = '\0';
-    return err_set(err, ERR_SANDBOX, "%s %s%s%s%.400s", kind->name, call->command, how,
-                   *text ? ": " : "", text);
+    return err_set(err, has_lost_a_process(kind, text) ? ERR_KILLED : ERR_SANDBOX,
+                   "%s %s%s%s%.400s", kind->name, call->command, how, *text ? ": " : "", text);
 }
 
 /* Wait for PID, which is killed when it takes too long. Returns the wait status, or -ETIMEDOUT. */

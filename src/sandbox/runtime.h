@@ -22,6 +22,9 @@ struct runtime_kind {
     const char *option_rootless; /* for no cgroups at all; NULL: it cannot do without */
     const char *log_message;     /* what stands before the message in a line of its log */
     bool message_is_quoted;
+    /* What its message has when one of its own processes, which it has reaped itself, does not answer
+     * any more: somebody has ended it, who cannot be in the sandbox. NULL: not known. */
+    const char *const *lost;
     /* It would set a process's resource limits from outside (prlimit), which needs CAP_SYS_RESOURCE,
      * because the user namespace is not of its making: they are its own instead, and inherited. */
     bool inherits_limits;

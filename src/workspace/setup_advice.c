@@ -53,7 +53,7 @@ static const char *what_to_try(const struct supervised_end *end, const char *out
         return "a program is not in the sandbox: install it on this machine, or in a line "
                "'setup = …' of .codex/environment.conf";
     if (is_about_disk(output))
-        return "the disk of the state directory is full";
+        return "the sandbox's disk is full: disk in [sandbox] of codex.conf limits it";
     if (is_about_network(output))
         return "an address could not be reached from the sandbox: see [internet] in codex.conf(5)";
     if (is_about_lock(output))

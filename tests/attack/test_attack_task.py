@@ -47,12 +47,14 @@ print("layer as it was left")
 """
 # As the task's user, beside a living agent that has the run's key. Process ids are guessed: /proc shows none of others.
 LOOK = r"""
+export ATTACK_ONLY='kill_platform ptrace read_memory take_descriptor limit_platform proc_mem proc_environ proc_root proc_exe'
 alive=0
 for process in $(seq 1 24); do
     [ -e /proc/$process ] && continue
     out=$(ATTACK_PROCESS=$process ./attack-host)
-    echo "$out" | grep -qx 'case 25 kill_platform: refused EPERM' && alive=$((alive + 1))
-    echo "$out" | grep -E ' (kill_platform|ptrace|read_memory|take_descriptor|limit_platform|proc_[a-z_]+): allowed' | sed 's/^/BREACH /'
+    [[ $out == *'kill_platform: refused EPERM'* ]] && alive=$((alive + 1))
+    [[ $out == *': allowed'* ]] && echo "BREACH $out"
+    [ "$(wc -l <<<"$out")" = 9 ] || echo "BREACH of the test: $out"
 done
 echo "others: $alive"
 """

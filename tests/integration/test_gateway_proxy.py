@@ -364,6 +364,9 @@ def test_connections_are_counted():
         tunnels = [proxy.tunnel(f"127.0.0.1:{host.port}") for _ in range(256)]
         got = proxy.get(f"http://127.0.0.1:{host.port}/")
         assert got.status == 503 and b"too many connections" in got.body
+        assert proxy.get(f"http://127.0.0.1:{host.port}/").status == 503
+        hit, = until(lambda: proxy.events("limit.hit"))  # once
+        assert (hit["limit"], hit["figure"], hit["unit"]) == ("connections", 256, "connections")
         for connection in tunnels[:10]:
             connection.close()
         assert until(lambda: proxy.get(f"http://127.0.0.1:{host.port}/").status != 503)    # the gateway has seen it

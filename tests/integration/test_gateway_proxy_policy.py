@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from support.gateway import FINISHING, LISTENER_SIDE_PROXY, NARROW, PHASE_STARTED, WORKING
+from support.gateway import FINISHING, LIMIT, LISTENER_SIDE_PROXY, NARROW, NARROWED, PHASE_STARTED, WORKING
 from support.proxy import Host, NameServer, Proxy, answer, client_hello, echo, internet, read_all, until
 
 @pytest.fixture(name="public", scope="module")
@@ -434,6 +434,18 @@ def test_nobody_is_let_out_before_the_repository_was_heard():
         assert other.connections == 0
         assert "internet: narrowed by .codex/environment.conf to 'list'" in proxy.output()
         proxy.close()
+
+
+def test_the_runner_is_told_numbers_and_nothing_else():
+    """Of what a repository says of limits: those that can be, whatever else is there."""
+    hostile = {"memory_bytes": 1 << 30, "cpu_milli": "1; reboot", "pids": 100, "disk_bytes": -5, "others": [{}]}
+    for limits, expected in ((hostile, [(LIMIT, 0, 1 << 30), (LIMIT, 2, 100)]), (None, []), ([1], []), ("x", []),
+                             ({"pids": 1 << 62, "memory_bytes": 1, "cpu_milli": 1e300}, [])):
+        with Proxy({"access": "off"}, repository_narrows=True) as proxy:
+            proxy.send(NARROW, payload=json.dumps({"internet": None, "limits": limits}).encode())
+            assert [proxy.receive() for _ in range(len(expected) + 1)] == expected + [(NARROWED, 0)]
+            assert ("asks for no more pids than 100 processes" in proxy.output()) == (limits is hostile)
+            proxy.close()
 
 
 WIDENING = {

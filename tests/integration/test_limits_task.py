@@ -26,7 +26,7 @@ def test_the_lowest_of_server_task_and_repository_holds(tmp_path):
     repository = Repository(tmp_path / "demo", {
         "Makefile": "SHELL = /bin/bash\ntest:\n\t@echo size=$$(echo $$(df --output=size -B1M / | tail -1)) jobs=$$GOMAXPROCS procs=$$(ulimit -u)\n",
         ".codex/environment.conf": "pids = 100\ndisk = 200M\n"})
-    with ModelServer([[message("Nothing to do.")]]) as model, Server(section(model), {"KEY": "k"}) as server:
+    with ModelServer([[message("Nothing to do.")]]) as model, Server(section(model), {"KEY": "sk-limits"}) as server:
         refused = server.call("POST", "/v1/tasks", {"prompt": "x", "repo": str(repository.path), "pids": 201}).problem
         assert refused[0] == 400 and "above the server's, which is 200 processes ([sandbox] pids)" in refused[2]
         server.run("task", "Look", "--disk", "100M", "--cpus", "0.5", "--follow", cwd=repository.path)
@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_everywhere(tmp_path):
     repository = Repository(tmp_path / "demo", {"Makefile": "test:\n\ttrue\n"})
     fill = [shell("echo it >it; mkdir /workspace/hog; dd if=/dev/zero of=/workspace/hog/hog bs=1M"), [message("done")]]
     with ModelServer({"fill it.": fill, "look.": [[message("Nothing to do.")]]}, strict=False) as model, \
-            Server(section(model), {"KEY": "k"}) as server:
+            Server(section(model), {"KEY": "sk-limits"}) as server:
         first = server.submit("look.", repository.path, disk_bytes=64 * MIB, setup="dd if=/dev/zero of=/opt/hog bs=1M")["id"]
         second = server.submit("fill it.", repository.path, disk_bytes=64 * MIB)["id"]
         ended = server.wait(first)

@@ -23,9 +23,9 @@ def write(event):
         os.write(4, (json.dumps({**event, "gateway": me}) + "\n").encode())
 
 
-def answer(kind, stream=0):
+def answer(kind, stream=0, what=0, figure=0):
     with lock:
-        control.send(HEADER.pack(kind, 0, 0, 0, 0, stream, 0, 0, 0, 0, 0, 0, 0, bytes(32), 0))
+        control.send(HEADER.pack(kind, 0, 0, 0, 0, stream, what, figure, 0, 0, 0, 0, 0, bytes(32), 0))
 
 
 def read_stream(fd, number, phase, kind):
@@ -88,6 +88,8 @@ def main():
         if kind == RUN_ENDED:
             answer(WRITTEN)
         elif kind == NARROW:
+            for what, figure in ((99, 100), (0, 0), (0, 4096), (2, 1), (2, 1 << 63), (3, (1 << 64) - 1)):
+                answer(LIMIT, 0, what, figure)  # none of them can be: without effect
             answer(NARROWED)
 
 

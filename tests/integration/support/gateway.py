@@ -27,7 +27,7 @@ MODEL = "test-model"
 CONTROL = struct.Struct("=IIIiqIIQIIIIQ32sI4x")
 LISTEN, PHASE_STARTED, PHASE_COMPLETED, STREAM, STREAM_STOP, LIMIT_HIT, NOTE, RUN_ENDED, UNLISTEN, NARROW = range(1, 11)
 LISTENER_MODEL, LISTENER_PROXY, LISTENER_SIDE_PROXY = range(3)
-STREAM_ENDED, WRITTEN = 100, 101
+STREAM_ENDED, WRITTEN, LIMIT, NARROWED = 100, 101, 102, 103
 OUTPUT, EVENTS = 0, 1
 PREPARING, BASELINE, WORKING, VERIFYING, FINISHING = range(5)
 EXIT_DONE, EXIT_START, EXIT_CONTROL, EXIT_DISK_FULL, EXIT_EVENTS = 0, 10, 11, 12, 13
@@ -139,7 +139,7 @@ class Gateway:
         socket.send_fds(self.control, [message], [fd] if fd is not None else [])
 
     def receive(self):
-        """The next answer: (type, stream); None when the gateway has closed."""
+        """The next answer: (type, stream), of LIMIT (type, kind, figure); None when the gateway has closed."""
         try:
             data = self.control.recv(65536)
         except ConnectionResetError:
@@ -147,6 +147,8 @@ class Gateway:
         if not data:
             return None
         fields = CONTROL.unpack(data[:CONTROL.size])
+        if fields[0] == LIMIT:
+            return fields[0], fields[6], fields[7]
         return fields[0], fields[5]
 
     def listen(self, backlog=128):
