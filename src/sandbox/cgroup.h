@@ -37,6 +37,12 @@ struct cgroup_limits {
 };
 void cgroup_host_try(const struct cgroup_host *host, struct cgroup_limits *out);
 
+/* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all of the
+ * machine's memory for TCP. (crun takes that from its configuration, runc leaves it out without a
+ * word.) Elsewhere there is nothing to do. */
+int cgroup_limit_tcp(const struct cgroup_host *host, const char *group, uint64_t bytes,
+                     struct err *err);
+
 struct cgroup_counts {
     uint64_t oom_kills;   /* processes that the kernel killed for lack of memory */
     uint64_t pids_denied; /* forks that the limit refused */

@@ -243,10 +243,6 @@ static int append_resources(struct buf *out, const struct oci_sandbox *sandbox)
                              "\"cgroupsPath\":\"/%s\",\"resources\":{\"pids\":{\"limit\":%u},"
                              "\"memory\":{\"limit\":%llu,\"swap\":%llu",
                              sandbox->cgroup, limits->pids, memory, memory);
-    /* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all
-     * of the machine's memory for TCP. */
-    if (status == 0 && sandbox->has_v1_memory)
-        status = buf_appendf(out, ",\"kernelTCP\":%llu", memory);
     if (status == 0)
         status = buf_append_char(out, '}');
     if (status == 0 && limits->cpu_milli)

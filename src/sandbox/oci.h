@@ -22,7 +22,6 @@ struct oci_sandbox {
     const char *users; /* a path that opens its user namespace */
     struct sandbox_limits limits;
     const char *cores;      /* that it runs on, as "0,2"; NULL: all */
-    bool has_v1_memory;     /* the memory controller is cgroup v1's */
     const char *agent_dir;  /* holds codex-agent; mounted read-only */
     const char *workspace;  /* mounted as workspace_target; NULL: none */
     bool is_host_workspace; /* what is written there is a file of the host */

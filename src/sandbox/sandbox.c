@@ -96,7 +96,6 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
                                     .runtime = sandbox->host->runtime.kind,
                                     .limits = sandbox->limits,
                                     .cores = cores.len ? cores.data : NULL,
-                                    .has_v1_memory = sandbox->host->cgroups.v1_memory,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target,
@@ -202,6 +201,9 @@ static int create_container(struct sandbox *sandbox, struct err *err)
     int status = run_create(sandbox, pid_file, err);
     if (status == 0)
         status = sandbox_read_pid(pid_file, &sandbox->init, err);
+    if (status == 0)
+        status = cgroup_limit_tcp(&sandbox->host->cgroups, sandbox->cgroup,
+                                  sandbox->limits.memory_bytes, err);
     if (status < 0)
         return status;
     sandbox->init_pidfd = (int)syscall(SYS_pidfd_open, sandbox->init, 0);
