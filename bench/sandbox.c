@@ -1,6 +1,7 @@
 /*
- * How long a sandbox takes to come up, run a command and go, beside bare crun with the same bundle.
- * Both in turn, in one run, so that the machine is the same for both.
+ * How long a sandbox takes to come up, run a command and go, beside bare crun with the same bundle,
+ * and bubblewrap over the same files: it has neither limits nor ids of its own. All in turn, in one
+ * run, so that the machine is the same for all.
  *
  *     bench-sandbox --images DIR [--rounds N] [--agent PROGRAM]
  */
@@ -27,12 +28,13 @@ struct series {
     int64_t us[ROUNDS_MAX];
 };
 
-enum measure { CREATE, STEP, REMOVE, BARE_CREATE, BARE_EXEC, BARE_REMOVE, MEASURES };
+enum measure { CREATE, STEP, REMOVE, BARE_CREATE, BARE_EXEC, BARE_REMOVE, BUBBLEWRAP, MEASURES };
 
 static struct series series[MEASURES] = {
-    {.name = "sandbox: create -> ready"},   {.name = "sandbox: run true, wait for it"},
-    {.name = "sandbox: kill, remove"},      {.name = "bare crun: create + start"},
-    {.name = "bare crun: exec true, wait"}, {.name = "bare crun: delete --force"},
+    {.name = "sandbox: create -> ready"},     {.name = "sandbox: run true, wait for it"},
+    {.name = "sandbox: kill, remove"},        {.name = "bare crun: create + start"},
+    {.name = "bare crun: exec true, wait"},   {.name = "bare crun: delete --force"},
+    {.name = "bubblewrap: start true, wait"},
 };
 
 static void add(enum measure measure, int64_t began_us)
@@ -123,6 +125,28 @@ static int bare(struct sandbox *sandbox, struct err *err)
     return status < 0 ? status : deleted;
 }
 
+static int bubblewrap(const struct sandbox *sandbox, struct err *err)
+{
+    AUTO_FREE char *root = str_format("%s/root", sandbox->directory);
+    const char *const argv[] = {"bwrap",
+                                "--unshare-all",
+                                "--die-with-parent",
+                                "--ro-bind",
+                                root,
+                                "/",
+                                "--proc",
+                                "/proc",
+                                "--dev",
+                                "/dev",
+                                "--",
+                                "/bin/true",
+                                NULL};
+    int64_t began_us = clock_mono_us();
+    int status = process_run(argv, -1, NULL, err);
+    add(BUBBLEWRAP, began_us);
+    return status > 0 ? err_set(err, ERR_SANDBOX, "bwrap exited with %d", status) : status;
+}
+
 static struct disk_size disk; /* of the sandboxes; no limit unless it is asked for */
 
 static int round_trip(struct sandbox_host *host, const char *directory, struct err *err)
@@ -142,6 +166,8 @@ static int round_trip(struct sandbox_host *host, const char *directory, struct e
     add(STEP, began_us);
     if (status == 0)
         status = bare(sandbox, err);
+    if (status == 0)
+        status = bubblewrap(sandbox, err);
     began_us = clock_mono_us();
     int removed = sandbox_free(sandbox, status == 0 ? err : NULL);
     add(REMOVE, began_us);

@@ -163,7 +163,9 @@ static void start(struct job *job, const struct task *task, int64_t left_ms)
 void prepare_continue(struct job *job, const struct task *task)
 {
     struct err err = {0};
-    if (task->cancel_requested) {
+    /* What an earlier run has begun is saved, and cleared away, by one that does nothing else. */
+    bool saves = task->cancel_requested && task->prepared;
+    if (task->cancel_requested && !saves) {
         give_up(job, TASK_CANCELLED, "cancelled on request", NULL);
         return;
     }
@@ -172,7 +174,7 @@ void prepare_continue(struct job *job, const struct task *task)
         job_trouble(job, &err);
         return;
     }
-    if (used_ms >= task->timeout_ms) {
+    if (used_ms >= task->timeout_ms && !saves) {
         fail(job, FAULT_LIMIT,
              str_dup("its time is used up: submit it again with a longer --timeout"));
         return;
@@ -187,5 +189,5 @@ void prepare_continue(struct job *job, const struct task *task)
     if (status < 0)
         job_trouble(job, &err);
     else if (status > 0)
-        start(job, task, task->timeout_ms - used_ms);
+        start(job, task, saves ? task->timeout_ms : task->timeout_ms - used_ms);
 }

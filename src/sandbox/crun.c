@@ -20,6 +20,17 @@
 /* crun takes some 20 ms; the minute is for a machine that swaps. */
 enum { CRUN_TIMEOUT_MS = 60000, CRUN_ARGS_MAX = 24, CRUN_LOG_MAX = 16384 };
 
+/* Whether TEXT says that one of crun's own processes, which it has reaped itself, does not answer
+ * any more (crun 1.8.1): somebody has ended it, who cannot be in the sandbox. */
+static bool has_lost_a_process(const char *text)
+{
+    static const char *const words[] = {"sync socket", "from the init process", "fail startup"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strstr(text, words[i]))
+            return true;
+    return false;
+}
+
 /* The last line that crun wrote, without its time stamp and level ("2026-…Z: message" and alike).
  */
 static int failure(const char *log_path, const char *command, const char *how, struct err *err)
@@ -33,7 +44,8 @@ static int failure(const char *log_path, const char *command, const char *how, s
     line = line ? line + 1 : log.data;
     const char *text = strstr(line, "Z: ");
     text = text ? text + 3 : line;
-    return err_set(err, ERR_SANDBOX, "crun %s%s%s%.400s", command, how, *text ? ": " : "", text);
+    return err_set(err, has_lost_a_process(text) ? ERR_KILLED : ERR_SANDBOX, "crun %s%s%s%.400s",
+                   command, how, *text ? ": " : "", text);
 }
 
 /* Wait for PID, which is killed when it takes too long. Returns the wait status, or -ETIMEDOUT. */

@@ -33,7 +33,13 @@
 #include "sandbox/sandbox_internal.h"
 
 /* Killing takes milliseconds; a machine that swaps may need this long. */
-enum { TEARDOWN_MS = 10000, READY_MS = 30000, CONFIG_MAX = 65536, CORES_MAX = 8192 };
+enum {
+    TEARDOWN_MS = 10000,
+    READY_MS = 30000,
+    ENDING_MS = 1000,
+    CONFIG_MAX = 65536,
+    CORES_MAX = 8192
+};
 
 static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandbox_options *options)
 {
@@ -228,6 +234,12 @@ static void init_ended(void *arg, pid_t pid, int wait_status)
 
 int sandbox_failed(const struct sandbox *sandbox, struct err *err)
 {
+    /* Who is killed gives his namespaces back some time before he counts as ended: a moment for
+     * those errors that this may have caused. */
+    bool may_be_ending = err->code == ERR_SANDBOX || err->code == -ENOENT || err->code == -ESRCH;
+    struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
+    if (sandbox->init && may_be_ending)
+        poll(&process, 1, ENDING_MS);
     /* The loop may not have told us of its end yet. */
     siginfo_t end = {0};
     bool ended = sandbox->init &&

@@ -1,10 +1,11 @@
 """What may not be left when a codexd's tasks are over: everything that lives outside of its store."""
+import array
 import contextlib
+import fcntl
 import glob
 import os
 import pathlib
 import subprocess
-import time
 
 from support.processes import Family, read, state_id
 
@@ -45,6 +46,8 @@ def _kernel(state):
     """Mounts of our own namespace, loop devices, named network namespaces, Unix sockets."""
     text = os.fsencode(str(state))
     left = [f"mount: {line.decode()}" for line in read("/proc/self/mountinfo").splitlines() if text in line]
+    left += [f"mounted namespace: {line.decode()}" for line in read("/proc/self/mountinfo").splitlines()
+             if b" - nsfs " in line]
     loops = subprocess.run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"],
                            capture_output=True, check=True).stdout
     left += [f"loop device: {line.decode()}" for line in loops.splitlines() if text in line]
@@ -53,34 +56,45 @@ def _kernel(state):
     return left
 
 
+NS_GET_ID = 0x8008b70d  # linux/nsfs.h: unlike the number in a link, no other namespace ever gets it
+
+
+def _namespace(path):
+    """What is known of the namespace that PATH leads to; OSError where the kernel (before 6.18) has no name for it."""
+    number = array.array("Q", [0])
+    with open(path, "rb") as file:
+        fcntl.ioctl(file, NS_GET_ID, number)
+    return number[0]
+
+
+def _names(directory):
+    with contextlib.suppress(OSError):
+        return os.listdir(directory)
+    return []
+
+
 class Namespaces:
-    """Those that processes of ours were seen in. Their numbers are given to others once they are gone: who holds one
-    has it from us only if he lived when it was last seen."""
+    """Those that processes of ours were seen in. Before Linux 6.18 they cannot be told from later ones: none."""
 
     def __init__(self):
-        self.host = {os.readlink(entry.path) for entry in os.scandir("/proc/self/ns")}
-        self.seen = {}  # "net:[4026532000]": seconds since the start of the machine
+        self.host, self.seen = set(), set()
+        with contextlib.suppress(OSError):
+            self.host = {_namespace(entry.path) for entry in os.scandir("/proc/self/ns")}
 
     def note(self, pids):
         for pid in pids:
-            now = time.clock_gettime(time.CLOCK_BOOTTIME)
             with contextlib.suppress(OSError):
-                self.seen.update({os.readlink(entry.path): now for entry in os.scandir(f"/proc/{pid}/ns")})
-        for name in self.host:
-            self.seen.pop(name, None)
+                self.seen |= {_namespace(entry.path) for entry in os.scandir(f"/proc/{pid}/ns")} - self.host
 
     def left(self):
-        mounted = {fields[3] for fields in map(str.split, read("/proc/self/mountinfo").decode().splitlines())}
-        left = [f"namespace: {name} is mounted" for name in mounted & self.seen.keys()]
+        left = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
-            fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-            began = int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else time.monotonic()
             for folder in ("ns", "fd"):
-                with contextlib.suppress(OSError):
-                    for entry in os.scandir(f"/proc/{pid}/{folder}"):
-                        name = os.readlink(entry.path)
-                        if began < self.seen.get(name, 0):
-                            left.append(f"namespace: {name} is held by process {pid}")
+                for name in _names(f"/proc/{pid}/{folder}"):
+                    with contextlib.suppress(OSError):
+                        link = os.readlink(f"/proc/{pid}/{folder}/{name}")
+                        if ":[" in link and _namespace(f"/proc/{pid}/{folder}/{name}") in self.seen:
+                            left.append(f"namespace: {link} is held by process {pid}")
         return left
 
 

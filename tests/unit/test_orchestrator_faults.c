@@ -184,6 +184,30 @@ static void an_old_runner_has_to_go_first(void **state)
     task_release(&task);
 }
 
+/* Cancelled work is kept, and nothing else would remove its workspace: also when its runner has died
+ * before it could do either. */
+static void a_cancelled_run_that_dies_is_saved_by_another(void **state)
+{
+    struct world *world = *state;
+    int64_t number = world_submit(world, "x");
+    struct world_run *run = world_wait_run(world, 1);
+    run_says(run, "{\"type\":\"phase.completed\",\"phase\":\"preparing\",\"round\":1,\"status\":0,"
+                  "\"duration_ms\":1,\"result\":{}}");
+    world_settle(world);
+    struct task task = world_task(world, number);
+    assert_true(task.prepared);
+    assert_int_equal(orchestrator_cancel(world->orchestrator, &task, &why), 0);
+    task_release(&task);
+    world_wait_cancels(world, 1);
+    run_dies(world, run, 9);
+    run = world_wait_run(world, 2);
+    assert_true(run->request.flags & SPAWN_RUN_SALVAGE);
+    run_ends(world, run, "cancelled", false);
+    task = world_wait_end(world, number);
+    assert_int_equal(task.state, TASK_CANCELLED);
+    task_release(&task);
+}
+
 static void delivery_goes_on_after_a_restart(void **state)
 {
     struct world *world = *state;
@@ -320,6 +344,7 @@ int main(void)
         in_world(a_lock_that_is_given_back_by_a_living_process),
         in_world(a_run_that_ended_while_codexd_was_away),
         in_world(a_run_that_never_began_is_no_crash),
+        in_world(a_cancelled_run_that_dies_is_saved_by_another),
         in_world(an_old_runner_has_to_go_first),
         in_world(delivery_goes_on_after_a_restart),
         in_world(files_that_are_lost_are_made_again_or_told),

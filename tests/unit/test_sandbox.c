@@ -368,6 +368,10 @@ static void a_runtime_that_was_killed_is_told_from_one_that_fails(void **state)
     assert_int_equal(run_runtime("#!/bin/sh\nexit 0\n"), 0);
     assert_int_equal(run_runtime("#!/bin/sh\nexit 1\n"), ERR_SANDBOX);
     assert_int_equal(run_runtime("#!/bin/sh\nkill -9 $$\n"), ERR_KILLED);
+    assert_int_equal(run_runtime("#!/bin/sh\necho 2026-11-24Z: fail startup >$5; exit 1\n"),
+                     ERR_KILLED);
+    assert_int_equal(run_runtime("#!/bin/sh\necho 2026-11-24Z: open init >$5; exit 1\n"),
+                     ERR_SANDBOX);
     static const char orphan[] =
         "#!/bin/sh\n(setsid sh -c 'echo $$ >$0.pid; exec sleep 60' $0 &)\n"
         "until test -s $0.pid; do :; done\n"
