@@ -100,7 +100,7 @@ file = os.open("tera", os.O_WRONLY | os.O_CREAT)
 os.truncate(file, 1 << 40)
 """
 FILES = {"setup.py": SETUP, "check.py": CHECK, "look.sh": LOOK, "listen.py": LISTEN, "hostile.py": HOSTILE,
-         "notes": "a\n"}
+         ".gitignore": "deep/\n", "notes": "a\n"}
 
 
 @pytest.fixture(name="repository")
@@ -133,6 +133,7 @@ def check_archive(path):
     assert {"project/odd/-rf", "project/odd/closed/hard"} <= set(found)
 
 
+@pytest.mark.slow
 def test_from_inside_a_task(repository):
     commands = ["bash look.sh", "python3 listen.py", "python3 hostile.py && echo more >>notes && echo made"]
     script = [[call("exec_command", {"cmd": command, "yield_time_ms": 60000})] for command in commands]
