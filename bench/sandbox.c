@@ -100,7 +100,6 @@ static int write_bare_config(const struct sandbox *sandbox, const char *file, st
 static int bare(struct sandbox *sandbox, struct err *err)
 {
     AUTO_FREE char *config = str_format("%s/bare.json", sandbox->directory);
-    const struct crun *crun = &sandbox->crun;
     const char *const create[] = {"--bundle", sandbox->directory, "--config", config, "bare", NULL};
     const char *const name[] = {"bare", NULL};
     const char *const exec[] = {"bare", "/bin/true", NULL};
@@ -110,17 +109,18 @@ static int bare(struct sandbox *sandbox, struct err *err)
     int status = nothing < 0 ? nothing : write_bare_config(sandbox, config, err);
     int64_t began_us = clock_mono_us();
     if (status == 0)
-        status = crun_run(crun, "create", create, fds, 3, err);
+        status = sandbox_run_runtime(sandbox, "create", create, fds, 3, NULL, err);
     if (status == 0)
-        status = crun_run(crun, "start", name, NULL, 0, err);
+        status = sandbox_run_runtime(sandbox, "start", name, NULL, 0, NULL, err);
     add(BARE_CREATE, began_us);
     usleep(5000); /* its first process leaves crun */
     began_us = clock_mono_us();
     if (status == 0)
-        status = crun_run(crun, "exec", exec, fds, 3, err);
+        status = sandbox_run_runtime(sandbox, "exec", exec, fds, 3, NULL, err);
     add(BARE_EXEC, began_us);
     began_us = clock_mono_us();
-    int deleted = crun_run(crun, "delete", delete, NULL, 0, status == 0 ? err : NULL);
+    int deleted =
+        sandbox_run_runtime(sandbox, "delete", delete, NULL, 0, NULL, status == 0 ? err : NULL);
     add(BARE_REMOVE, began_us);
     return status < 0 ? status : deleted;
 }

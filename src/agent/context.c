@@ -262,7 +262,10 @@ void context_environment(const struct tool_host *host, const struct agent_task *
     put_element(out, "shell", "bash");
     strftime(text, sizeof text, "%Y-%m-%d", gmtime_r(&now, &tm));
     put_element(out, "current_date", text);
-    snprintf(text, sizeof text, "uid %d, without root rights", (int)host->uid);
+    snprintf(text, sizeof text,
+             host->uid ? "uid %d, without root rights"
+                       : "uid %d (root of the sandbox), who may install packages",
+             (int)host->uid);
     put_element(out, "user", text);
     put_network(task, narrowing, out);
     if (task->base) {

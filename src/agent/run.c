@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ enum { GROUPS_MAX = 5, NARROWING_MAX_BYTES = 65536 };
 
 struct agent {
     struct agent_task task;
+    bool as_root; /* the commands are ours, root's */
     int state_fd;
     int events_fd, feedback_fd; /* -1: not there */
     struct loop *loop;
@@ -180,13 +182,14 @@ static enum agent_exit work(struct agent *agent)
                 agent->task.workdir);
         return AGENT_EXIT_BAD_INPUT;
     }
+    bool drop = geteuid() == 0 && !agent->as_root;
     agent->host = (struct tool_host){
         .loop = agent->loop,
         .events = agent->events,
         .workdir = agent->task.workdir,
-        .drop = geteuid() == 0,
-        .uid = geteuid() == 0 ? SANDBOX_UID : geteuid(),
-        .gid = geteuid() == 0 ? SANDBOX_GID : getegid(),
+        .drop = drop,
+        .uid = drop ? SANDBOX_UID : geteuid(),
+        .gid = drop ? SANDBOX_GID : getegid(),
         .session = conversation_session(agent->conversation),
     };
     enum agent_exit status = prepare_conversation(agent);
@@ -254,8 +257,10 @@ static void release(struct agent *agent)
 int agent_run_main(int argc, char **argv)
 {
     bool with_state = argc == 3 && !strcmp(argv[1], "--state");
-    if (argc != 1 && !with_state) {
-        fprintf(stderr, "usage: codex-agent run [--state DIR] <task.json\n");
+    bool as_root = argc == 2 && !strcmp(argv[1], "--as-root");
+    /* Commands of our own user shall not look into us. */
+    if ((argc != 1 && !with_state && !as_root) || (as_root && prctl(PR_SET_DUMPABLE, 0) < 0)) {
+        fprintf(stderr, "usage: codex-agent run [--as-root | --state DIR] <task.json\n");
         return 2;
     }
     /* Blocked until the loop reads it: a SIGTERM that comes before is not lost. */
@@ -266,8 +271,10 @@ int agent_run_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
 
     inherited(FD_TASK);
-    struct agent agent = {
-        .state_fd = -1, .events_fd = inherited(FD_EVENTS), .feedback_fd = inherited(FD_FEEDBACK)};
+    struct agent agent = {.as_root = as_root,
+                          .state_fd = -1,
+                          .events_fd = inherited(FD_EVENTS),
+                          .feedback_fd = inherited(FD_FEEDBACK)};
     enum agent_exit status = run(&agent, with_state ? argv[2] : SANDBOX_STATE_DIR);
     if (status != AGENT_EXIT_DONE)
         report(&agent);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/privilege.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "base/user_env.h"
 
@@ -42,5 +43,8 @@ char **user_environment(const struct tool_host *host)
     AUTO_FREE char *parent = slash && slash != host->workdir
                                  ? str_format("%.*s", (int)(slash - host->workdir), host->workdir)
                                  : str_dup("/");
-    return user_env_new(host->uid, parent, NULL);
+    /* Root is at home where the task's user is, and set-up was. */
+    static const char *const roots[] = {USER_ENV_TRUSTING_GIT, NULL};
+    return host->uid == 0 ? user_env_new(SANDBOX_UID, parent, roots)
+                          : user_env_new(host->uid, parent, NULL);
 }

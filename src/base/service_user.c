@@ -2,11 +2,26 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/privilege.h"
+
+int service_user_self(struct service_user *out, struct err *err)
+{
+    const struct passwd *entry = getpwuid(geteuid());
+    out->uid = geteuid();
+    out->gid = getegid();
+    if (snprintf(out->name, sizeof out->name, "%s", entry ? entry->pw_name : "") >=
+        (int)sizeof out->name)
+        return err_set(err, -ENAMETOOLONG, "your user name is too long");
+    if (!entry)
+        snprintf(out->name, sizeof out->name, "%u", (unsigned)out->uid);
+    return 0;
+}
 
 int service_user_find(struct service_user *out, const char *name, struct err *err)
 {
@@ -37,10 +52,11 @@ int service_user_become(const struct service_user *user, struct err *err)
     static const struct rlimit no_core = {0, 0};
     if (user->uid == 0)
         return err_set(err, ERR_REFUSED, "user '%s' is root", user->name);
-    int status = drop_bounding_set(err);
+    bool ourselves = geteuid() == user->uid;
+    int status = ourselves ? 0 : drop_bounding_set(err);
     if (status < 0)
         return status;
-    errno = -privilege_drop(user->uid, user->gid);
+    errno = ourselves ? -privilege_renounce() : -privilege_drop(user->uid, user->gid);
     if (errno)
         return err_errno(err, "cannot become user '%s'", user->name);
     /* Changing the user has made the process undumpable, or not, as a sysctl says: now for sure. */

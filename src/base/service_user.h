@@ -12,13 +12,16 @@ struct service_user {
     gid_t gid;
 };
 
+/* Who we are. */
+int service_user_self(struct service_user *out, struct err *err);
+
 /* Look NAME up. ERR_NOT_FOUND when there is no such user. */
 int service_user_find(struct service_user *out, const char *name, struct err *err);
 
 /*
  * Become USER in this process: his group and no other, no capability in any set, no_new_privs, no
  * core dumps, and not dumpable, so that not even processes of the same uid can look into it.
- * Nothing gives any of that back; this is checked before it returns. On failure the process must
+ * An ordinary user stays himself, with his groups; the rest is the same. Nothing gives any of that back; this is checked before it returns. On failure the process must
  * not go on.
  */
 int service_user_become(const struct service_user *user, struct err *err);

@@ -7,6 +7,10 @@
 
 #include <sys/types.h>
 
+/* More of them, for root in directories of the task's user: git would refuse to work there. */
+#define USER_ENV_TRUSTING_GIT                                                                      \
+    "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"
+
 /* HOME is the directory of UID in /etc/passwd if it is there, else FALLBACK_HOME. EXTRA: more
  * "NAME=value" strings (copied), ending with NULL. The result ends with NULL; user_env_free()
  * it. */

@@ -63,15 +63,14 @@ static void check_model(json_t *list, const struct config *config)
                   "no model is configured");
 }
 
-/* Nobody serves. Root gets a server with the first task, unless one is expected elsewhere. */
+/* Nobody serves. The first task starts a server, unless one is expected elsewhere. */
 static void no_server(json_t *list, const struct session *session, const struct err *err)
 {
-    if (err->code == ERR_NO_SERVER && geteuid() == 0 && !session_is_configured(session))
+    if (err->code == ERR_NO_SERVER && !session_is_configured(session))
         check_add(list, "server", FOUND_OK, NULL, "none runs; the first task starts one");
     else
         check_add(list, "server", FOUND_TROUBLE,
-                  err->code == ERR_NO_SERVER ? "codexd --config FILE, as root" : NULL, "%s",
-                  err->message);
+                  err->code == ERR_NO_SERVER ? "codexd --config FILE" : NULL, "%s", err->message);
 }
 
 static void check_version(json_t *list, const struct session *session, const json_t *health)
@@ -141,12 +140,12 @@ static json_t *examine(bool offline)
         check_add(list, "configuration", file ? FOUND_OK : FOUND_WARNING,
                   file ? NULL : "write /etc/codex/codex.conf: man codex.conf", "%s",
                   file ? file : "there is none: a model has to be named in one");
-        doctor_users(list, &session.config);
+        doctor_users(list, &session);
         doctor_state(list, &session);
         bool answered = server_checks(list, &session, offline); /* the machine among them */
         if (!answered)
             check_model(list, &session.config);
-        if (!answered && geteuid() == 0)
+        if (!answered && !doctor_is_guest(&session))
             doctor_machine(list, &session);
         else if (!answered)
             doctor_guesses(list, session.config.runtime);

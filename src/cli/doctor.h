@@ -43,7 +43,10 @@ void doctor_guesses(json_t *list, const char *runtime);
 /* This installation: state directory, users and groups, PATH. */
 /* Nothing is added when the server is another's. */
 void doctor_state(json_t *list, const struct session *session);
-void doctor_users(json_t *list, const struct config *config);
+void doctor_users(json_t *list, const struct session *session);
+
+/* Whether the server is somebody else's: an ordinary user who has none of his own. */
+bool doctor_is_guest(const struct session *session);
 void doctor_path(json_t *list);
 void doctor_toolchains(json_t *list);
 

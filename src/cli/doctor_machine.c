@@ -96,8 +96,7 @@ static char *closed_parent(const char *path)
     return NULL;
 }
 
-/* A user of another's server needs no state directory. */
-static bool is_somebody_elses(const struct session *session)
+bool doctor_is_guest(const struct session *session)
 {
     AUTO_FREE char *own = str_format("%s/codexd.sock", session->paths.state);
     return geteuid() != 0 && strcmp(session->paths.socket, own) != 0;
@@ -122,7 +121,11 @@ static void check_state_directory(json_t *list, const struct session *session, c
     const char *state = session->paths.state, *user = session->config.user;
     AUTO_FREE char *closed = closed_parent(state);
     const struct passwd *service = getpwnam(user);
-    int why = geteuid() == 0 && service ? try_as(service, dir) : closed ? EACCES : 0;
+    bool root = geteuid() == 0; /* an ordinary user's codexd goes where he does */
+    int why = root && service         ? try_as(service, dir)
+              : root                  ? (closed ? EACCES : 0)
+              : access(dir, X_OK) < 0 ? errno
+                                      : 0;
     if (why) {
         AUTO_FREE char *remedy =
             str_format("chmod o+x '%s', or another CODEX_STATE_DIR", closed ? closed : dir);
@@ -162,15 +165,21 @@ static void check_disk(json_t *list, const char *dir)
 
 void doctor_state(json_t *list, const struct session *session)
 {
-    if (is_somebody_elses(session))
+    if (doctor_is_guest(session)) /* who needs no state directory */
         return;
     AUTO_FREE char *dir = existing_parent(session->paths.state);
     check_state_directory(list, session, dir);
     check_disk(list, dir);
 }
 
-void doctor_users(json_t *list, const struct config *config)
+void doctor_users(json_t *list, const struct session *session)
 {
+    const struct config *config = &session->config;
+    if (geteuid() != 0 && !doctor_is_guest(session)) {
+        check_add(list, "service user", FOUND_OK, NULL,
+                  "you (uid %u): a codexd that you start serves you alone", (unsigned)geteuid());
+        return;
+    }
     const struct passwd *service = getpwnam(config->user);
     if (!service) {
         AUTO_FREE char *remedy = str_format(

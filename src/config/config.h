@@ -93,6 +93,7 @@ struct config {
     char *images;  /* NULL: images/ in the state directory */
     int64_t memory_bytes, cpu_milli /* 0: no limit */, pids;
     int64_t disk_bytes /* 0: no limit */, inodes /* 0: by disk_bytes */;
+    bool allow_root; /* a repository may have its commands run as the container's root */
 
     int64_t timeout_ms, test_timeout_ms, verify_rounds;
     int64_t budget_tokens; /* 0: no limit */

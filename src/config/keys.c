@@ -242,6 +242,7 @@ static const struct key {
     {SECTION_SANDBOX, "pids", parse_number, 32, 1 << 20, CONFIG(pids)},
     {SECTION_SANDBOX, "disk", parse_size_or_zero, 64 << 20, 8LL << 40, CONFIG(disk_bytes)},
     {SECTION_SANDBOX, "inodes", parse_number, 4096, 1 << 30, CONFIG(inodes)},
+    {SECTION_SANDBOX, "allow_root", parse_yes_no, 0, 0, CONFIG(allow_root)},
     {SECTION_TASK, "timeout", parse_duration, 0, 0, CONFIG(timeout_ms)},
     {SECTION_TASK, "test_timeout", parse_duration, 0, 0, CONFIG(test_timeout_ms)},
     {SECTION_TASK, "verify_rounds", parse_number, 0, 20, CONFIG(verify_rounds)},

@@ -153,6 +153,8 @@ static void fill_run(struct job *job, const struct task *task, int64_t left_ms,
     run_config_layer(task, config, modules, run->layer);
     if (task->cancel_requested || task->crashes >= CRASHES_MAX || task->run >= RUNS_MAX)
         run->flags |= SPAWN_RUN_SALVAGE;
+    if (config->allow_root)
+        run->flags |= SPAWN_RUN_ALLOW_ROOT;
     if (baseline->known) {
         run->flags |= SPAWN_RUN_BASELINE_KNOWN;
         run->baseline_status = baseline->status;

@@ -6,6 +6,7 @@
  *   --spawner       start runners and codex-git for codexd
  *   --run           one run of a task; started by the spawner
  *   --check         what sandboxes need of this machine; for `codex doctor`
+ *   --rootless      whether an ordinary user can have sandboxes here; says why not
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -25,6 +26,7 @@
 #include "runner/run.h"
 #include "runner/spawner.h"
 #include "sandbox/image.h"
+#include "sandbox/rootless.h"
 
 enum { EXIT_BAD_USAGE = 2 };
 
@@ -34,12 +36,12 @@ enum { SANDBOX_FD_GATEWAY = 3 };
 static const char usage_text[] =
     "usage: codex-runner --image DIR\n"
     "       codex-runner --sandbox [--write] [--root] [--workdir DIR] [--memory SIZE] [--cpus N]\n"
-    "                    [--pids N] [--timeout DURATION] [--runtime CRUN] [--internet]\n"
+    "                    [--pids N] [--timeout DURATION] [--runtime PROGRAM] [--internet]\n"
     "                    --state DIR --images DIR -- COMMAND [ARGUMENT]...\n"
-    "       codex-runner --spawner --state DIR --images DIR [--runtime CRUN] [--agent PROGRAM]\n"
+    "       codex-runner --spawner --state DIR --images DIR [--runtime PROGRAM] [--agent PROGRAM]\n"
     "                    [--gateway PROGRAM] [--git PROGRAM]\n"
     "                    (codexd starts it, with a socket as descriptor 3)\n"
-    "       codex-runner --check --state DIR --images DIR [--runtime CRUN]\n";
+    "       codex-runner --check --state DIR --images DIR [--runtime PROGRAM]\n";
 
 static void print_usage(FILE *out)
 {
@@ -266,16 +268,33 @@ static int check_role(int argc, char **argv)
     return check_main(&options);
 }
 
+static int rootless_role(int argc, char **argv)
+{
+    struct err err;
+    if (rootless_check(&err) == 0)
+        return 0;
+    fprintf(stderr, "%s\n", err.message);
+    return 1;
+}
+
+/* Root comes first, if only of a user namespace. */
+static int start_role(int (*run)(int argc, char **argv), int argc, char **argv)
+{
+    struct err err;
+    if (rootless_enter(argv, &err) == 0)
+        return run(argc, argv);
+    fprintf(stderr, "%s%s\n", run == rootless_role ? "" : "codex: ", err.message);
+    return run == sandbox_main ? INTERACTIVE_NO_SANDBOX : 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } roles[] = {{"--image", image_main},
-                 {"--sandbox", sandbox_main},
-                 {"--spawner", spawner_role},
-                 {"--run", run_role},
-                 {"--check", check_role}};
+    } roles[] = {{"--image", image_main},     {"--sandbox", sandbox_main},
+                 {"--spawner", spawner_role}, {"--run", run_role},
+                 {"--check", check_role},     {"--rootless", rootless_role}};
     process_reserve_stdio();
     if (about(argc, argv, "codex-runner", print_usage))
         return 0;
@@ -283,6 +302,6 @@ int main(int argc, char **argv)
     prctl(PR_SET_NAME, "codex-runner"); /* the spawner runs us by /proc/self/exe */
     for (size_t i = 0; argc > 1 && i < sizeof roles / sizeof roles[0]; i++)
         if (!strcmp(argv[1], roles[i].name))
-            return roles[i].run(argc, argv);
+            return start_role(roles[i].run, argc, argv);
     return usage();
 }

@@ -1,6 +1,7 @@
 /*
  * codexd: the server. Starts as root, opens what needs root (socket, lock, keys, the spawner),
- * becomes the user of [server] for good, and only then serves.
+ * becomes the user of [server] for good, and only then serves. Started by an ordinary user it stays
+ * that, and the spawner makes do with what he has (sandbox/rootless.h).
  *
  * When the spawner ends, codexd ends too, with status 1: it has no rights left to start another
  * one. Runs go on; the codexd that a supervisor (or the next `codex`) starts finds them.
@@ -97,11 +98,6 @@ static void raise_file_limit(void)
 /* Everything that needs root; the last thing is to stop being it. */
 static int set_up(struct server *server, const char *config_file, struct err *err)
 {
-    if (geteuid() != 0)
-        return err_set(
-            err, ERR_REFUSED,
-            "sandboxes need root for now: start codexd as root, it then becomes the user "
-            "of [server]");
     int status = paths_find(&server->paths, &server->config, config_file, err);
     if (status == 0)
         status = setup_user(&server->user, &server->config, err);

@@ -17,8 +17,34 @@
 #include "base/process.h"
 #include "base/str.h"
 
+/* Beside codexd in a build directory, else where it is installed. */
+static char *find_runner(void)
+{
+    char *beside = str_format("%s/codex-runner", process_program_dir());
+    if (access(beside, X_OK) == 0)
+        return beside;
+    free(beside);
+    return str_dup(CODEX_LIBEXECDIR "/codex-runner");
+}
+
+/* Whether an ordinary user can have sandboxes here; else the reason, before anything is made. */
+static int try_rootless(struct err *err)
+{
+    AUTO_FREE char *runner = find_runner();
+    const char *const argv[] = {runner, "--rootless", NULL};
+    AUTO_BUF struct buf said;
+    buf_init(&said, sizeof err->message);
+    int status = process_run(argv, -1, &said, err);
+    said.data[strcspn(said.data, "\n")] = '\0';
+    return status <= 0 ? status : err_set(err, ERR_SANDBOX, "%s", said.data);
+}
+
 int setup_user(struct service_user *user, const struct config *config, struct err *err)
 {
+    if (geteuid() != 0) {
+        int status = service_user_self(user, err);
+        return status < 0 ? status : try_rootless(err);
+    }
     int status = service_user_find(user, config->user, err);
     if (status == ERR_NOT_FOUND)
         return err_set(err, status,
@@ -87,9 +113,9 @@ int setup_state(const struct paths *paths, const struct config *config,
         gid_t gid;
         mode_t mode;
     } dirs[] = {
-        {"", 0, 0, 0755},
-        {"/runs", 0, 0, 0755},
-        {"/sandboxes", 0, 0, 0700},
+        {"", geteuid(), getegid(), 0755},
+        {"/runs", geteuid(), getegid(), 0755},
+        {"/sandboxes", geteuid(), getegid(), 0700},
         {"/server", user->uid, user->gid, 0700},
     };
     int status = io_make_dirs(paths->state, 0755, err);
@@ -101,7 +127,7 @@ int setup_state(const struct paths *paths, const struct config *config,
         return status;
     if (!config->images) {
         AUTO_FREE char *images = str_format("%s/images", paths->state);
-        status = make_dir(images, 0, 0, 0700, err);
+        status = make_dir(images, geteuid(), getegid(), 0700, err);
     }
     AUTO_FREE char *server = str_format("%s/server", paths->state);
     return status < 0 ? status : check_entrance(server, user, err);
@@ -179,24 +205,15 @@ int setup_socket(const struct paths *paths, const struct service_user *user, str
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(err, "cannot create a socket");
-    mode_t before = umask(0117); /* root's own until it has its group */
+    /* Root's own until it has its group; an ordinary user's stays his alone. */
+    mode_t before = umask(geteuid() == 0 ? 0117 : 0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
     if (bound < 0)
         return err_errno(err, "cannot bind '%s'", path);
-    if (lchown(path, 0, user->gid) < 0 || listen(fd, SOMAXCONN) < 0)
+    if (lchown(path, geteuid(), user->gid) < 0 || listen(fd, SOMAXCONN) < 0)
         return err_errno(err, "cannot listen on '%s'", path);
     return steal_fd(&fd);
-}
-
-/* Beside codexd in a build directory, else where it is installed. */
-static char *find_runner(void)
-{
-    char *beside = str_format("%s/codex-runner", process_program_dir());
-    if (access(beside, X_OK) == 0)
-        return beside;
-    free(beside);
-    return str_dup(CODEX_LIBEXECDIR "/codex-runner");
 }
 
 int setup_spawner(const struct paths *paths, const struct config *config, struct err *err)

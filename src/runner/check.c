@@ -20,6 +20,8 @@
 #include "sandbox/disk.h"
 #include "sandbox/image.h"
 #include "sandbox/mounts.h"
+#include "sandbox/rootless.h"
+#include "sandbox/runtime.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/uid_range.h"
 
@@ -28,9 +30,6 @@ enum {
     GIVE_UP_S = 20, /* a runtime that hangs */
     PLACE_BYTES = 1 << 20,
 };
-
-/* The oldest crun that sandboxes were tried with. */
-enum { CRUN_MAJOR = 1, CRUN_MINOR = 8 };
 
 static __attribute__((format(printf, 5, 6))) void finding(struct buf *out, const char *check,
                                                           const char *status, const char *remedy,
@@ -50,29 +49,15 @@ static __attribute__((format(printf, 5, 6))) void finding(struct buf *out, const
     free(text);
 }
 
-static void check_runtime(struct buf *out, const char *runtime)
+static void check_runtime(struct buf *out, const char *program)
 {
-    const char *const argv[] = {runtime, "--version", NULL};
-    AUTO_BUF struct buf said;
-    struct err err = {0};
-    buf_init(&said, 4096);
-    int major, minor, status = process_run(argv, -1, &said, &err);
-    said.data[strcspn(said.data, "\n")] = '\0';
-    if (status != 0)
+    struct runtime runtime;
+    struct err err;
+    if (runtime_find(&runtime, program, rootless_is(), &err) < 0)
         finding(out, "runtime", "fail",
-                "apt-get install crun, or name another in [sandbox] runtime",
-                "'%s' cannot be run: %s", runtime,
-                status < 0   ? err.message
-                : *said.data ? said.data
-                             : "it failed without a word");
-    else if (sscanf(said.data, "crun version %d.%d", &major, &minor) != 2)
-        finding(out, "runtime", "warn", "use crun: apt-get install crun",
-                "'%s' is not crun, which alone is tried: %s", runtime, said.data);
-    else if (major < CRUN_MAJOR || (major == CRUN_MAJOR && minor < CRUN_MINOR))
-        finding(out, "runtime", "warn", "install crun 1.8 or later", "%s is older than 1.8",
-                said.data);
+                "apt-get install crun, or name another in [sandbox] runtime", "%s", err.message);
     else
-        finding(out, "runtime", "ok", NULL, "%s", said.data);
+        finding(out, "runtime", "ok", NULL, "%s", runtime.version);
 }
 
 static void check_limits(struct buf *out, const struct cgroup_host *host)
@@ -117,6 +102,23 @@ static void check_cgroups(struct buf *out)
     check_limits(out, &host);
 }
 
+/* What an ordinary user's sandboxes lack, each counted and named. */
+static void check_rootless(struct buf *out)
+{
+    AUTO_BUF struct buf lacks;
+    buf_init(&lacks, OUTPUT_MAX);
+    unsigned count = 0;
+    for (const char *const *lack = rootless_lacks; *lack; lack++)
+        buf_appendf(&lacks, "%s(%u) %s", count ? "; " : "", count + 1, *lack), count++;
+    struct err err;
+    if (rootless_check(&err) < 0)
+        finding(out, "rootless", "fail", "have root add subordinate ids, or run codexd as root",
+                "%s", err.message);
+    else
+        finding(out, "rootless", "warn", "start codexd as root where that matters",
+                "without root, sandboxes lack %u things: %s", count, lacks.data);
+}
+
 /* The nearest directory at or above PATH that there is. The caller frees. */
 static char *existing_parent(const char *path)
 {
@@ -133,7 +135,8 @@ static int make_dirs(const char *place, const char *private, struct err *err)
     static const char *const mounted[] = {"lower", "top", "root"};
     for (size_t i = 0; i < sizeof on_disk / sizeof on_disk[0]; i++) {
         AUTO_FREE char *path = str_format("%s/%s", place, on_disk[i]);
-        if (mkdir(path, 0755) < 0)
+        if (mkdir(path, 0755) < 0 ||
+            (rootless_is() && chown(path, ROOTLESS_BASE, ROOTLESS_BASE) < 0))
             return err_errno(err, "cannot create '%s'", path);
     }
     for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++) {
@@ -188,10 +191,15 @@ static void try_disk(struct buf *out, const char *place, const char *private, co
 static int bind_layers(const char *place, const char *private, struct err *err)
 {
     const struct mounts_ids ids = {.host = UID_RANGE_FIRST, .count = UID_RANGE_SIZE};
+    bool rootless = rootless_is();
     AUTO_FREE char *lower = str_format("%s/lower", place);
     AUTO_FREE char *top = str_format("%s/top", place);
     AUTO_FREE char *lower_at = str_format("%s/lower", private);
     AUTO_FREE char *top_at = str_format("%s/top", private);
+    if (rootless) {
+        int bound = mounts_bind(lower, lower_at, true, err);
+        return bound < 0 ? bound : mounts_bind(top, top_at, false, err);
+    }
     AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
     if (ids_fd < 0)
         return ids_fd;
@@ -202,12 +210,15 @@ static int bind_layers(const char *place, const char *private, struct err *err)
 /* Mount the overlay, write into it, and see that it has arrived in the upper layer. */
 static int use_overlay(const char *place, const char *private, struct err *err)
 {
+    bool rootless = rootless_is();
+    uid_t base = rootless ? ROOTLESS_BASE : UID_RANGE_FIRST, on_disk = rootless ? base : 0;
     const struct mounts_overlay overlay = {.directory = private,
                                            .lower = "lower",
                                            .upper = "top/upper",
                                            .work = "top/work",
                                            .target = "root",
-                                           .owner = UID_RANGE_FIRST,
+                                           .owner = base,
+                                           .rootless = rootless,
                                            .volatile_ = true};
     int status = mounts_overlay(&overlay, err);
     if (status < 0)
@@ -217,15 +228,15 @@ static int use_overlay(const char *place, const char *private, struct err *err)
     AUTO_FREE char *below = str_format("%s/top/upper/made", place);
     struct stat made;
     /* As the root of the sandbox, which is root on the disk. */
-    setfsgid(UID_RANGE_FIRST);
-    setfsuid(UID_RANGE_FIRST);
+    setfsgid(base);
+    setfsuid(base);
     if (mkdir(inside, 0700) < 0)
         status = err_errno(err, "cannot write into an overlay");
     setfsuid(geteuid());
     setfsgid(getegid());
     if (status == 0 && stat(below, &made) < 0)
         status = err_errno(err, "what was written into an overlay is not in its upper layer");
-    else if (status == 0 && made.st_uid != 0)
+    else if (status == 0 && made.st_uid != on_disk)
         status = err_set(err, -EPERM, "ids are not mapped through an overlay");
     mounts_detach(root);
     return status;
@@ -247,11 +258,12 @@ static void try_mounts(struct buf *out, const char *place, const char *where)
     }
     try_disk(out, place, private, where);
     if (bind_layers(place, private, &err) < 0) {
-        finding(out, "idmapped mounts", "fail", other_disk, "they do not work at '%s': %s", where,
-                err.message);
+        finding(out, rootless_is() ? "mounts" : "idmapped mounts", "fail", other_disk,
+                "they do not work at '%s': %s", where, err.message);
         return;
     }
-    finding(out, "idmapped mounts", "ok", NULL, "they work at '%s'", where);
+    if (!rootless_is())
+        finding(out, "idmapped mounts", "ok", NULL, "they work at '%s'", where);
     if (use_overlay(place, private, &err) < 0)
         finding(out, "overlay", "fail",
                 err.code == -ENODEV ? "load it: modprobe overlay (and name it in /etc/modules)"
@@ -306,7 +318,10 @@ int check_main(const struct check_options *options)
     alarm(GIVE_UP_S);
     umask(022);
     check_runtime(&out, options->runtime);
-    check_cgroups(&out);
+    if (rootless_is())
+        check_rootless(&out);
+    else
+        check_cgroups(&out);
     check_image(&out, options->images);
     check_mounts(&out, options->state);
     struct err err;

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "runner/run_dir.h"
 #include "runner/sandbox_name.h"
+#include "sandbox/rootless.h"
 #include "sandbox/sandbox.h"
 
 enum { CLEAN_MS = 10000 };
@@ -19,6 +20,10 @@ enum { CLEAN_MS = 10000 };
 int clean_open(struct clean *clean, const char *state, struct err *err)
 {
     clean->state = state;
+    if (rootless_is()) {
+        cgroup_host_none(&clean->cgroups);
+        return 0;
+    }
     return cgroup_host_read(&clean->cgroups, err);
 }
 

@@ -93,6 +93,22 @@ static int judge_setup(struct run *run, int status)
                     status == SETUP_TIMED_OUT ? "took too long" : "failed: see the log");
 }
 
+/* The base may want its commands to be root's; whether it gets that is the server's to say. The
+ * layer has it for later runs. */
+static int settle_user(struct run *run)
+{
+    if (!run->as_root)
+        return 0;
+    if (!(run->request.flags & SPAWN_RUN_ALLOW_ROOT))
+        return run_fail(run, FAULT_ENVIRONMENT,
+                        "the repository wants its commands to run as root (user in "
+                        ".codex/environment.conf), which this server does not allow: set "
+                        "allow_root = yes in [sandbox] of codex.conf, or take that line out");
+    gateway_link_note(&run->gateway, run->phase,
+                      "environment: commands run as the sandbox's root, as the repository says\n");
+    return 0;
+}
+
 static int make(struct run *run, int *exit_status, struct buf *result)
 {
     int64_t began_ms = clock_mono_ms();
@@ -100,6 +116,8 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     if (!sandbox)
         return -1;
     int status = phase_checkout(run, sandbox, -1, exit_status, result);
+    if (status == 0)
+        status = settle_user(run);
     if (status == 0) {
         gateway_link_narrow(&run->gateway, result);
         status = run_go_on(run);
@@ -119,8 +137,9 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     }
     phase_close_sandbox(run, sandbox);
     struct err err;
-    if (status == 0 && (layer_publish(&run->layer, run->options->state, result, &err) < 0 ||
-                        layer_open(&run->layer, &err) < 0))
+    if (status == 0 &&
+        (layer_publish(&run->layer, run->options->state, result, run->as_root, &err) < 0 ||
+         layer_open(&run->layer, &err) < 0))
         status = run_fail_by(run, &err);
     if (status == 0)
         gateway_link_note(&run->gateway, run->phase, "environment: made in %lld ms%s\n",
@@ -171,8 +190,11 @@ int environment_ensure(struct run *run, int *exit_status, struct buf *result)
     if (!found)
         return make(run, exit_status, result) < 0 ? -1 : narrow_limits(run);
     *exit_status = 0;
-    if (layer_open(&run->layer, &err) < 0 || layer_read_checkout(&run->layer, result, &err) < 0)
+    if (layer_open(&run->layer, &err) < 0 ||
+        layer_read_checkout(&run->layer, result, &run->as_root, &err) < 0)
         return run_fail_by(run, &err);
+    if (settle_user(run) < 0)
+        return -1;
     gateway_link_narrow(&run->gateway, result);
     gateway_link_note(&run->gateway, run->phase, "environment: found, of an earlier task\n");
     return narrow_limits(run) < 0 ? -1 : run_go_on(run);

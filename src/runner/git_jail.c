@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "base/process.h"
 #include "runner/privileges.h"
+#include "sandbox/rootless.h"
 #include "sandbox/sandbox.h"
 
 /* Where the isolated root is put together: a mount point that exists on the host, empty. */
@@ -35,6 +36,7 @@ struct jail {
     const struct spawn_git *git;
     const char *program, *scratch;
     struct privileges who;
+    bool be_user;     /* rootless: `who` is the one whose namespace we are in */
     char passwd[128]; /* its line: ssh wants to know who it is */
 };
 
@@ -43,13 +45,13 @@ static const char *const lookup_files[] = {"etc/resolv.conf", "etc/hosts",    "e
                                            "etc/host.conf",   "etc/gai.conf", "etc/services"};
 
 /* One mount of the isolated root, and what to make for it. */
-static int bind(const char *from, const char *to, unsigned long flags)
+static int bind(const char *from, const char *to, uint64_t flags)
 {
     if (mount(from, to, NULL, MS_BIND, NULL) < 0)
         return -errno;
-    return mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | flags, NULL) < 0
-               ? -errno
-               : 0;
+    /* Added to the flags that the mount has: some of them an ordinary user may not take away. */
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | flags};
+    return mount_setattr(AT_FDCWD, to, 0, &attributes, sizeof attributes) < 0 ? -errno : 0;
 }
 
 static int touch(const char *path, const char *text)
@@ -105,7 +107,7 @@ static int show(const char *name, bool is_directory)
     if (stat(on_host, &st) < 0 || S_ISDIR(st.st_mode) != is_directory)
         return 0;
     int status = !is_directory ? touch(name, "") : mkdir(name, 0755) < 0 ? -errno : 0;
-    return status < 0 ? status : bind(on_host, name, MS_RDONLY);
+    return status < 0 ? status : bind(on_host, name, MOUNT_ATTR_RDONLY);
 }
 
 /* The mirror is the directory that codexd has opened, and nothing that came into its place since. It
@@ -119,7 +121,7 @@ static int bind_mirror(void)
     if (len <= 0 || fstat(SPAWN_GIT_MIRROR_FD, &opened) < 0)
         return -errno;
     path[len] = '\0';
-    int status = bind(path, &SPAWN_GIT_MIRROR[1], MS_NOEXEC);
+    int status = bind(path, &SPAWN_GIT_MIRROR[1], MOUNT_ATTR_NOEXEC);
     if (status < 0 || stat(&SPAWN_GIT_MIRROR[1], &bound) < 0)
         return status < 0 ? status : -errno;
     close(SPAWN_GIT_MIRROR_FD);
@@ -138,8 +140,9 @@ static int make_remote(const struct jail *jail)
         status = show("etc/ssl", true);
     if (status < 0)
         return status;
-    snprintf(options, sizeof options, "size=4m,mode=700,uid=%u,gid=%u", jail->who.uid,
-             jail->who.gid);
+    uid_t uid = jail->be_user ? 0 : jail->who.uid;
+    gid_t gid = jail->be_user ? 0 : jail->who.gid;
+    snprintf(options, sizeof options, "size=4m,mode=700,uid=%u,gid=%u", uid, gid);
     if (mkdir("run", 0755) < 0 ||
         mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ||
         mkdir(&SPAWN_GIT_MIRROR[1], 0755) < 0)
@@ -152,13 +155,13 @@ static int make_root(const struct jail *jail)
 {
     int status = make_directories(jail);
     if (status == 0)
-        status = bind("/usr", "usr", MS_RDONLY);
+        status = bind("/usr", "usr", MOUNT_ATTR_RDONLY);
     if (status == 0)
         status = bind(jail->scratch, "tmp", 0);
     if (status == 0)
         status = touch("codex-git", "");
     if (status == 0)
-        status = bind(jail->program, "codex-git", MS_RDONLY);
+        status = bind(jail->program, "codex-git", MOUNT_ATTR_RDONLY);
     if (status == 0)
         status = make_devices();
     if (status == 0 && jail->git->as == SPAWN_GIT_REMOTE)
@@ -219,12 +222,26 @@ static int enter(void *arg)
         status = jail->git->as != SPAWN_GIT_AS_SUBMITTER ? enter_root(jail)
                  : chdir("/") < 0                        ? -errno
                                                          : 0;
+    if (status == 0 && jail->be_user)
+        status = rootless_be_user(jail->who.uid, jail->who.gid);
     if (status == 0)
         status = privileges_drop(&jail->who);
     /* Without its spawner nobody waits for it. Last, because a change of user takes it back. */
     if (status == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         status = -errno;
     return status;
+}
+
+/* Rootless there is one user, and his are the repositories. */
+static int choose_ourselves(const struct spawn_git *git, struct privileges *who, struct err *err)
+{
+    *who = (struct privileges){.keeps_groups = true};
+    rootless_user(&who->uid, &who->gid);
+    if (git->uid != who->uid)
+        return err_set(err, ERR_REFUSED,
+                       "this server runs as an ordinary user (uid %u), and serves nobody else",
+                       (unsigned)who->uid);
+    return 0;
 }
 
 /* Whom codex-git shall be. */
@@ -234,6 +251,8 @@ static int choose_user(const struct spawn_git *git, struct privileges *who, stru
         privileges_nobody(who);
         return 0;
     }
+    if (rootless_is())
+        return choose_ourselves(git, who, err);
     if (git->as == SPAWN_GIT_REMOTE) {
         int status = privileges_of_user(who, git->uid, PRIVILEGES_NOBODY, err);
         who->groups_count = 0;
@@ -247,12 +266,12 @@ static int choose_user(const struct spawn_git *git, struct privileges *who, stru
     return privileges_of_user(who, st.st_uid, st.st_gid, err);
 }
 
-static int make_scratch(const char *scratch, const struct privileges *who, struct err *err)
+static int make_scratch(const char *scratch, uid_t uid, gid_t gid, struct err *err)
 {
     int status = io_make_dirs(JAIL_DIR, 0755, err);
     if (status < 0)
         return status;
-    if (mkdir(scratch, 0700) < 0 || chown(scratch, who->uid, who->gid) < 0)
+    if (mkdir(scratch, 0700) < 0 || chown(scratch, uid, gid) < 0)
         return err_errno(err, "cannot create '%s'", scratch);
     return 0;
 }
@@ -265,8 +284,10 @@ pid_t git_jail_start(const struct spawn_git *git, const int *fds, const char *pr
     bool jailed = git->as != SPAWN_GIT_AS_SUBMITTER;
     struct jail jail = {.git = git, .program = program, .scratch = scratch};
     int status = choose_user(git, &jail.who, err);
+    jail.be_user = jail.who.keeps_groups;
     if (status == 0 && jailed)
-        status = make_scratch(scratch, &jail.who, err);
+        status = make_scratch(scratch, jail.be_user ? 0 : jail.who.uid,
+                              jail.be_user ? 0 : jail.who.gid, err);
     if (status < 0)
         return status;
     snprintf(jail.passwd, sizeof jail.passwd, "codex-git:x:%u:%u::/tmp:/usr/sbin/nologin\n",

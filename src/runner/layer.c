@@ -129,7 +129,7 @@ static void trim(const char *state)
 
 /* ---- making */
 
-int layer_publish(struct layer *layer, const char *state, const struct buf *checkout,
+int layer_publish(struct layer *layer, const char *state, const struct buf *checkout, bool as_root,
                   struct err *err)
 {
     AUTO_FD int dir = open(layer->building, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -141,6 +141,8 @@ int layer_publish(struct layer *layer, const char *state, const struct buf *chec
         status = disk_wait_unused(disk, clock_mono_ms() + UNUSED_WAIT_MS, err);
     if (status == 0)
         status = io_replace_file_at(dir, "checkout", checkout->data, checkout->len, 0600, err);
+    if (status == 0 && as_root)
+        status = io_replace_file_at(dir, "as-root", "", 0, 0600, err);
     if (status == 0)
         status = io_remove_tree_at(dir, "work", err); /* overlayfs's own */
     /* Workspaces that lie on it survive a crash of the machine: so must it. */
@@ -168,8 +170,11 @@ int layer_open(struct layer *layer, struct err *err)
     return disk_mount(disk, at, true, err);
 }
 
-int layer_read_checkout(const struct layer *layer, struct buf *checkout, struct err *err)
+int layer_read_checkout(const struct layer *layer, struct buf *checkout, bool *as_root,
+                        struct err *err)
 {
+    AUTO_FREE char *mark = str_format("%s/as-root", layer->path);
+    *as_root = access(mark, F_OK) == 0;
     AUTO_FREE char *path = str_format("%s/checkout", layer->path);
     return io_read_file(path, checkout, err);
 }

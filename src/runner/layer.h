@@ -15,6 +15,7 @@
 #define CODEX_RUNNER_LAYER_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -38,17 +39,18 @@ struct layer {
  * again. */
 int layer_take(struct layer *layer, const char *state, const char *name, struct err *err);
 
-/* `building` is complete: it becomes the layer, with what the checkout said. Old layers that nobody
- * needs are removed. */
+/* `building` is complete: it becomes the layer, with what the checkout said, and whether the commands
+ * of its tasks are root's. Old layers that nobody needs are removed. */
 int layer_publish(struct layer *layer, const char *state, const struct buf *checkout,
-                  struct err *err);
+                  bool as_root, struct err *err);
 
 /* Find the layer's files, on its own disk where it was made on one: that is mounted in this
  * program's mount namespace, which the sandboxes of a run share. */
 int layer_open(struct layer *layer, struct err *err);
 
-/* What the checkout said when the layer was made. */
-int layer_read_checkout(const struct layer *layer, struct buf *checkout, struct err *err);
+/* The same of a layer that is there. */
+int layer_read_checkout(const struct layer *layer, struct buf *checkout, bool *as_root,
+                        struct err *err);
 
 /* Give it back; what is unfinished is removed. */
 void layer_release(struct layer *layer);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "runner/sandbox_name.h"
+#include "task/exit.h"
 
 /* What git may take on a large repository and a slow disk. */
 static const int64_t checkout_ms = 15 * 60 * 1000;
@@ -91,6 +92,14 @@ int phase_step_failed(struct run *run, const char *what, const struct step_outco
                     what, outcome->status);
 }
 
+struct step phase_task_step(const struct run *run, const char *name, int64_t timeout_ms)
+{
+    struct step step =
+        step_named(name, run->as_root ? SANDBOX_AS_ROOT : SANDBOX_AS_AGENT, timeout_ms);
+    step.as_root = run->as_root;
+    return step;
+}
+
 int phase_checkout(struct run *run, struct sandbox *sandbox, int work_bundle, int *exit_status,
                    struct buf *result)
 {
@@ -100,8 +109,9 @@ int phase_checkout(struct run *run, struct sandbox *sandbox, int work_bundle, in
     struct step_outcome outcome;
     int status = step_run(run, sandbox, &step, &outcome);
     if (status == 0) {
-        *exit_status = outcome.status;
-        if (outcome.status != 0)
+        run->as_root |= outcome.status == STEP_EXIT_AS_ROOT;
+        *exit_status = outcome.status == STEP_EXIT_AS_ROOT ? STEP_EXIT_DONE : outcome.status;
+        if (*exit_status != STEP_EXIT_DONE)
             status = phase_step_failed(run, "checking out the repository", &outcome);
     }
     if (result)

@@ -15,8 +15,12 @@ struct sandbox *phase_open_sandbox(struct run *run, const char *role, const char
 /* NULL is fine. */
 void phase_close_sandbox(struct run *run, struct sandbox *sandbox);
 
+/* A step that runs commands of the task, or ends them: `test`, `run`, `commit`. */
+struct step phase_task_step(const struct run *run, const char *name, int64_t timeout_ms);
+
 /* Check out the base, or the commit of WORK_BUNDLE (-1: none) over it. *EXIT_STATUS is the step's,
- * when it could be run; RESULT, which may be NULL, gets what it said. Negative with a fault. */
+ * when it could be run; RESULT, which may be NULL, gets what it said. The base may want its commands
+ * to be root's: run->as_root. Negative with a fault. */
 int phase_checkout(struct run *run, struct sandbox *sandbox, int work_bundle, int *exit_status,
                    struct buf *result);
 

@@ -75,7 +75,7 @@ static int ensure_work(struct run *run)
 static int test(struct run *run, struct sandbox *sandbox, int before, int after)
 {
     struct step step =
-        step_named("test", SANDBOX_AS_AGENT, run->request.limits.test_timeout_ms + test_grace_ms);
+        phase_task_step(run, "test", run->request.limits.test_timeout_ms + test_grace_ms);
     step.read_fd = before;
     step.copy_to = after;
     step.copy_max = TEST_LIST_BYTES_MAX;
@@ -198,7 +198,7 @@ static int work(struct run *run, int *exit_status)
         if (feedback < 0)
             return run_fail(run, FAULT_PLATFORM, "%s", err.message);
     }
-    struct step step = step_named("run", SANDBOX_AS_AGENT, 0);
+    struct step step = phase_task_step(run, "run", 0);
     step.events = true;
     step.feedback_fd = feedback;
     step.soft_stop = true;
@@ -227,7 +227,7 @@ static int run_commit(struct run *run, const struct step *step, struct step_outc
  * to stop. */
 static int commit(struct run *run, int *exit_status, struct buf *result)
 {
-    struct step step = step_named("commit", SANDBOX_AS_AGENT, commit_ms);
+    struct step step = phase_task_step(run, "commit", commit_ms);
     step.read_fd = run->fds[SPAWN_FD_BASE_BUNDLE]; /* the agent may have lost it */
     step.copy_to = run->fds[SPAWN_FD_WORK_BUNDLE];
     step.copy_max = run->request.limits.archive_bytes;

@@ -81,7 +81,8 @@ int privileges_drop(const struct privileges *who)
     if (status < 0)
         return status;
     /* Groups while we still may, then gid, then uid: each takes the right to the one before. */
-    if (prctl(PR_SET_SECUREBITS, bits) < 0 || setgroups(who->groups_count, who->groups) < 0 ||
+    if (prctl(PR_SET_SECUREBITS, bits) < 0 ||
+        (!who->keeps_groups && setgroups(who->groups_count, who->groups) < 0) ||
         setresgid(who->gid, who->gid, who->gid) < 0 || setresuid(who->uid, who->uid, who->uid) < 0)
         return -errno;
     status = privilege_renounce();

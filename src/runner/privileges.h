@@ -3,6 +3,7 @@
 #define CODEX_RUNNER_PRIVILEGES_H
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -14,6 +15,7 @@ enum { PRIVILEGES_NOBODY = 65534, PRIVILEGES_GROUPS_MAX = 256 };
 struct privileges {
     uid_t uid;
     gid_t gid;
+    bool keeps_groups; /* those that the process has; it may not change them */
     size_t groups_count;
     gid_t groups[PRIVILEGES_GROUPS_MAX];
 };

@@ -39,6 +39,7 @@ struct run {
     struct sandbox *work;
     bool has_workspace; /* of this run or one before: there is something to commit and archive */
     bool resumed;       /* a run before this one has crashed, and left a workspace */
+    bool as_root;       /* the task's commands are the container's root: the base says so */
     bool worked;        /* this run has come so far as to work, and commit */
     unsigned round;
     int baseline_status;
@@ -83,6 +84,7 @@ struct step {
     int feedback_fd; /* given as descriptor 6; -1: none */
     int copy_to;     /* what comes through descriptor 5 goes there; -1: nothing does */
     uint64_t copy_max;
+    bool as_root;   /* told that the task's commands are root's */
     bool saves;     /* keeps what was done: not ended for what the workspace takes */
     bool soft_stop; /* SIGTERM and time, before it is killed when the run is stopped */
 };

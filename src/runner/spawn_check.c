@@ -68,8 +68,8 @@ int spawn_check_run(const struct spawn_run *run, struct err *err)
         status = check_limits(&run->limits, err);
     if (status < 0)
         return status;
-    if (run->flags &
-        ~(uint32_t)(SPAWN_RUN_BASELINE_KNOWN | SPAWN_RUN_WITH_REPLAY | SPAWN_RUN_SALVAGE))
+    if (run->flags & ~(uint32_t)(SPAWN_RUN_BASELINE_KNOWN | SPAWN_RUN_WITH_REPLAY |
+                                 SPAWN_RUN_SALVAGE | SPAWN_RUN_ALLOW_ROOT))
         return err_set(err, ERR_PROTOCOL, "unknown flags");
     if (run->baseline_status < -1 || run->baseline_status > 255)
         return err_set(err, ERR_PROTOCOL, "bad baseline status");

@@ -199,7 +199,8 @@ static int connect_outputs(struct running *self, struct err *err)
 static int start(struct running *self, struct sandbox *sandbox, struct err *err)
 {
     const struct step *step = self->step;
-    const char *const argv[] = {SANDBOX_AGENT, step->name, NULL};
+    const char *const argv[] = {SANDBOX_AGENT, step->name, step->as_root ? "--as-root" : NULL,
+                                NULL};
     struct sandbox_fd fds[SANDBOX_STEP_FDS];
     size_t count = 0;
     int status = open_descriptors(self, err);

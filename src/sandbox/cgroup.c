@@ -79,9 +79,14 @@ static void note_hierarchy(struct cgroup_host *host, const struct mntent *mount)
     }
 }
 
-int cgroup_host_read(struct cgroup_host *host, struct err *err)
+void cgroup_host_none(struct cgroup_host *host)
 {
     *host = (struct cgroup_host){.memory = -1, .pids = -1, .cpu = -1, .cpuset = -1, .unified = -1};
+}
+
+int cgroup_host_read(struct cgroup_host *host, struct err *err)
+{
+    cgroup_host_none(host);
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     if (!mounts)
         return err_errno(err, "cannot read the list of mounts");
@@ -151,6 +156,20 @@ static int write_file(const char *path, const char *text)
     if (fd < 0)
         return -errno;
     return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+int cgroup_limit_tcp(const struct cgroup_host *host, const char *group, uint64_t bytes,
+                     struct err *err)
+{
+    char path[512], text[32];
+    if (host->memory < 0 || !host->v1_memory)
+        return 0;
+    file_path(path, sizeof path, host, host->memory, group, "memory.kmem.tcp.limit_in_bytes");
+    snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+    int status = write_file(path, text);
+    return status < 0 && status != -ENOENT /* a kernel without */
+               ? err_set(err, status, "cannot limit the memory of sockets: %s", strerror(-status))
+               : 0;
 }
 
 /* Signal every process of one directory; returns how many there were. */

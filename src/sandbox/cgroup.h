@@ -22,6 +22,9 @@ struct cgroup_host {
     bool v1_memory, v1_pids, v1_cpu, v1_cpuset;
 };
 
+/* As if there were no hierarchy at all: groups of that host are not there, and empty. */
+void cgroup_host_none(struct cgroup_host *host);
+
 int cgroup_host_read(struct cgroup_host *host, struct err *err);
 
 /* Why sandboxes cannot run with these cgroups, as an error that says what to do; 0: they can. */
@@ -33,6 +36,12 @@ struct cgroup_limits {
     bool memory, swap, pids, cpu, cpuset;
 };
 void cgroup_host_try(const struct cgroup_host *host, struct cgroup_limits *out);
+
+/* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all of the
+ * machine's memory for TCP. (crun takes that from its configuration, runc leaves it out without a
+ * word.) Elsewhere there is nothing to do. */
+int cgroup_limit_tcp(const struct cgroup_host *host, const char *group, uint64_t bytes,
+                     struct err *err);
 
 struct cgroup_counts {
     uint64_t oom_kills;   /* processes that the kernel killed for lack of memory */

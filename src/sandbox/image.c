@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "sandbox/image_tree.h"
+#include "sandbox/rootless.h"
 
 /* Counts up whenever images are made differently, so that no older one is taken for a new. */
 enum { IMAGE_RECIPE = 3 };
@@ -154,7 +155,8 @@ static int build(int dir, image_progress_fn *progress, void *arg, struct err *er
     AUTO_FD int fd = openat(dir, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, "cannot open '%s'", root);
-    struct image_tree tree = {.root = fd, .progress = progress, .arg = arg};
+    struct image_tree tree = {
+        .root = fd, .progress = progress, .arg = arg, .rootless = rootless_is()};
     tree.expected = progress ? expected_entries() : 0;
     int status = image_skeleton_build(&tree, err);
     if (status == 0)
@@ -163,6 +165,8 @@ static int build(int dir, image_progress_fn *progress, void *arg, struct err *er
         status = image_packages_build(&tree, err);
     if (status == 0)
         status = image_proxy_build(&tree, err);
+    if (status == 0 && tree.rootless)
+        status = image_owners_shift(&tree, err);
     if (status == 0 && syncfs(fd) < 0)
         status = err_errno(err, "cannot sync the image");
     return status;

@@ -17,6 +17,7 @@ struct image_tree {
     image_progress_fn *progress;
     void *arg;
     uint64_t entries, expected;
+    bool rootless; /* /usr is left out: it is shown from the host, and cannot be linked to */
     unsigned percent;
 };
 
@@ -54,5 +55,9 @@ int image_farm_build(struct image_tree *tree, struct err *err);
 int image_skeleton_build(struct image_tree *tree, struct err *err);
 int image_packages_build(struct image_tree *tree, struct err *err);
 int image_proxy_build(struct image_tree *tree, struct err *err);
+
+/* Everything belongs to the ids of a sandbox from now on (rootless.h), and what belongs to nobody,
+ * because it was the host root's, to the sandbox's root. */
+int image_owners_shift(struct image_tree *tree, struct err *err);
 
 #endif

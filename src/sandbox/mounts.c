@@ -38,13 +38,17 @@ int mounts_make_private(const char *directory, size_t size_bytes, struct err *er
     return 0;
 }
 
-static int write_map(pid_t pid, const char *file, unsigned inside, unsigned outside, unsigned count)
+/* The kernel takes a map in one write. */
+static int write_map(pid_t pid, const char *file, const struct mounts_extent *map, size_t count)
 {
-    char path[64], line[64];
+    char path[64], text[MOUNTS_EXTENTS_MAX * 40];
+    size_t len = 0;
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
-    int len = snprintf(line, sizeof line, "%u %u %u\n", inside, outside, count);
+    for (size_t i = 0; i < count; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%u %u %u\n", map[i].inside,
+                                map[i].outside, map[i].count);
     AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
-    return fd >= 0 && write(fd, line, (size_t)len) == len ? 0 : -1;
+    return fd >= 0 && write(fd, text, len) == (ssize_t)len ? 0 : -1;
 }
 
 /* In the child: become OWNER with all capabilities (some systems want one for this), make the
@@ -84,22 +88,35 @@ static pid_t make_namespace(uid_t owner, struct err *err)
 }
 
 /* A child holds the namespace open just long enough to be given the map. */
-int mounts_open_ids(const struct mounts_ids *ids, struct err *err)
+static int open_namespace(uid_t owner, const struct mounts_extent *users,
+                          const struct mounts_extent *groups, size_t count, struct err *err)
 {
-    pid_t pid = make_namespace(ids->owner, err);
+    pid_t pid = make_namespace(owner, err);
     if (pid < 0)
         return pid;
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
     int fd = -1;
-    if (write_map(pid, "uid_map", ids->disk_uid, ids->host, ids->count) == 0 &&
-        write_map(pid, "gid_map", ids->disk_gid, ids->host, ids->count) == 0)
+    if (write_map(pid, "uid_map", users, count) == 0 &&
+        write_map(pid, "gid_map", groups, count) == 0)
         fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         fd = err_errno(err, "cannot map ids");
     kill(pid, SIGKILL);
     process_wait(pid);
     return fd;
+}
+
+int mounts_open_ids(const struct mounts_ids *ids, struct err *err)
+{
+    const struct mounts_extent users = {ids->disk_uid, ids->host, ids->count};
+    const struct mounts_extent groups = {ids->disk_gid, ids->host, ids->count};
+    return open_namespace(ids->owner, &users, &groups, 1, err);
+}
+
+int mounts_open_users(uid_t owner, const struct mounts_extent *map, size_t count, struct err *err)
+{
+    return open_namespace(owner, map, map, count, err);
 }
 
 int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only,
@@ -123,14 +140,14 @@ int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read
     return 0;
 }
 
-int mounts_bind_read_only(const char *from, const char *to, struct err *err)
+int mounts_bind(const char *from, const char *to, bool read_only, struct err *err)
 {
     AUTO_FD int tree =
         open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
         return err_errno(err, "cannot open '%s'", from);
     struct mount_attr attributes = {
-        .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
+        .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0),
     };
     if (mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0 ||
         move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -163,8 +180,10 @@ static int mount_as(uid_t owner, const char *target, const char *options, struct
 int mounts_overlay(const struct mounts_overlay *overlay, struct err *err)
 {
     char options[512];
-    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on%s",
-             overlay->lower, overlay->upper, overlay->work, overlay->volatile_ ? ",volatile" : "");
+    /* Redirects can only be noted in attributes that are root's alone. */
+    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s,%s%s", overlay->lower,
+             overlay->upper, overlay->work, overlay->rootless ? "userxattr" : "redirect_dir=on",
+             overlay->volatile_ ? ",volatile" : "");
     AUTO_FD int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (here < 0 || chdir(overlay->directory) < 0)
         return err_errno(err, "cannot enter '%s'", overlay->directory);

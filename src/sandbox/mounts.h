@@ -28,6 +28,15 @@ struct mounts_ids {
     uid_t owner;
 };
 
+/* A part of a map of ids: COUNT ids from INSIDE on are those from OUTSIDE on. */
+struct mounts_extent {
+    unsigned inside, outside, count;
+};
+enum { MOUNTS_EXTENTS_MAX = 3 };
+
+/* A descriptor of a new user namespace with the MAP for users and groups. OWNER: as above. */
+int mounts_open_users(uid_t owner, const struct mounts_extent *map, size_t count, struct err *err);
+
 /* A descriptor that stands for IDS: of a user namespace, whose map the kernel takes. */
 int mounts_open_ids(const struct mounts_ids *ids, struct err *err);
 
@@ -36,13 +45,14 @@ int mounts_open_ids(const struct mounts_ids *ids, struct err *err);
 int mounts_bind_idmapped(const char *from, const char *to, int ids_fd, bool read_only,
                          struct err *err);
 
-/* Mount the directory FROM at TO (which exists), read-only. */
-int mounts_bind_read_only(const char *from, const char *to, struct err *err);
+/* Mount the directory FROM at TO (which exists), nosuid and nodev; READ_ONLY as it says. */
+int mounts_bind(const char *from, const char *to, bool read_only, struct err *err);
 
 struct mounts_overlay {
     const char *directory; /* the names below begin there: no path of the host shows in mountinfo */
     const char *lower, *upper, *work, *target;
     uid_t owner;    /* root of the sandbox, on the host: makes what overlayfs itself makes */
+    bool rootless;  /* keep what overlayfs notes where an ordinary user may */
     bool volatile_; /* nothing of it has to survive a crash: no fsync reaches the disk */
 };
 int mounts_overlay(const struct mounts_overlay *overlay, struct err *err);

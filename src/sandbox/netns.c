@@ -1,6 +1,7 @@
 #include "sandbox/netns.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -13,24 +14,65 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
+#include "base/process.h"
 
 typedef int inside_fn(uint16_t port, struct err *err);
 
-/* Call FN in the network namespace of PID. */
-static int inside(pid_t pid, inside_fn *fn, uint16_t port, struct err *err)
+struct answer {
+    int status; /* of FN */
+    struct err err;
+};
+
+static int enter(pid_t pid, struct err *err)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
-    AUTO_FD int ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     AUTO_FD int theirs = open(path, O_RDONLY | O_CLOEXEC);
-    if (ours < 0 || theirs < 0)
+    if (theirs < 0)
         return err_errno(err, "cannot open the sandbox's network namespace");
     if (setns(theirs, CLONE_NEWNET) < 0)
         return err_errno(err, "cannot enter the sandbox's network namespace");
-    int status = fn(port, err);
-    if (setns(ours, CLONE_NEWNET) < 0)
-        abort(); /* sockets of ours would be made in the sandbox from now on */
-    return status;
+    return 0;
+}
+
+static _Noreturn void answer(int sock, pid_t pid, inside_fn *fn, uint16_t port)
+{
+    struct answer answer = {0};
+    answer.status = enter(pid, &answer.err);
+    if (answer.status == 0)
+        answer.status = fn(port, &answer.err);
+    io_send_fds(sock, &answer, sizeof answer, &answer.status, answer.status > 0 ? 1 : 0, NULL);
+    _exit(0);
+}
+
+/* Call FN in the network namespace of PID, and return what it returns: 0, or a descriptor. A child
+ * does that, because an ordinary user has no way back into the machine's. */
+static int inside(pid_t pid, inside_fn *fn, uint16_t port, struct err *err)
+{
+    int ends[2], fds[IO_MAX_FDS];
+    size_t count = 0;
+    struct answer said;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return err_errno(err, "cannot create a socket");
+    pid_t child = fork();
+    if (child == 0)
+        answer(ends[1], pid, fn, port);
+    int problem = errno;
+    close(ends[1]);
+    ssize_t n = child < 0 ? 0 : io_recv_fds(ends[0], &said, sizeof said, fds, &count, err);
+    close(ends[0]);
+    if (child > 0)
+        process_wait(child);
+    if (n == (ssize_t)sizeof said && said.status >= 0 && count == (said.status > 0))
+        return count ? fds[0] : 0;
+    while (count)
+        close(fds[--count]);
+    if (n == (ssize_t)sizeof said)
+        return err_set(err, said.status, "%s", said.err.message);
+    errno = problem;
+    return child < 0 ? err_errno(err, "cannot fork")
+                     : err_set(err, ERR_KILLED, "who was to enter the sandbox's network has died");
 }
 
 static int loopback_up(uint16_t port, struct err *err)

@@ -8,8 +8,7 @@
 #include "base/err.h"
 
 /* Bring `lo` up in the network namespace of process PID and listen on 127.0.0.1:PORT there. Returns
- * the socket (non-blocking). This thread is in its own namespace again afterwards; if that cannot
- * be, it aborts. */
+ * the socket (non-blocking). */
 int netns_listen(pid_t pid, uint16_t port, struct err *err);
 
 /* Only bring `lo` up. */

@@ -3,10 +3,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/cleanup.h"
 #include "base/job_env.h"
 #include "base/json_text.h"
 #include "base/proxy_env.h"
 #include "base/sandbox_layout.h"
+#include "base/str.h"
 #include "seccomp_bpf.h"
 
 /* Less than any core dump has, and what keeps the kernel from handing one to the host's program for
@@ -56,22 +58,42 @@ static const char *const capabilities[] = {
     [SANDBOX_AS_ROOT] = INSTALLER_CAPABILITIES,
 };
 
-/* A soft and hard limit for RESOURCE, not above what this process may give. */
-static int append_rlimit(struct buf *out, const char *name, int resource, uint64_t limit,
-                         char separator)
-{
-    struct rlimit ours;
-    if (getrlimit(resource, &ours) == 0 && ours.rlim_max != RLIM_INFINITY && limit > ours.rlim_max)
-        limit = ours.rlim_max;
-    return buf_appendf(out, "{\"type\":\"%s\",\"soft\":%llu,\"hard\":%llu}%c", name,
-                       (unsigned long long)limit, (unsigned long long)limit, separator);
-}
-
 /* Forks of the task stop some way before the sandbox's limit, so that the platform's own still
  * work. */
 static uint64_t user_processes(const struct sandbox_limits *limits)
 {
     return limits->pids > 64 ? limits->pids - 32 : limits->pids / 2 + 1;
+}
+
+size_t oci_limits(struct runtime_limit out[RUNTIME_LIMITS_MAX], enum sandbox_profile profile,
+                  const struct sandbox_limits *limits)
+{
+    size_t count = 0;
+    out[count++] = (struct runtime_limit){"RLIMIT_NOFILE", RLIMIT_NOFILE, 65536};
+    out[count++] = (struct runtime_limit){"RLIMIT_CORE", RLIMIT_CORE, CORE_BYTES};
+    /* The agent's own processes are another user's: the kernel counts them apart. */
+    if (profile != SANDBOX_AS_ROOT)
+        out[count++] = (struct runtime_limit){"RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits)};
+    for (size_t i = 0; i < count; i++) {
+        struct rlimit ours; /* above which this process may not give any */
+        if (getrlimit(out[i].resource, &ours) == 0 && ours.rlim_max != RLIM_INFINITY &&
+            out[i].value > ours.rlim_max)
+            out[i].value = ours.rlim_max;
+    }
+    return count;
+}
+
+static int append_limits(struct buf *out, enum sandbox_profile profile,
+                         const struct sandbox_limits *limits)
+{
+    struct runtime_limit list[RUNTIME_LIMITS_MAX];
+    size_t count = oci_limits(list, profile, limits);
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = buf_appendf(out, "%s{\"type\":\"%s\",\"soft\":%llu,\"hard\":%llu}", i ? "," : "",
+                             list[i].name, (unsigned long long)list[i].value,
+                             (unsigned long long)list[i].value);
+    return status;
 }
 
 static int append_strings(struct buf *out, const char *const *strings, const char *first)
@@ -114,9 +136,10 @@ static int append_environment(struct buf *out, const struct sandbox_step *step,
     return status < 0 ? status : buf_append_str(out, "],");
 }
 
-/* A process with the capabilities CAPS, a JSON list without its brackets. */
+/* A process with the capabilities CAPS, a JSON list without its brackets. INHERITS: it
+ * has its resource limits already. */
 static int append_process(struct buf *out, const struct sandbox_step *step, const char *caps,
-                          const struct sandbox_limits *limits)
+                          const struct sandbox_limits *limits, bool inherits)
 {
     unsigned uid = step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0;
     int status = buf_appendf(out,
@@ -139,20 +162,36 @@ static int append_process(struct buf *out, const struct sandbox_step *step, cons
                         "\"capabilities\":{\"bounding\":[%s],\"effective\":[%s],\"permitted\":[%s],"
                         "\"inheritable\":[],\"ambient\":[]},\"rlimits\":[",
                         caps, caps, caps);
-    /* The agent's own processes are another user's: the kernel counts them apart. */
-    if (status == 0 && step->profile != SANDBOX_AS_ROOT)
-        status = append_rlimit(out, "RLIMIT_NPROC", RLIMIT_NPROC, user_processes(limits), ',');
-    if (status == 0)
-        status = append_rlimit(out, "RLIMIT_NOFILE", RLIMIT_NOFILE, 65536, ',');
-    if (status == 0)
-        status = append_rlimit(out, "RLIMIT_CORE", RLIMIT_CORE, CORE_BYTES, ']');
-    return status < 0 ? status : buf_append_char(out, '}');
+    if (status == 0 && !inherits)
+        status = append_limits(out, step->profile, limits);
+    return status < 0 ? status : buf_append_str(out, "]}");
 }
 
 int oci_process(struct buf *out, const struct sandbox_step *step,
-                const struct sandbox_limits *limits)
+                const struct sandbox_limits *limits, bool inherits)
 {
-    return append_process(out, step, capabilities[step->profile], limits);
+    return append_process(out, step, capabilities[step->profile], limits, inherits);
+}
+
+static int append_bind(struct buf *out, const char *source, const char *target,
+                       const char *read_only)
+{
+    return buf_appendf(out,
+                       ",{\"destination\":\"%s\",\"type\":\"bind\",\"source\":\"%s\","
+                       "\"options\":[\"bind\",\"nosuid\",\"nodev\"%s]}",
+                       target, source, read_only);
+}
+
+/* The host's, with what is the sandbox's own in it. */
+static int append_usr(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    static const char *const own[] = {"/usr/local", "/usr/src"};
+    int status = append_bind(out, sandbox->usr, "/usr", ",\"ro\"");
+    for (size_t i = 0; i < sizeof own / sizeof own[0] && status == 0; i++) {
+        AUTO_FREE char *source = str_format("%s/%s%s", sandbox->bundle, sandbox->root, own[i]);
+        status = append_bind(out, source, own[i], "");
+    }
+    return status;
 }
 
 static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
@@ -169,6 +208,8 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
         "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\"]}",
         mounts_fixed, (unsigned long long)memory / 4, (unsigned long long)memory / 2,
         sandbox->agent_dir);
+    if (status == 0 && sandbox->usr)
+        status = append_usr(out, sandbox);
     if (status == 0 && sandbox->workspace) {
         status = buf_append_str(out, ",{\"destination\":");
         if (status == 0)
@@ -182,27 +223,26 @@ static int append_mounts(struct buf *out, const struct oci_sandbox *sandbox)
     return status < 0 ? status : buf_append_str(out, "],");
 }
 
-static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
+/* The member NAME, with a comma behind it. */
+static int append_map(struct buf *out, const char *name, const struct oci_sandbox *sandbox)
+{
+    int status = buf_appendf(out, "\"%s\":[", name);
+    for (size_t i = 0; i < sandbox->map_count && status == 0; i++)
+        status =
+            buf_appendf(out, "%s{\"containerID\":%u,\"hostID\":%u,\"size\":%u}", i ? "," : "",
+                        sandbox->map[i].inside, sandbox->map[i].outside, sandbox->map[i].count);
+    return status < 0 ? status : buf_append_str(out, "],");
+}
+
+/* What cgroups limit, with a comma behind it. */
+static int append_resources(struct buf *out, const struct oci_sandbox *sandbox)
 {
     const struct sandbox_limits *limits = &sandbox->limits;
     unsigned long long memory = limits->memory_bytes;
-    int status = buf_appendf(
-        out,
-        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
-        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
-        "{\"type\":\"cgroup\"}],"
-        "\"uidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
-        "\"gidMappings\":[{\"containerID\":0,\"hostID\":%u,\"size\":65536}],"
-        /* The sandbox's network is its own: any port is its task's. */
-        "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},"
-        "\"cgroupsPath\":\"/%s\",\"resources\":{\"pids\":{\"limit\":%u},"
-        "\"memory\":{\"limit\":%llu,\"swap\":%llu",
-        sandbox->users, sandbox->uid_base, sandbox->uid_base, sandbox->cgroup, limits->pids, memory,
-        memory);
-    /* cgroup v1 counts what waits in sockets only when told to: until then one sandbox can fill all
-     * of the machine's memory for TCP. */
-    if (status == 0 && sandbox->has_v1_memory)
-        status = buf_appendf(out, ",\"kernelTCP\":%llu", memory);
+    int status = buf_appendf(out,
+                             "\"cgroupsPath\":\"/%s\",\"resources\":{\"pids\":{\"limit\":%u},"
+                             "\"memory\":{\"limit\":%llu,\"swap\":%llu",
+                             sandbox->cgroup, limits->pids, memory, memory);
     if (status == 0)
         status = buf_append_char(out, '}');
     if (status == 0 && limits->cpu_milli)
@@ -210,7 +250,33 @@ static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
                              (unsigned long long)limits->cpu_milli * 100,
                              sandbox->cores ? ",\"cpus\":\"" : "",
                              sandbox->cores ? sandbox->cores : "", sandbox->cores ? "\"" : "");
-    return status < 0 ? status : buf_appendf(out, "},%s}", hidden);
+    return status < 0 ? status : buf_append_str(out, "},");
+}
+
+static int append_linux(struct buf *out, const struct oci_sandbox *sandbox)
+{
+    int status = buf_appendf(
+        out,
+        "\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"%s\"},{\"type\":\"pid\"},"
+        "{\"type\":\"mount\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+        "{\"type\":\"cgroup\"}],",
+        sandbox->users);
+    if (status == 0)
+        status = append_map(out, "uidMappings", sandbox);
+    if (status == 0)
+        status = append_map(out, "gidMappings", sandbox);
+    if (status == 0 && sandbox->cgroup)
+        status = append_resources(out, sandbox);
+    /* The sandbox's network is its own: any port is its task's. */
+    if (status == 0)
+        status = buf_appendf(out, "\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\"},%s",
+                             hidden);
+    /* crun takes the filter as it is, in half the time: see oci_config(). */
+    if (status == 0 && !sandbox->runtime->takes_bpf)
+        status = buf_appendf(out, ",\"seccomp\":%s",
+                             sandbox->is_host_workspace ? seccomp_policy_no_setuid_json
+                                                        : seccomp_policy_json);
+    return status < 0 ? status : buf_append_char(out, '}');
 }
 
 int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
@@ -220,15 +286,17 @@ int oci_config(struct buf *out, const struct oci_sandbox *sandbox)
     int status =
         buf_append_str(out, "{\"ociVersion\":\"1.0.0\",\"hostname\":\"codex\",\"process\":");
     if (status == 0)
-        status = append_process(out, &process, "", &sandbox->limits);
+        status =
+            append_process(out, &process, "", &sandbox->limits, sandbox->runtime->inherits_limits);
     if (status == 0)
         status = buf_appendf(out, ",\"root\":{\"path\":\"%s\",\"readonly\":false},", sandbox->root);
     if (status == 0)
         status = append_mounts(out, sandbox);
     if (status == 0)
         status = append_linux(out, sandbox);
-    return status < 0 ? status
-                      : buf_appendf(out, ",\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}}",
-                                    sandbox->is_host_workspace ? seccomp_bpf_no_setuid_base64
-                                                               : seccomp_bpf_base64);
+    if (status == 0 && sandbox->runtime->takes_bpf)
+        status = buf_appendf(out, ",\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}",
+                             sandbox->is_host_workspace ? seccomp_policy_no_setuid_base64
+                                                        : seccomp_policy_base64);
+    return status < 0 ? status : buf_append_char(out, '}');
 }

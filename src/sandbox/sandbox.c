@@ -1,10 +1,8 @@
 /*
  * A sandbox from nothing to a waiting process 1, and back.
  *
- * Files of one are in the program's private directory, PRIVATE/<n>/: config.json, root, lower …
- * The mounts `lower` (the image), `below` (a layer over it) and `top` (what holds the writable
- * layer) carry the sandbox's ids; the overlay of all is mounted on `root`, after which they are only
- * needed by it and are detached.
+ * Files of one are in the program's private directory, PRIVATE/<n>/: config.json, and what
+ * sandbox_root.c puts together.
  */
 #include "sandbox/sandbox.h"
 
@@ -58,109 +56,7 @@ static struct sandbox *sandbox_new(struct sandbox_host *host, const struct sandb
     snprintf(sandbox->id, sizeof sandbox->id, "%s", options->name);
     snprintf(sandbox->cgroup, sizeof sandbox->cgroup, "%s/%.100s", SANDBOX_CGROUP_PARENT,
              options->name);
-    sandbox->crun.program = host->runtime;
-    snprintf(sandbox->crun.directory, sizeof sandbox->crun.directory, "%s", sandbox->directory);
     return sandbox;
-}
-
-static int mount_root(struct sandbox *sandbox, const struct sandbox_options *options,
-                      struct err *err)
-{
-    char lower[PATH_MAX], below[PATH_MAX], top[PATH_MAX], root[PATH_MAX];
-    sandbox_join(lower, sandbox->directory, "lower");
-    sandbox_join(below, sandbox->directory, "below");
-    sandbox_join(top, sandbox->directory, "top");
-    sandbox_join(root, sandbox->directory, "root");
-    const char *const made[] = {lower, below, top, root};
-    int status = 0;
-    for (size_t i = 0; status == 0 && i < sizeof made / sizeof made[0]; i++)
-        status = sandbox_make_dir(made[i], 0755, err);
-    const struct mounts_ids ids = {
-        .host = sandbox->range.base, .count = UID_RANGE_SIZE, .owner = sandbox->range.base};
-    if (status == 0)
-        status = sandbox->users_fd = mounts_open_ids(&ids, err);
-    if (status >= 0)
-        status =
-            mounts_bind_idmapped(sandbox->host->image.path, lower, sandbox->users_fd, true, err);
-    if (status == 0 && options->below)
-        status = mounts_bind_idmapped(options->below, below, sandbox->users_fd, true, err);
-    if (status == 0)
-        status = mounts_bind_idmapped(sandbox->layer, top, sandbox->users_fd, false, err);
-    if (status == 0)
-        status = mounts_overlay(
-            &(struct mounts_overlay){.directory = sandbox->directory,
-                                     .lower = options->below ? "below/upper:lower" : "lower",
-                                     .upper = "top/upper",
-                                     .work = "top/work",
-                                     .target = "root",
-                                     .owner = sandbox->range.base,
-                                     .volatile_ = !options->keep},
-            err);
-    mounts_detach(lower);
-    mounts_detach(below);
-    static const char *const mount_points[] = {"dev", "proc",      "sys", "run",
-                                               "tmp", "workspace", NULL};
-    return status < 0 ? status : mounts_check_directories(root, mount_points, err);
-}
-
-/* The layer that takes what is written to the workspace, with the directory's mode. */
-static int make_workspace_layer(const struct sandbox *sandbox, mode_t mode, struct err *err)
-{
-    char upper[PATH_MAX], work[PATH_MAX];
-    sandbox_join(upper, sandbox->layer, "workspace-upper");
-    sandbox_join(work, sandbox->layer, "workspace-work");
-    int status = sandbox_make_dir(upper, 0755, err);
-    if (status == 0)
-        status = sandbox_make_dir(work, 0700, err);
-    if (status == 0 &&
-        (chown(upper, SANDBOX_UID, SANDBOX_GID) < 0 || chmod(upper, mode & 0777) < 0))
-        status = err_errno(err, "cannot prepare '%s'", upper);
-    return status;
-}
-
-/* Whoever owns the directory is uid 1000 inside; nobody else's files can be made or taken over
- * there. */
-static int mount_workspace(struct sandbox *sandbox, const struct sandbox_options *options,
-                           struct err *err)
-{
-    const struct sandbox_workspace *workspace = &options->workspace;
-    struct stat st;
-    if (stat(workspace->path, &st) < 0)
-        return err_errno(err, "cannot read '%s'", workspace->path);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_USAGE, "'%s' is not a directory", workspace->path);
-    char target[PATH_MAX], lower[PATH_MAX];
-    sandbox_join(target, sandbox->directory, "workspace");
-    sandbox_join(lower, sandbox->directory, "workspace-lower");
-    int status = sandbox_make_dir(target, 0755, err);
-    if (status == 0)
-        status = sandbox_make_dir(lower, 0755, err);
-    if (status < 0)
-        return status;
-    const struct mounts_ids ids = {.disk_uid = st.st_uid,
-                                   .disk_gid = st.st_gid,
-                                   .host = sandbox->range.base + SANDBOX_UID,
-                                   .count = 1,
-                                   .owner = sandbox->range.base};
-    AUTO_FD int ids_fd = mounts_open_ids(&ids, err);
-    if (ids_fd < 0)
-        return ids_fd;
-    if (workspace->write)
-        return mounts_bind_idmapped(workspace->path, target, ids_fd, false, err);
-    status = mounts_bind_idmapped(workspace->path, lower, ids_fd, true, err);
-    if (status == 0)
-        status = make_workspace_layer(sandbox, st.st_mode, err);
-    if (status == 0)
-        status = mounts_overlay(&(struct mounts_overlay){.directory = sandbox->directory,
-                                                         .lower = "workspace-lower",
-                                                         .upper = "top/workspace-upper",
-                                                         .work = "top/workspace-work",
-                                                         .target = "workspace",
-                                                         .owner = sandbox->range.base,
-                                                         .volatile_ = true},
-                                err);
-    mounts_detach(lower);
-    return status;
 }
 
 /* Its cores, where they are limited and the machine has cpusets. The number of its ids tells it from
@@ -179,8 +75,10 @@ static int choose_cores(struct sandbox *sandbox, struct buf *out)
 static int write_config(struct sandbox *sandbox, const struct sandbox_options *options,
                         struct err *err)
 {
-    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], users[64];
+    char workspace[PATH_MAX], target[PATH_MAX], path[PATH_MAX], usr[PATH_MAX], users[64];
     snprintf(users, sizeof users, "/proc/%d/fd/%d", (int)getpid(), sandbox->users_fd);
+    bool rootless = sandbox->host->rootless;
+    sandbox_join(usr, sandbox->directory, "usr");
     sandbox_join(workspace, sandbox->directory, "workspace");
     sandbox_join(target, SANDBOX_WORKSPACE, options->workspace.path ? options->workspace.name : "");
     AUTO_BUF struct buf config, cores;
@@ -189,12 +87,15 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
     if (choose_cores(sandbox, &cores) < 0)
         return err_set(err, -ERANGE, "the list of the sandbox's cores is too large");
     const struct oci_sandbox oci = {.root = "root",
-                                    .cgroup = sandbox->cgroup,
+                                    .bundle = sandbox->directory,
+                                    .cgroup = rootless ? NULL : sandbox->cgroup,
+                                    .usr = rootless ? usr : NULL,
                                     .users = users,
-                                    .uid_base = sandbox->range.base,
+                                    .map = sandbox->map,
+                                    .map_count = sandbox->map_count,
+                                    .runtime = sandbox->host->runtime.kind,
                                     .limits = sandbox->limits,
                                     .cores = cores.len ? cores.data : NULL,
-                                    .has_v1_memory = sandbox->host->cgroups.v1_memory,
                                     .agent_dir = sandbox->host->agent_dir,
                                     .workspace = options->workspace.path ? workspace : NULL,
                                     .workspace_target = target,
@@ -209,6 +110,26 @@ static int write_config(struct sandbox *sandbox, const struct sandbox_options *o
     return io_write_all(fd, config.data, config.len, err);
 }
 
+int sandbox_run_runtime(const struct sandbox *sandbox, const char *command, const char *const *args,
+                        const struct process_fd *fds, size_t fds_count,
+                        const enum sandbox_profile *profile, struct err *err)
+{
+    const struct runtime *runtime = &sandbox->host->runtime;
+    struct runtime_limit limits[RUNTIME_LIMITS_MAX];
+    size_t limits_count = profile && runtime->kind->inherits_limits
+                              ? oci_limits(limits, *profile, &sandbox->limits)
+                              : 0;
+    return runtime_run(&(struct runtime_call){.runtime = runtime,
+                                              .directory = sandbox->directory,
+                                              .command = command,
+                                              .args = args,
+                                              .fds = fds,
+                                              .fds_count = fds_count,
+                                              .limits = limits,
+                                              .limits_count = limits_count},
+                       err);
+}
+
 int sandbox_read_pid(const char *file, pid_t *pid, struct err *err)
 {
     AUTO_BUF struct buf text;
@@ -219,7 +140,7 @@ int sandbox_read_pid(const char *file, pid_t *pid, struct err *err)
         return status;
     text.data[strcspn(text.data, "\n")] = '\0';
     if (str_parse_int(text.data, 1, INT32_MAX, &number) < 0)
-        return err_set(err, ERR_SANDBOX, "crun wrote no process id");
+        return err_set(err, ERR_SANDBOX, "the OCI runtime wrote no process id");
     *pid = (pid_t)number;
     return 0;
 }
@@ -251,12 +172,12 @@ int sandbox_failed(const struct sandbox *sandbox, struct err *err)
     return err->code;
 }
 
-/* `crun create` with descriptors for process 1: a pipe that it closes when it runs. */
+/* `create` with descriptors for process 1: a pipe that it closes when it runs. */
 static int run_create(struct sandbox *sandbox, const char *pid_file, struct err *err)
 {
     const char *const args[] = {"--bundle", sandbox->directory, "--pid-file",
                                 pid_file,   sandbox->id,        NULL};
-    /* crun makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
+    /* The runtime makes the sandbox's root the owner of what process 1 has as 0, 1 and 2, before it gives
      * up its own rights: that must not be the host's /dev/null. An empty sealed file gives and
      * takes as little. */
     AUTO_FD int nothing = io_memfd("nothing", "", 0, err);
@@ -267,7 +188,8 @@ static int run_create(struct sandbox *sandbox, const char *pid_file, struct err 
         return err_errno(err, "cannot create a pipe");
     sandbox->ready_fd = ready[0];
     const struct process_fd fds[] = {{nothing, 0}, {ready[1], 1}, {nothing, 2}};
-    int status = crun_run(&sandbox->crun, "create", args, fds, 3, err);
+    static const enum sandbox_profile profile = SANDBOX_AS_ROOT; /* of process 1 */
+    int status = sandbox_run_runtime(sandbox, "create", args, fds, 3, &profile, err);
     close(ready[1]);
     return status;
 }
@@ -279,6 +201,9 @@ static int create_container(struct sandbox *sandbox, struct err *err)
     int status = run_create(sandbox, pid_file, err);
     if (status == 0)
         status = sandbox_read_pid(pid_file, &sandbox->init, err);
+    if (status == 0)
+        status = cgroup_limit_tcp(&sandbox->host->cgroups, sandbox->cgroup,
+                                  sandbox->limits.memory_bytes, err);
     if (status < 0)
         return status;
     sandbox->init_pidfd = (int)syscall(SYS_pidfd_open, sandbox->init, 0);
@@ -291,15 +216,13 @@ static int create_container(struct sandbox *sandbox, struct err *err)
 
 static int create(struct sandbox *sandbox, const struct sandbox_options *options, struct err *err)
 {
-    int status = uid_range_take(&sandbox->range, SANDBOX_RUN_DIR, err);
+    int status = sandbox_open_ids(sandbox, options, err);
     if (status == 0)
         status = sandbox_make_dir(sandbox->directory, 0711, err);
     if (status == 0)
         status = sandbox_layer_open(sandbox, options, err);
     if (status == 0)
-        status = mount_root(sandbox, options, err);
-    if (status == 0 && options->workspace.path)
-        status = mount_workspace(sandbox, options, err);
+        status = sandbox_mount(sandbox, options, err);
     char path[PATH_MAX];
     mounts_detach(sandbox_join(path, sandbox->directory, "top"));
     mounts_detach(sandbox_join(path, sandbox->directory, "disk"));
@@ -328,7 +251,7 @@ int sandbox_listen(struct sandbox *sandbox, uint16_t port, struct err *err)
 }
 
 /*
- * `crun start` returns before process 1 has left crun for its own program; until then no step can
+ * `start` returns before process 1 has left the runtime for its own program; until then no step can
  * join its namespaces (the kernel takes it for a process of the host).
  */
 static int wait_until_ready(struct sandbox *sandbox, struct err *err)
@@ -352,7 +275,7 @@ static int wait_until_ready(struct sandbox *sandbox, struct err *err)
 int sandbox_start(struct sandbox *sandbox, struct err *err)
 {
     const char *const args[] = {sandbox->id, NULL};
-    int status = crun_run(&sandbox->crun, "start", args, NULL, 0, err);
+    int status = sandbox_run_runtime(sandbox, "start", args, NULL, 0, NULL, err);
     if (status == 0)
         status = wait_until_ready(sandbox, err);
     if (status == 0)
@@ -376,7 +299,7 @@ void sandbox_kill(struct sandbox *sandbox)
 
 /*
  * Wait until process 1 is gone. It goes last in its pid namespace: not before everything in it has
- * been reaped, and steps are our children, not its; so are those that crun has left us without a
+ * been reaped, and steps are our children, not its; so are those that the runtime has left us without a
  * word.
  */
 static void reap_all(struct sandbox *sandbox, int64_t deadline_ms)
@@ -402,8 +325,8 @@ int sandbox_free(struct sandbox *sandbox, struct err *err)
     if (status == 0)
         status = cgroup_remove(&sandbox->host->cgroups, sandbox->cgroup, deadline_ms, err);
     sandbox_layer_close(sandbox);
-    static const char *const mounted[] = {"root", "workspace", "workspace-lower", "lower", "below",
-                                          "top",  "disk"};
+    static const char *const mounted[] = {
+        "root", "workspace", "workspace-lower", "usr", "lower", "below", "top", "disk"};
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof mounted / sizeof mounted[0]; i++)
         mounts_detach(sandbox_join(path, sandbox->directory, mounted[i]));

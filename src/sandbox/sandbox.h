@@ -1,5 +1,5 @@
 /*
- * Sandboxes: OCI containers by crun, over an overlay on the host image, with a uid range, cgroups
+ * Sandboxes: OCI containers by crun or runc, over an overlay on the host image, with a uid range, cgroups
  * and namespaces of their own, a seccomp policy, and no way out but listeners that we make.
  *
  * A program opens one sandbox_host, which gives it a private mount namespace, and then any number
@@ -10,7 +10,7 @@
  * The life of one: sandbox_create, sandbox_listen, sandbox_start, sandbox_exec…, sandbox_free.
  * Whatever fails half-way, sandbox_free leaves no process, mount, cgroup or file but `directory`,
  * which belongs to the caller. ERR_KILLED from any of them: it failed because somebody else killed
- * crun or process 1 with SIGKILL, and may well succeed the next time.
+ * the runtime or process 1 with SIGKILL, and may well succeed the next time.
  */
 #ifndef CODEX_SANDBOX_SANDBOX_H
 #define CODEX_SANDBOX_SANDBOX_H
@@ -26,6 +26,7 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/disk.h"
 #include "sandbox/image.h"
+#include "sandbox/runtime.h"
 
 /* Where all servers of a machine meet: uid ranges, and the mount point of private directories. */
 #define SANDBOX_RUN_DIR "/run/codex"
@@ -48,7 +49,7 @@ struct sandbox_limits {
 
 struct sandbox_host_options {
     const char *images;   /* directory of images */
-    const char *runtime;  /* crun: a name in PATH, or a path */
+    const char *runtime;  /* crun or runc: a name in PATH, or a path */
     const char *agent;    /* codex-agent on the host: a path, whose last component is that name */
     bool agent_is_shared; /* its directory holds nothing else: it is mounted, not copied */
     image_progress_fn *progress; /* while the image is made; NULL: none */
@@ -59,7 +60,8 @@ struct sandbox_host {
     struct loop *loop;
     struct cgroup_host cgroups;
     struct image image;
-    const char *runtime;
+    struct runtime runtime;
+    bool rootless; /* see rootless.h */
     char agent_dir[PATH_MAX]; /* in the private directory */
     unsigned count;           /* sandboxes so far */
 };
@@ -154,7 +156,7 @@ struct sandbox_step {
     const struct sandbox_fd *fds;
     size_t fds_count;
     int64_t timeout_ms;  /* the step is killed then; 0: none */
-    const char *console; /* a Unix socket: crun sends it the master of a pty, which is then the
+    const char *console; /* a Unix socket: the runtime sends it the master of a pty, which is then the
                             step's 0, 1 and 2. NULL: no terminal */
 };
 

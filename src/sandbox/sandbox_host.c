@@ -9,8 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/sandbox_layout.h"
 #include "base/str.h"
 #include "sandbox/mounts.h"
+#include "sandbox/rootless.h"
 #include "sandbox/sandbox.h"
 
 /* Room for bundles and, at worst, an agent with sanitizers. */
@@ -27,6 +29,16 @@ int sandbox_copy_agent(const char *from, const char *to, struct err *err)
     return io_copy(in, 0, -1, out, err) < 0 ? err_context(err, "'%s'", from) : 0;
 }
 
+/* Rootless we may be the task's user (sandbox_ids.c), whose the agent must not be: it becomes that of
+ * an id that the sandbox then lacks. */
+static int disown_agent(const char *directory, const char *agent, struct err *err)
+{
+    static const uid_t nobody = ROOTLESS_BASE + SANDBOX_UID;
+    if (chown(agent, nobody, nobody) < 0 || chown(directory, nobody, nobody) < 0)
+        return err_errno(err, "cannot give '%s' away", agent);
+    return 0;
+}
+
 /*
  * codex-agent in the private directory, so that mountinfo in a sandbox names no path of the host.
  * The spawner's directory is mounted, so that all its runners share the pages. Else it is a copy.
@@ -39,25 +51,40 @@ static int place_agent(struct sandbox_host *host, const struct sandbox_host_opti
         return err_errno(err, "cannot create '%s'", host->agent_dir);
     if (options->agent_is_shared) {
         AUTO_FREE char *path = str_dup(options->agent);
-        return mounts_bind_read_only(dirname(path), host->agent_dir, err);
+        return mounts_bind(dirname(path), host->agent_dir, true, err);
     }
     char to[PATH_MAX + 16];
     snprintf(to, sizeof to, "%s/codex-agent", host->agent_dir);
-    return sandbox_copy_agent(options->agent, to, err);
+    int status = sandbox_copy_agent(options->agent, to, err);
+    return status == 0 && host->rootless ? disown_agent(host->agent_dir, to, err) : status;
+}
+
+/* An ordinary user has none. */
+static int open_cgroups(struct sandbox_host *host, struct err *err)
+{
+    if (host->rootless) {
+        cgroup_host_none(&host->cgroups);
+        return 0;
+    }
+    int status = cgroup_host_read(&host->cgroups, err);
+    return status < 0 ? status : cgroup_host_check(&host->cgroups, err);
 }
 
 static int open_host(struct sandbox_host *host, const struct sandbox_host_options *options,
                      struct err *err)
 {
     if (geteuid() != 0)
-        return err_set(err, ERR_SANDBOX, "sandboxes need root for now: run this as root");
+        return err_set(err, ERR_SANDBOX, "sandboxes need root, if only of a user namespace");
+    host->rootless = rootless_is();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return err_errno(err, "cannot become a subreaper");
     int status = loop_reap_orphans(host->loop, err);
+    if (status == 0 && host->rootless)
+        status = rootless_check(err);
     if (status == 0)
-        status = cgroup_host_read(&host->cgroups, err);
+        status = runtime_find(&host->runtime, options->runtime, host->rootless, err);
     if (status == 0)
-        status = cgroup_host_check(&host->cgroups, err);
+        status = open_cgroups(host, err);
     if (status < 0)
         return status;
     if (access(options->agent, X_OK) < 0)
@@ -72,7 +99,7 @@ static int open_host(struct sandbox_host *host, const struct sandbox_host_option
 int sandbox_host_open(struct sandbox_host *host, struct loop *loop,
                       const struct sandbox_host_options *options, struct err *err)
 {
-    *host = (struct sandbox_host){.loop = loop, .image.lock_fd = -1, .runtime = options->runtime};
+    *host = (struct sandbox_host){.loop = loop, .image.lock_fd = -1};
     int status = open_host(host, options, err);
     if (status < 0)
         sandbox_host_release(host);

@@ -101,6 +101,8 @@ int sandbox_layer_open(struct sandbox *sandbox, const struct sandbox_options *op
         status = open_disk(sandbox, options, err);
     if (status == 0)
         status = sandbox_make_dir(sandbox_join(path, sandbox->layer, "upper"), 0755, err);
+    if (status == 0)
+        status = sandbox_own(sandbox, path, 0, err);
     return status < 0 ? status
                       : sandbox_make_dir(sandbox_join(path, sandbox->layer, "work"), 0700, err);
 }

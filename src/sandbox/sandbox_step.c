@@ -1,4 +1,4 @@
-/* Steps: commands in a sandbox, by `crun exec` with a process.json of their own. */
+/* Steps: commands in a sandbox, by `exec` of the runtime with a process.json of their own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -95,7 +95,8 @@ static int write_process(struct sandbox *sandbox, const struct sandbox_step *ste
 {
     AUTO_BUF struct buf process;
     buf_init(&process, PROCESS_MAX);
-    if (oci_process(&process, step, &sandbox->limits) < 0)
+    bool inherits = sandbox->host->runtime.kind->inherits_limits;
+    if (oci_process(&process, step, &sandbox->limits, inherits) < 0)
         return err_set(err, ERR_LIMIT, "the command line is too long");
     AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -107,7 +108,7 @@ static int write_process(struct sandbox *sandbox, const struct sandbox_step *ste
  * of the host stay whose they are. */
 static void give_pipes(const struct sandbox *sandbox, const struct sandbox_step *step)
 {
-    uid_t owner = sandbox->range.base + (step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0);
+    uid_t owner = sandbox_outer_uid(sandbox, step->profile == SANDBOX_AS_USER ? SANDBOX_UID : 0);
     for (size_t i = 0; i < step->fds_count; i++) {
         struct statfs fs;
         if (fstatfs(step->fds[i].from, &fs) == 0 && fs.f_type == PIPEFS_MAGIC &&
@@ -163,7 +164,7 @@ static int run_exec(struct sandbox *sandbox, const struct sandbox_step *step, co
     }
     args[n++] = sandbox->id;
     give_pipes(sandbox, step);
-    return crun_run(&sandbox->crun, "exec", args, fds, count, err);
+    return sandbox_run_runtime(sandbox, "exec", args, fds, count, &step->profile, err);
 }
 
 static int watch_step(struct sandbox *sandbox, const struct sandbox_step *step,

@@ -25,6 +25,7 @@ enum step_exit {
     STEP_EXIT_FAILED = 1,
     STEP_EXIT_USAGE = 2,   /* called wrongly */
     STEP_EXIT_NOTHING = 3, /* commit: nothing has changed */
+    STEP_EXIT_AS_ROOT = 7, /* checkout: done, and the base wants its commands to run as root */
 };
 
 /* `codex-agent test`. */

@@ -52,6 +52,7 @@ enum spawn_run_flags {
     SPAWN_RUN_BASELINE_KNOWN = 1, /* codexd has this commit's baseline: its status is given */
     SPAWN_RUN_WITH_REPLAY = 2,    /* a replay file comes as the last descriptor */
     SPAWN_RUN_SALVAGE = 4, /* no work: what earlier runs left is committed, archived and removed */
+    SPAWN_RUN_ALLOW_ROOT = 8, /* the repository may have its commands run as the container's root */
 };
 
 struct spawn_run {

@@ -147,7 +147,8 @@ static int move_on(const struct step *step, const struct source *source, struct 
     return status;
 }
 
-/* What the base, which nobody has touched yet, says of the internet and of limits. */
+/* What the base, which nobody has touched yet, says of the internet, of limits and of the user: 1 when
+ * that shall be root. */
 static int append_environment(const struct step *step, struct buf *result, struct err *err)
 {
     struct environment_file file;
@@ -159,18 +160,23 @@ static int append_environment(const struct step *step, struct buf *result, struc
         task_limits_to_json(&file.limits, result);
         environment_file_say(&file);
     }
+    bool as_root = file.as_root;
     environment_file_release(&file);
-    return status < 0 ? status : 0;
+    return status < 0 ? status : as_root;
 }
 
+/* Returns the step's exit status. */
 static int write_result(const struct step *step, const char *commit, bool is_base, struct err *err)
 {
     AUTO_BUF struct buf result;
     buf_init(&result, 512 + ENVIRONMENT_INTERNET_MAX);
     buf_appendf(&result, "{\"commit\":\"%s\"", commit);
     int status = is_base ? append_environment(step, &result, err) : 0;
+    bool as_root = status > 0;
     buf_append_char(&result, '}');
-    return status < 0 ? status : step_write_result(&result, err);
+    if (status >= 0)
+        status = step_write_result(&result, err);
+    return status < 0 ? status : as_root ? STEP_EXIT_AS_ROOT : STEP_EXIT_DONE;
 }
 
 static int checkout(struct step *step, struct err *err)
@@ -191,7 +197,7 @@ static int checkout(struct step *step, struct err *err)
         status = write_result(step, source.commit, is_base, err);
     bundle_release(&source.base);
     bundle_release(&source.work);
-    return status < 0 ? status : STEP_EXIT_DONE;
+    return status;
 }
 
 int checkout_main(int argc, char **argv)

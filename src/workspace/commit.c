@@ -27,6 +27,7 @@
 #include "workspace/fresh.h"
 #include "workspace/large_files.h"
 #include "workspace/message.h"
+#include "workspace/ownership.h"
 #include "workspace/step.h"
 #include "workspace/steps.h"
 #include "workspace/worktree.h"
@@ -273,6 +274,20 @@ static void read_message(const struct step *step, struct message *message)
         message_from_prompt(step->prompt, message);
 }
 
+/* What an agent that was killed left running must not change files under our hands. What was root's
+ * to make becomes the user's, as whom git runs. */
+static int end_others(const struct step *step, struct err *err)
+{
+    if (step->as_root) {
+        privilege_kill_others();
+        return ownership_hand_over(step->workdir, err);
+    }
+    int status = privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
+    return status < 0 ? err_set(err, status, "cannot end what the task has left running: %s",
+                                strerror(-status))
+                      : 0;
+}
+
 static int commit(struct step *step, struct err *err)
 {
     struct message message;
@@ -281,11 +296,9 @@ static int commit(struct step *step, struct err *err)
     message_init(&message);
     read_message(step, &message);
     umask(022);
-    /* What an agent that was killed left running must not change files under our hands. */
-    int status = privilege_kill_all(SANDBOX_UID, SANDBOX_GID);
-    status = status < 0 ? err_set(err, status, "cannot end what the task has left running: %s",
-                                  strerror(-status))
-                        : step_drop(err);
+    int status = end_others(step, err);
+    if (status == 0)
+        status = step_drop(err);
     if (status == 0)
         status = commit_work(&work, &message, err);
     struct err ignored;

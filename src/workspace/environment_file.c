@@ -11,8 +11,7 @@
 #include "workspace/scan.h"
 
 /* What the design has, and this version does nothing with. */
-static const char *const later_keys[] = {"image",    "maintenance", "test",
-                                         "services", "limits",      "user"};
+static const char *const later_keys[] = {"image", "maintenance", "test", "services", "limits"};
 enum { LATER_KEYS = sizeof later_keys / sizeof later_keys[0] };
 
 static char *trimmed(const char *from, size_t len)
@@ -45,6 +44,17 @@ static int take_internet(struct environment_file *file, char *value, struct err 
     return file->internet
                ? 0
                : err_set(err, ERR_USAGE, "'internet' must be off, common, list or public");
+}
+
+static int take_user(struct environment_file *file, char *value, struct err *err)
+{
+    if (file->has_user)
+        return err_set(err, ERR_USAGE, "'user' is given twice");
+    file->has_user = true;
+    file->as_root = !strcmp(value, "root");
+    return file->as_root || !strcmp(value, "codex")
+               ? 0
+               : err_set(err, ERR_USAGE, "'user' must be root or codex");
 }
 
 /* Rules divided by commas or white space, as in codex.conf. */
@@ -88,7 +98,10 @@ static int take(struct environment_file *file, int number, const char *key, char
     static const struct {
         const char *key;
         int (*take)(struct environment_file *file, char *value, struct err *err);
-    } keys[] = {{"setup", take_setup}, {"internet", take_internet}, {"allow", take_allow}};
+    } keys[] = {{"setup", take_setup},
+                {"internet", take_internet},
+                {"allow", take_allow},
+                {"user", take_user}};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (strcmp(key, keys[i].key) != 0)
             continue;

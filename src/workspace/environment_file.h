@@ -3,11 +3,13 @@
  * in. Lines of `key = value`, and comments, which begin with `#` or `;`; `setup` may stand several times, and its lines
  * are run in their order. `internet` and `allow` narrow what the server lets its tasks reach, in the
  * words of codex.conf's [internet]; `memory`, `cpus`, `pids` and `disk` what they may take, in those
- * of its [sandbox].
+ * of its [sandbox]. `user = root` has the task's commands run as the container's root instead of
+ * `codex`, where the server allows that.
  */
 #ifndef CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 #define CODEX_WORKSPACE_ENVIRONMENT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -31,6 +33,7 @@ struct environment_file {
     char *allow[ENVIRONMENT_RULES_MAX];
     size_t allow_count;
     struct task_limits limits; /* of the sandboxes; 0: not said */
+    bool has_user, as_root;    /* `user` stands in it; and is root */
     unsigned later;            /* a bit for each key of later versions that is in it */
 };
 

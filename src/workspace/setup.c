@@ -64,9 +64,7 @@ static char **make_env(void)
                                         "npm_config_update_notifier=false",
                                         "npm_config_fund=false",
                                         "npm_config_audit=false",
-                                        "GIT_CONFIG_COUNT=1",
-                                        "GIT_CONFIG_KEY_0=safe.directory",
-                                        "GIT_CONFIG_VALUE_0=*",
+                                        USER_ENV_TRUSTING_GIT,
                                         NULL};
     return user_env_new(SANDBOX_UID, SANDBOX_HOME, extra);
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -218,13 +219,18 @@ int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *e
 {
     char who[64];
     snprintf(who, sizeof who, "codex-agent %s", argv[0]);
-    if (argc != 1) {
-        fprintf(stderr, "usage: %s <task.json\n", who);
+    bool as_root = argc == 2 && !strcmp(argv[1], "--as-root");
+    if (argc != 1 && !as_root) {
+        fprintf(stderr, "usage: %s [--as-root] <task.json\n", who);
         return STEP_EXIT_USAGE;
     }
     struct step step;
     struct err err;
     int status = step_begin(&step, &err);
+    step.as_root = as_root;
+    /* Of one user with the task's commands: they shall not look into it, or write its result. */
+    if (status == 0 && as_root && (geteuid() != 0 || prctl(PR_SET_DUMPABLE, 0) < 0))
+        status = err_set(&err, ERR_USAGE, "--as-root is for the container's root");
     if (status < 0)
         failure = STEP_EXIT_USAGE;
     else

@@ -3,7 +3,8 @@
  * share. Descriptors, task.json and results are in docs/protocols.md, "Steps in the sandbox".
  *
  * A step may be started as the container's root or as the task's user. Git and the task's own
- * commands always run as the user; a step started as anybody else keeps that uid.
+ * commands run as the user; a step started as anybody else keeps that uid. With --as-root (`test`,
+ * `commit`) the task's commands are root's.
  */
 #ifndef CODEX_WORKSPACE_STEP_H
 #define CODEX_WORKSPACE_STEP_H
@@ -35,7 +36,8 @@ struct step {
     const char *setup_command; /* NULL: find what there is to do */
     const char *author_name, *author_email;
     int64_t test_timeout_ms;
-    int64_t commit_time;          /* seconds since the epoch */
+    int64_t commit_time; /* seconds since the epoch */
+    bool as_root;        /* started with --as-root: the task's commands are the container's root */
     bool given[STEP_FD_LAST + 1]; /* which descriptors the step was started with */
 };
 
@@ -64,7 +66,7 @@ void step_note(const char *text);
 /* The directory that the workdir is in; the caller frees it. */
 char *step_parent(const struct step *step);
 
-/* main() of a step: `codex-agent NAME` without arguments. RUN returns the exit status
+/* main() of a step: `codex-agent NAME [--as-root]`. RUN returns the exit status
  * (task/exit.h), or negative, which is printed and becomes FAILURE. */
 int step_main(int argc, char **argv, int (*run)(struct step *step, struct err *err), int failure);
 

@@ -64,8 +64,11 @@ static void feed(void *arg, const char *bytes, size_t len)
 static char **environment(const struct step *step, const struct test_plan *plan)
 {
     AUTO_FREE char *parent = step_parent(step);
+    /* Root's is the same, so that what set-up has put into the user's home is found. */
     const char *const extra[] = {"CI=1", "PYTEST_ADDOPTS=-vv", "GOFLAGS=-v", plan->env, NULL};
-    return user_env_new(step_user(), parent, extra);
+    const char *const roots[] = {USER_ENV_TRUSTING_GIT, "CI=1",    "PYTEST_ADDOPTS=-vv",
+                                 "GOFLAGS=-v",          plan->env, NULL};
+    return user_env_new(step_user(), parent, step->as_root ? roots : extra);
 }
 
 /* Run the commands of PLAN until one fails, or the deadline is there. */
@@ -82,7 +85,8 @@ static int run_commands(const struct step *step, const struct test_plan *plan, i
                                            .tail = &result->kept,
                                            .output = feed,
                                            .output_arg = results,
-                                           .deadline_ms = deadline_ms};
+                                           .deadline_ms = deadline_ms,
+                                           .as_root = step->as_root};
         status = supervise(&command, &result->end, err);
         if (result->end.timed_out || result->end.exit_code != 0)
             break;

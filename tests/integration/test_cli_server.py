@@ -179,11 +179,14 @@ def as_nobody(cli, *arguments, **environment):
 
 
 def test_without_root_it_says_what_to_do(cli):
-    cli.beside("codexd", SERVER)
+    """An ordinary user's own server needs ids that root gives."""
+    for name in ("codexd", "codex-runner"):
+        (cli.bin / name).symlink_to(BUILD / name)
+    os.chown(cli.home, NOBODY.pw_uid, NOBODY.pw_gid)
     done = as_nobody(cli, "task", "x", "--repo", str(cli.repository.path))
-    one_line(done, 4, "run", "root for now", "sudo codexd --config FILE", "CODEX_SOCKET")
+    one_line(done, 4, "codexd did not start", "subordinate ids", "usermod --add-subuids")
     done = as_nobody(cli, "sandbox", "--", "true")
-    one_line(done, 125, "sandboxes need root for now")
+    one_line(done, 125, "sandboxes without root need 65536 subordinate ids", "or run this as root")
 
 
 def test_a_socket_that_one_may_not_use(cli):
@@ -415,11 +418,15 @@ def test_doctor_sees_other_programs_on_path(cli):
 
 
 def test_doctor_without_root(cli):
-    done = as_nobody(cli, "doctor", "--json")
-    found = checks(done)
+    found = checks(as_nobody(cli, "doctor", "--json", CODEX_SOCKET=f"{cli.home}/of-others.sock"))
     assert "idmapped mounts" not in found and found["runtime"]["status"] == found["overlay"]["status"] == "ok"
     assert found["server"]["status"] == "fail" and "no codexd answers" in found["server"]["detail"]
     assert found["group"]["status"] == "warn" and "usermod -aG" in found["group"]["remedy"]
+    # With a server of one's own in mind, what that would need.
+    (cli.bin / "codex-runner").symlink_to(BUILD / "codex-runner")
+    found = checks(as_nobody(cli, "doctor", "--json"))
+    assert found["server"]["status"] == found["service user"]["status"] == "ok" and "group" not in found
+    assert found["machine"]["status"] == "fail" and "subordinate ids" in found["machine"]["detail"]
 
 
 def test_doctor_tells_the_server_process(cli):

@@ -40,7 +40,7 @@ def test_dependencies_are_installed_by_root_before_the_baseline(tmp_path):
 def test_what_sets_up_can_be_said(tmp_path, how):
     files = dict(DEPS)
     if how == "file":
-        files[".codex/environment.conf"] = "# two lines\nuser = root\nsetup = echo one >/opt/by\nsetup = echo 0 >/opt/by; echo tool >installed\n"
+        files[".codex/environment.conf"] = "# two lines\nimage = x\nsetup = echo one >/opt/by\nsetup = echo 0 >/opt/by; echo tool >installed\n"
     repository = Repository(tmp_path / "demo", files)
     options = ("--setup", "echo 0 >/opt/by; echo tool >installed") if how == "option" else ()
     with codex_on(NOTHING) as (codex, _):
@@ -48,7 +48,7 @@ def test_what_sets_up_can_be_said(tmp_path, how):
         done = codex.wait(task)
         assert done["state"] == "completed" and done["evidence"]["baseline"]["exit_code"] == 0, done
         assert "make deps" not in output(codex, task, "preparing")
-        assert output(codex, task, "preparing").count("'user' has no effect yet") == (how == "file")
+        assert output(codex, task, "preparing").count("'image' has no effect yet") == (how == "file")
 
 
 def test_a_set_up_that_fails_says_which_line_and_what_to_try(tmp_path):

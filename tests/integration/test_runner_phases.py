@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from support.codex import IS_SANITIZED, wait_for
+from support.codex import IS_SANITIZED, RUNTIME, wait_for
 from support.processes import snapshot
 from support.spawner import (BASELINE, CANCELLED, DONE, FAILED, FAULTS, FINISHING, GOOD, PREPARING, RUN_ENDED, RUN_FAILED,
                              VERIFYING, WORKING, Spawner, Task, FAKE_GATEWAY)
@@ -25,8 +25,7 @@ def fixture_spawner():
 
 
 # Does what it is asked to, and is killed then when the file `kill` says so.
-KILLED_CRUN = """#!/bin/sh
-crun "$@"
+KILLED_RUNTIME = f"#!/bin/sh\n{RUNTIME}" + """ "$@"
 status=$?
 [ -e {home}/kill ] && case " $* " in *" $(cat {home}/kill) "*) kill -9 $$;; esac
 exit $status
@@ -419,13 +418,13 @@ def test_what_is_killed_from_outside_ends_the_run_without_a_word(spawner, step, 
 
 
 @pytest.mark.parametrize("command", ["create", "start", "exec"])
-def test_a_killed_crun_ends_the_run_without_a_word(command):
-    with Spawner(runtime=KILLED_CRUN) as spawner:
+def test_a_killed_runtime_ends_the_run_without_a_word(command):
+    with Spawner(runtime=KILLED_RUNTIME) as spawner:
         (spawner.home / "kill").write_text(command)
         task = Task(spawner, GOOD)
         task.start()
         assert os.WEXITSTATUS(task.wait()) == 1
-        assert f"crun {command} was killed" in "".join(event.get("text", "") for event in task.events())
+        assert f"{RUNTIME} {command} was killed" in "".join(event.get("text", "") for event in task.events())
         (spawner.home / "kill").unlink()
         assert task.complete()["outcome"] == DONE
 

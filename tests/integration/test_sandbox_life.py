@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from support.codex import BUILD, IMAGES, wait_for
+from support.codex import BUILD, IMAGES, RUNTIME, wait_for
 from support.sandbox import Sandbox
 from support.spawner import Spawner
 
@@ -135,7 +135,7 @@ def test_a_workspace_that_cannot_be_one(sandbox, workdir):
 
 
 def failing_runtime(sandbox, body):
-    """A crun that does BODY for each command ($command) before or instead of the real one ("$@")."""
+    """A runtime that does BODY for each command ($command) before or instead of the real one ("$@")."""
     path = sandbox.home / "runtime"
     path.write_text(f"""#!/bin/bash
 for command; do case $command in create|start|exec) break;; esac; done
@@ -149,9 +149,9 @@ for command; do case $command in create|start|exec) break;; esac; done
 @pytest.mark.parametrize("how", ["instead", "after", "killed"])
 def test_a_runtime_that_fails_half_way_leaves_nothing(sandbox, at, how):
     body = {
-        "instead": f'[ $command = {at} ] && {{ echo "no luck today" >&2; exit 1; }}; exec crun "$@"',
-        "after": f'crun "$@"; status=$?; [ $command = {at} ] && exit 1; exit $status',
-        "killed": f'[ $command = {at} ] && {{ crun "$@" <&0 & sleep 0.004; kill -9 $! $$; }}; exec crun "$@"',
+        "instead": f'[ $command = {at} ] && {{ echo "no luck today" >&2; exit 1; }}; exec {RUNTIME} "$@"',
+        "after": f'{RUNTIME} "$@"; status=$?; [ $command = {at} ] && exit 1; exit $status',
+        "killed": f'[ $command = {at} ] && {{ {RUNTIME} "$@" <&0 & sleep 0.004; kill -9 $! $$; }}; exec {RUNTIME} "$@"',
     }[how]
     done = sandbox.run("true", check=False, runtime=failing_runtime(sandbox, body))
     assert done.returncode == 125

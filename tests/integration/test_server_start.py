@@ -105,9 +105,9 @@ def test_configuration_errors_name_file_and_line(server):
     assert "there is no user 'nobody-at-all'" in start_refused(server, "[server]\nuser = nobody-at-all\n")
 
 
-def test_not_root_is_refused(server):
+def test_without_root_and_subordinate_ids_it_is_refused(server):
     line = start_refused(server, user=65534)
-    assert line.startswith("codexd: sandboxes need root for now")
+    assert line.startswith("codexd: sandboxes without root need 65536 subordinate ids, and /etc/subuid has none for 'nobody'")
 
 
 def test_usage():

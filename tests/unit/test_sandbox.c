@@ -19,9 +19,9 @@
 #include "runner/sandbox_name.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/cores.h"
-#include "sandbox/crun.h"
 #include "sandbox/disk.h"
 #include "sandbox/oci.h"
+#include "sandbox/runtime.h"
 #include "sandbox/uid_range.h"
 
 static char directory[64];
@@ -40,14 +40,19 @@ static int remove_directory(void **state)
 static const struct sandbox_limits limits = {
     .memory_bytes = 1ULL << 30, .cpu_milli = 1500, .pids = 100};
 
+static const struct mounts_extent map = {0, 0x70000000, 65536};
+static const struct runtime_kind crun = {.takes_bpf = true}, runc = {.inherits_limits = true};
+
 static void the_configuration_is_json_whatever_the_names_are(void **state)
 {
     struct buf out;
     buf_init(&out, 65536);
     const struct oci_sandbox sandbox = {.root = "root",
+                                        .runtime = &crun,
                                         .users = "/proc/1/fd/3",
                                         .cgroup = "codex/x",
-                                        .uid_base = 0x70000000,
+                                        .map = &map,
+                                        .map_count = 1,
                                         .limits = limits,
                                         .agent_dir = "/a",
                                         .workspace = "/w",
@@ -72,7 +77,7 @@ static void a_step_of_the_user_has_no_capability_and_a_limit_of_processes(void *
     const char *const argv[] = {"x", "a\"b", "", "\x01", NULL}, *const env[] = {"A=\"1\"", NULL};
     const struct sandbox_step step = {
         .profile = SANDBOX_AS_USER, .argv = argv, .env = env, .cwd = "/workspace"};
-    assert_int_equal(oci_process(&out, &step, &limits), 0);
+    assert_int_equal(oci_process(&out, &step, &limits, false), 0);
     json_t *process = json_loadb(out.data, out.len, 0, NULL);
     assert_non_null(process);
     json_t *user, *args, *bounding, *rlimits;
@@ -85,9 +90,41 @@ static void a_step_of_the_user_has_no_capability_and_a_limit_of_processes(void *
     assert_int_equal(json_array_size(args), 4);
     assert_string_equal(json_string_value(json_array_get(args, 1)), "a\"b");
     assert_int_equal(json_array_size(bounding), 0);
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(rlimits, 0), "hard")), 68);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rlimits, 2), "hard")), 68);
     json_decref(process);
     buf_release(&out);
+}
+
+/* The policy has to be where the runtime looks for it, and nowhere is none. */
+static void every_runtime_gets_the_policy_in_the_form_that_it_takes(void **state)
+{
+    const struct runtime_kind *const kinds[] = {&crun, &runc};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf out;
+        buf_init(&out, 65536);
+        const struct oci_sandbox sandbox = {.root = "root",
+                                            .runtime = kinds[i],
+                                            .users = "/u",
+                                            .cgroup = "c",
+                                            .limits = limits,
+                                            .agent_dir = "/a",
+                                            .is_host_workspace = i == 1};
+        assert_int_equal(oci_config(&out, &sandbox), 0);
+        json_t *config = json_loadb(out.data, out.len, 0, NULL);
+        assert_non_null(config);
+        const json_t *seccomp = json_object_get(json_object_get(config, "linux"), "seccomp");
+        const json_t *bpf =
+            json_object_get(json_object_get(config, "annotations"), "run.oci.seccomp_bpf_data");
+        const json_t *rlimits = json_object_get(json_object_get(config, "process"), "rlimits");
+        assert_int_equal(json_array_size(rlimits), i == 0 ? 2 : 0);
+        assert_int_equal(json_string_length(bpf) > 1000, i == 0);
+        assert_int_equal(json_array_size(json_object_get(seccomp, "syscalls")) > 40, i == 1);
+        if (i == 1)
+            assert_string_equal(json_string_value(json_object_get(seccomp, "defaultAction")),
+                                "SCMP_ACT_ERRNO");
+        json_decref(config);
+        buf_release(&out);
+    }
 }
 
 static void a_configuration_that_does_not_fit_is_an_error(void **state)
@@ -95,8 +132,11 @@ static void a_configuration_that_does_not_fit_is_an_error(void **state)
     for (size_t max = 0; max < 6000; max += 97) {
         struct buf out;
         buf_init(&out, max);
-        const struct oci_sandbox sandbox = {
-            .root = "root", .cgroup = "codex/x", .limits = limits, .agent_dir = "/a"};
+        const struct oci_sandbox sandbox = {.root = "root",
+                                            .runtime = &crun,
+                                            .cgroup = "codex/x",
+                                            .limits = limits,
+                                            .agent_dir = "/a"};
         assert_int_equal(oci_config(&out, &sandbox), -ERANGE);
         buf_release(&out);
     }
@@ -140,6 +180,7 @@ static void cores_are_in_the_configuration_and_the_environment(void **state)
     struct buf out;
     buf_init(&out, 65536);
     struct oci_sandbox sandbox = {.root = "root",
+                                  .runtime = &crun,
                                   .users = "/proc/1/fd/3",
                                   .cgroup = "codex/x",
                                   .limits = limits,
@@ -345,17 +386,24 @@ static void a_copy_is_bounded_and_hashed(void **state)
     assert_string_equal(err.message, "larger than 3 bytes");
 }
 
-/* A runtime that does what SCRIPT says; what crun_run() makes of it. */
+/* A crun, as far as its version goes, that does what SCRIPT says; what runtime_run() makes of it. */
 static int run_runtime(const char *script)
 {
-    struct crun crun = {.program = str_format("%s/runtime", directory)};
-    snprintf(crun.directory, sizeof crun.directory, "%s", directory);
-    const int fd = open(crun.program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    static const char version[] = "#!/bin/sh\n[ \"$1\" = --version ] && echo crun version 1.8.1 && "
+                                  "echo +SECCOMP && exit 0\n";
+    AUTO_FREE char *program = str_format("%s/runtime", directory);
+    const int fd = open(program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    struct runtime runtime;
     struct err err;
+    assert_int_equal(io_write_all(fd, version, strlen(version), &err), 0);
     assert_int_equal(io_write_all(fd, script, strlen(script), &err), 0);
     close(fd);
-    int status = crun_run(&crun, "create", (const char *const[]){NULL}, NULL, 0, &err);
-    free((char *)crun.program);
+    assert_int_equal(runtime_find(&runtime, program, false, &err), 0);
+    int status = runtime_run(&(struct runtime_call){.runtime = &runtime,
+                                                    .directory = directory,
+                                                    .command = "create",
+                                                    .args = (const char *const[]){NULL}},
+                             &err);
     while (waitpid(-1, NULL, 0) > 0)
         continue;
     return status;
@@ -394,6 +442,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_configuration_is_json_whatever_the_names_are),
         cmocka_unit_test(a_step_of_the_user_has_no_capability_and_a_limit_of_processes),
+        cmocka_unit_test(every_runtime_gets_the_policy_in_the_form_that_it_takes),
         cmocka_unit_test(a_configuration_that_does_not_fit_is_an_error),
         cmocka_unit_test(cores_are_shared_out_in_turn),
         cmocka_unit_test(cores_are_in_the_configuration_and_the_environment),

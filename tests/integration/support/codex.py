@@ -17,6 +17,8 @@ BUILD = pathlib.Path(os.environ.get("CODEX_BUILD", ROOT / "build"))
 IS_SANITIZED = b"__asan" in (BUILD / "codexd").read_bytes()
 # Every test's codexd shares one `host` image: it is made once, by whichever needs it first.
 IMAGES = pathlib.Path(os.environ.get("CODEX_TEST_IMAGES", ROOT / "build" / "images"))
+# Which OCI runtime all sandboxes of the suite are made by: `CODEX_TEST_RUNTIME=runc`.
+RUNTIME = os.environ.get("CODEX_TEST_RUNTIME", "crun")
 API_KEY = "sk-real-key-of-the-provider"
 ENDED = ("completed", "failed", "cancelled")
 START_SECONDS = 30
@@ -48,7 +50,8 @@ class Codex:
         self.home.chmod(0o755)
         self.state = self.home / "state"
         self.config = self.home / "codex.conf"
-        self.config.write_text(configuration + f"\n[sandbox]\nimages = {IMAGES}\n")
+        runtime = "" if "\nruntime =" in configuration else f"runtime = {RUNTIME}\n"
+        self.config.write_text(configuration + f"\n[sandbox]\nimages = {IMAGES}\n{runtime}")
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb", "LANG": "C.UTF-8",
             "CODEX_CONFIG": str(self.config), "CODEX_STATE_DIR": str(self.state),

@@ -3,6 +3,8 @@ import contextlib
 import os
 import signal
 
+from support.codex import RUNTIME
+
 ROLES = ("codexd", "spawner", "runner", "gateway", "agent", "codex-git", "crun", "init")
 
 
@@ -81,7 +83,7 @@ class Family:
             return "gateway", self._task_of(parent.pid, tasks)
         if name == b"codex-git" and ours:
             return "codex-git", None
-        if name == b"crun" and ours and parent.has(b"--run"):
+        if name == os.fsencode(RUNTIME) and ours and parent.has(b"--run"):
             return "crun", self._task_of(parent.pid, tasks)
         if name == b"codex-agent" and self.cgroup in process.cgroups:
             role = "init" if process.has(b"init") else "agent"

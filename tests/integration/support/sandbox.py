@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
-from support.codex import BUILD, IMAGES
+from support.codex import BUILD, IMAGES, RUNTIME
 
 SECONDS = 120
 FIRST_UID = 0x70000000  # of the sandboxes' ranges, src/sandbox/uid_range.h
@@ -16,7 +16,8 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 class Sandbox:
     """Run commands in sandboxes; `close` checks that nothing of them is left."""
 
-    def __init__(self):
+    def __init__(self, runtime=RUNTIME):
+        self.runtime = runtime
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="codex-test-"))
         self.home.chmod(0o755)
         self.state = self.home / "state"
@@ -37,9 +38,8 @@ class Sandbox:
             shutil.rmtree(self.home)
 
     def argv(self, *command, options=(), runtime=None):
-        extra = ["--runtime", str(runtime)] if runtime else []
         return [str(BUILD / "codex-runner"), "--sandbox", "--workdir", str(self.workdir), "--state",
-                str(self.state), "--images", str(IMAGES), *extra, *map(str, options), "--", *map(str, command)]
+                str(self.state), "--images", str(IMAGES), "--runtime", str(runtime or self.runtime), *map(str, options), "--", *map(str, command)]
 
     def start(self, *command, options=(), **popen):
         return subprocess.Popen(self.argv(*command, options=options), **popen)

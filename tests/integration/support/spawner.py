@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 
-from support.codex import BUILD, IMAGES, ROOT, wait_for
+from support.codex import BUILD, IMAGES, ROOT, RUNTIME, wait_for
 from support.sandbox import Sandbox
 
 MAGIC = 0x43445831
@@ -77,7 +77,7 @@ class Spawner(Sandbox):
         start_spawner(), before the end. BELOW: a shell command that prepares a mount namespace for it."""
         super().__init__()
         self.below = ["unshare", "--mount", "sh", "-c", f'{below} && exec "$@"', "sh"] if below else []
-        self.runtime = self.home / "crun" if runtime else "crun"
+        self.runtime = self.home / "crun" if runtime else RUNTIME
         if runtime:
             self.runtime.write_text(runtime.replace("{home}", str(self.home)))
             self.runtime.chmod(0o755)
