@@ -23,7 +23,8 @@ struct attempt {
         number, #name, try_##name                                                                  \
     }
 
-/* Make them all, and print what became of each. Returns 0, or 1 when one could not be made. */
+/* Make them all (of $ATTACK_ONLY, if it is there, those whose names are among its words), and print
+ * what became of each. Returns 0, or 1 when one could not be made. */
 int attempt_all(const struct attempt *attempts, size_t count);
 
 /* The process that is attacked: $ATTACK_PROCESS, else process 1. */

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 from attempts import bring, outside_output
-from support.sandbox import Sandbox
+from support.sandbox import SECONDS, Sandbox
 
 LIMIT_MIB = 128
 
@@ -29,7 +29,7 @@ def a_neighbour(sandbox):
         assert neighbour.uses_everything() == "ok\n"
         yield neighbour
         assert neighbour.uses_everything() == "ok\n"
-        process.communicate(timeout=60)
+        process.communicate(timeout=SECONDS)
         assert process.returncode == 0
 
 
@@ -43,7 +43,7 @@ def test_all_that_can_be_held_beside_a_neighbour(sandbox):
             name, error, count = line.split()
             ends[name] = (error, int(count))
         assert neighbour.uses_everything() == "ok\n"
-        hog.communicate(timeout=60)
+        hog.communicate(timeout=SECONDS)
         assert hog.returncode == 0
     # Of tmpfs the shares that docs/sandbox.md tells; of the rest, less than the machine has for all.
     assert ends["temporary_space"] == ("ENOSPC", LIMIT_MIB // 2) and ends["shared_memory"] == ("ENOSPC", LIMIT_MIB // 4)
@@ -67,10 +67,10 @@ def test_a_fork_bomb_beside_a_neighbour(sandbox):
         with sandbox.start("./attack-hog", "forks", options=("--memory", "64M", "--pids", "64", "--cpus", "0.5"),
                            stdout=subprocess.PIPE, text=True) as bomb:
             assert bomb.stdout.readline() == "forks EAGAIN\n"
-            for _ in range(10):
+            for _ in range(5):
                 assert neighbour.uses_everything() == "ok\n"
             bomb.send_signal(signal.SIGTERM)
-            bomb.communicate(timeout=60)
+            bomb.communicate(timeout=SECONDS)
             assert bomb.returncode == 143
 
 

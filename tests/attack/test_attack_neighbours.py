@@ -6,6 +6,7 @@ import subprocess
 
 from attempts import bring, outside, program, results
 from support.codex import IMAGES
+from support.sandbox import SECONDS
 
 FILE = "usr/share/common-licenses/GPL-3"  # of the image, shared by all sandboxes
 NOT_THERE = {"kill": "refused ESRCH", "abstract_socket": "refused ECONNREFUSED", "file": "refused ENOENT",
@@ -52,7 +53,7 @@ def test_nothing_of_the_host_and_of_another_sandbox(sandbox):
         # Nor does the host find in its own places what the other sandbox has.
         here = outside("neighbours", "try", others, other_port, "0", cwd="/", environment={})
         assert {name for name, result in here.items() if result == "allowed"} <= {"kill", "see_process"}
-        other.communicate("\n", timeout=60)
+        other.communicate("\n", timeout=SECONDS)
         assert other.returncode == 0
 
 
@@ -86,5 +87,5 @@ def test_locks_on_the_image_hold_up_nobody_else(sandbox):
         with open(image_file(FILE), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(os.open(image_file("etc/services"), os.O_WRONLY | os.O_NONBLOCK))
-        holder.communicate("\n", timeout=60)
+        holder.communicate("\n", timeout=SECONDS)
         assert holder.returncode == 0

@@ -47,12 +47,14 @@ print("layer as it was left")
 """
 # As the task's user, beside a living agent that has the run's key. Process ids are guessed: /proc shows none of others.
 LOOK = r"""
+export ATTACK_ONLY='kill_platform ptrace read_memory take_descriptor limit_platform proc_mem proc_environ proc_root proc_exe'
 alive=0
 for process in $(seq 1 24); do
     [ -e /proc/$process ] && continue
     out=$(ATTACK_PROCESS=$process ./attack-host)
-    echo "$out" | grep -qx 'case 25 kill_platform: refused EPERM' && alive=$((alive + 1))
-    echo "$out" | grep -E ' (kill_platform|ptrace|read_memory|take_descriptor|limit_platform|proc_[a-z_]+): allowed' | sed 's/^/BREACH /'
+    [[ $out == *'kill_platform: refused EPERM'* ]] && alive=$((alive + 1))
+    [[ $out == *': allowed'* ]] && echo "BREACH $out"
+    [ "$(wc -l <<<"$out")" = 9 ] || echo "BREACH of the test: $out"
 done
 echo "others: $alive"
 """
@@ -98,7 +100,7 @@ file = os.open("tera", os.O_WRONLY | os.O_CREAT)
 os.truncate(file, 1 << 40)
 """
 FILES = {"setup.py": SETUP, "check.py": CHECK, "look.sh": LOOK, "listen.py": LISTEN, "hostile.py": HOSTILE,
-         "notes": "a\n"}
+         ".gitignore": "deep/\n", "notes": "a\n"}
 
 
 @pytest.fixture(name="repository")
@@ -131,6 +133,7 @@ def check_archive(path):
     assert {"project/odd/-rf", "project/odd/closed/hard"} <= set(found)
 
 
+@pytest.mark.slow
 def test_from_inside_a_task(repository):
     commands = ["bash look.sh", "python3 listen.py", "python3 hostile.py && echo more >>notes && echo made"]
     script = [[call("exec_command", {"cmd": command, "yield_time_ms": 60000})] for command in commands]

@@ -102,16 +102,16 @@ class World:
             return self.stops.arrive(BASE_ASKED) and cut(handler)
         if self.away:
             return cut(handler)
-        self.let_it_arrive()
         return query == "service=git-receive-pack" and self.stops.arrive(ASKED) and cut(handler)
 
     def after(self, handler, path, query):
+        self.let_it_arrive(path)
         return path.endswith("git-receive-pack") and self.pushed() and self.stops.arrive(PUSHED) and cut(handler)
 
-    def let_it_arrive(self):
-        """A push may just have come to its end: who asks next comes behind it."""
+    def let_it_arrive(self, path):
+        """A push may just have come to its end: who is to be told of that comes behind it."""
         deadline = time.monotonic() + 20
-        while PUSHED in self.stops.left and self.pushed() and time.monotonic() < deadline:
+        while not path.endswith("git-receive-pack") and PUSHED in self.stops.left and self.pushed() and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def at_forge(self, handler, hub, path, body):

@@ -121,7 +121,7 @@ def test_everything_killed_at_once(repository):
 def test_the_end_of_the_time_keeps_the_work(repository):
     script = [[call("exec_command", {"cmd": "echo it >it; sleep 100", "yield_time_ms": 300000})]]
     with ModelServer({"write it.": script}) as model, Server(model_section(model), {"KEY": "k"}) as server:
-        task = server.submit("write it.", repository.path, timeout_ms=3000)["id"]
+        task = server.submit("write it.", repository.path, timeout_ms=8000)["id"]
         ended = server.wait(task)
         assert (ended["state"], ended["fault"]["kind"], ended["branch"]) == ("failed", "limit", None), ended
         assert "+it" in server.call("GET", f"/v1/tasks/{task}/diff").body.decode()

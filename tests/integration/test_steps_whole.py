@@ -48,7 +48,7 @@ def test_tests_that_kill_all_they_can_are_still_judged(repository):
 
 
 def test_what_an_agent_leaves_running_does_not_change_the_commit(repository):
-    agent = commands("(setsid bash -c 'while :; do date +%N >clock; done' >/dev/null 2>&1 &); sleep 0.2; echo x >x")
+    agent = commands("(setsid bash -c 'while :; do date +%N >clock; done' >/dev/null 2>&1 &); until test -s clock; do sleep 0.05; done; echo x >x")
     with codex_on(agent) as (codex, _):
         task = run(codex, repository)
         assert task["state"] == "completed" and task["verdict"] == "passed", task
