@@ -87,7 +87,9 @@ static void take_setting(struct listing *listing, const char *entry)
 {
     static const char before[] = "submodule.";
     const char *value = strchr(entry, '\n');
-    const char *dot = value ? memrchr(entry, '.', (size_t)(value - entry)) : NULL;
+    if (!value)
+        return;
+    const char *dot = memrchr(entry, '.', (size_t)(value - entry));
     if (!dot || !str_starts_with(entry, before) || dot < entry + sizeof before)
         return;
     const char *name = entry + sizeof before - 1;

@@ -37,14 +37,18 @@ bool loop_device_is_possible(struct err *err)
     return fd >= 0;
 }
 
+/* What is written goes past the cache of the file: the file system on it has one. What is only read stays in
+ * that: each program mounts a layer for itself, and shares nothing else of it with the others. */
+static const unsigned flags_to_write = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+static const unsigned flags_to_read = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
+
 /* 0, -EBUSY when it is not free any more, or another error. */
 static int configure(int device, int file, bool read_only)
 {
     struct loop_config config = {
         .fd = (unsigned)file,
         .block_size = BLOCK,
-        .info.lo_flags =
-            LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO | (read_only ? LO_FLAGS_READ_ONLY : 0),
+        .info.lo_flags = read_only ? flags_to_read : flags_to_write,
     };
     if (ioctl(device, LOOP_CONFIGURE, &config) == 0)
         return 0;
