@@ -260,12 +260,26 @@ static int make_run(struct err *err)
     return 0;
 }
 
+/* By its path, and not by /proc/self/exe, which would be a file of the mounts that we come from: its path
+ * would then lack where these are mounted, and nothing beside it could be found. */
+static int read_own_path(char out[PATH_MAX], struct err *err)
+{
+    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    if (n < 0)
+        return err_errno(err, "cannot find myself");
+    out[n] = '\0';
+    return 0;
+}
+
 int rootless_enter(char **argv, struct err *err)
 {
     if (geteuid() == 0)
         return 0;
     struct ids ids;
-    int status = find_ids(&ids, err);
+    char self[PATH_MAX];
+    int status = read_own_path(self, err);
+    if (status == 0)
+        status = find_ids(&ids, err);
     if (status == 0)
         status = enter_namespace(&ids, err);
     if (status == 0)
@@ -273,6 +287,6 @@ int rootless_enter(char **argv, struct err *err)
     if (status < 0)
         return status;
     setenv(mark, "1", 1);
-    execv("/proc/self/exe", argv);
+    execv(self, argv);
     return err_errno(err, "cannot run '%s' in a user namespace", argv[0]);
 }

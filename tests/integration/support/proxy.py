@@ -157,7 +157,11 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 query, client = self._socket.recvfrom(4096)
-                reply = self._reply(query) if len(query) > 12 + 5 else None  # a shorter one is no question
+                try:
+                    reply = self._reply(query)
+                except (IndexError, struct.error):  # what is no question is not answered
+                    print(f"no question, from {client}: {query.hex()}")
+                    continue
                 if reply:
                     self._socket.sendto(reply, client)
 
