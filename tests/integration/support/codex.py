@@ -154,7 +154,11 @@ class Codex:
             now = self.status(task)
             assert now["state"] in states or now["state"] not in ENDED, f"{task} ended as {now}"
             return now if now["state"] in states else None
-        return wait_for(reached, seconds, f"{task} is {' or '.join(states)}")
+        try:
+            return wait_for(reached, seconds, f"{task} is {' or '.join(states)}")
+        except AssertionError:
+            print(self.run("logs", task, check=False).stdout[-4000:], self.log.read_text()[-4000:], sep="\n")
+            raise
 
     def events(self, task):
         return [json.loads(line) for line in self.run("logs", task, "--json").stdout.splitlines()]
