@@ -121,9 +121,12 @@ class World:
             return path == "/pulls" and self.stops.arrive(LOOK) and cut(handler)
         if self.stops.arrive(CREATE):
             return cut(handler)
-        if CREATED not in self.stops.left or hub.refusal(body):
+        if CREATED not in self.stops.left:
             return False
-        hub.add(body)
+        with hub.lock:
+            if hub.refusal(body):
+                return False
+            hub.add(body)
         return cut(handler) if self.stops.arrive(CREATED) else handler.answer(201, hub.pulls[-1]) or True
 
     # ---- the state that everything begins with
