@@ -249,12 +249,18 @@ def test_a_workspace_that_is_a_link_or_a_file_or_missing(workspace, tmp_path):
 
 
 def test_files_that_change_while_they_are_read(workspace):
-    """Growing, shrinking, vanishing, moving about, becoming FIFOs: the archive stays readable."""
+    """Growing, shrinking, vanishing, moving about, becoming FIFOs and links: the archive stays readable."""
     for i in range(30):
         (workspace.path / f"d{i}").mkdir()
         for j in range(30):
             (workspace.path / f"d{i}" / f"f{j}").write_bytes(b"x" * 20000)
     stop = threading.Event()
+
+    def change(path, how):
+        # The other one may just have put a FIFO there, or a link.
+        file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        how(file)
+        os.close(file)
 
     def churn(seed):
         n = seed
@@ -265,12 +271,12 @@ def test_files_that_change_while_they_are_read(workspace):
             try:
                 action = n // 27000 % 6
                 if action == 0:
-                    os.truncate(path, n % 40000)
+                    change(path, lambda file: os.ftruncate(file, n % 40000))  # pylint: disable=cell-var-from-loop
                 elif action == 1:
                     path.unlink()
                     os.mkfifo(path)
                 elif action == 2:
-                    path.write_bytes(b"y" * (n % 50000)) if path.is_file() else path.unlink()
+                    change(path, lambda file: os.write(file, b"y" * (n % 50000)))  # pylint: disable=cell-var-from-loop
                 elif action == 3:
                     os.rename(other, workspace.path / f"d{n % 30}" / "moved")
                 elif action == 4:
