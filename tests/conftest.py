@@ -1,8 +1,8 @@
 """What all test files have in common: two marks, the order of tests, and a fixture.
 
     @pytest.mark.slow               takes ten seconds or more: not among the last ones, which all others wait for
-    @pytest.mark.tools_of_others    its time goes into npm, pip and the like, which no sanitizer of ours looks into:
-                                    left out in the sanitizer build
+    @pytest.mark.tools_of_others    its time goes into npm, pip and programs that attack, which no sanitizer of ours
+                                    looks into: left out in the sanitizer build
 """
 import os
 import pathlib
@@ -26,7 +26,7 @@ def make_scratch():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes ten seconds or more")
-    config.addinivalue_line("markers", "tools_of_others: left out in the sanitizer build")
+    config.addinivalue_line("markers", "tools_of_others: its time goes into what no sanitizer of ours looks into")
 
 
 def pytest_collection_modifyitems(config, items):

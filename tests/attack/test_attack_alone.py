@@ -9,6 +9,9 @@ import pytest
 from attempts import attempts_of, bring, outside, results
 from cases import NOT_LIVE
 
+# The programs here are no programs of ours: a sanitizer has nothing to look at.
+pytestmark = pytest.mark.tools_of_others
+
 PROGRAMS = ("kernel", "host", "files")
 EPERM, EACCES, ENOENT, ENODATA = (f"refused {name}" for name in ("EPERM", "EACCES", "ENOENT", "ENODATA"))
 

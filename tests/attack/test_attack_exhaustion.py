@@ -3,8 +3,13 @@ import contextlib
 import signal
 import subprocess
 
+import pytest
+
 from attempts import bring, outside_output
 from support.sandbox import SECONDS, Sandbox
+
+# The programs here are no programs of ours: a sanitizer has nothing to look at.
+pytestmark = pytest.mark.tools_of_others
 
 LIMIT_MIB = 128
 

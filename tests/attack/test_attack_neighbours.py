@@ -4,9 +4,14 @@ import fcntl
 import os
 import subprocess
 
+import pytest
+
 from attempts import bring, outside, program, results
 from support.codex import IMAGES
 from support.sandbox import SECONDS
+
+# The programs here are no programs of ours: a sanitizer has nothing to look at.
+pytestmark = pytest.mark.tools_of_others
 
 FILE = "usr/share/common-licenses/GPL-3"  # of the image, shared by all sandboxes
 NOT_THERE = {"kill": "refused ESRCH", "abstract_socket": "refused ECONNREFUSED", "file": "refused ENOENT",

@@ -8,7 +8,9 @@ from attempts import program, results
 from support.rootless import User, why_not
 from test_attack_alone import AS_ROOT, ATTEMPTS, EACCES, EPERM, EXPECTED, PROGRAMS
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"rootless: {why_not()}")
+# The programs here are no programs of ours: a sanitizer has nothing to look at.
+pytestmark = [pytest.mark.tools_of_others,
+              pytest.mark.skipif(why_not() is not None, reason=f"rootless: {why_not()}")]
 
 # The image's files are not even its own.
 AS_ROOTLESS_ROOT = {**AS_ROOT, "lease_of_the_image": {EACCES}}

@@ -10,6 +10,9 @@ from support.codex import RUNTIME
 from support.sandbox import Sandbox
 from test_attack_alone import AS_ROOT, ATTEMPTS, EPERM, EXPECTED, PROGRAMS
 
+# The programs here are no programs of ours: a sanitizer has nothing to look at.
+pytestmark = pytest.mark.tools_of_others
+
 OTHER = "crun" if RUNTIME == "runc" else "runc"
 NOTHING = ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "CapInh:\t0000000000000000",
            "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2")
