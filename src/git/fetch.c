@@ -73,10 +73,13 @@ static int write_large_files(const struct repository *repository, const char *co
     if (!size_max || !large_files_are_used(repository->git_dir, commit))
         return 0;
     AUTO_FREE char *store = repository_large_files(repository->git_dir, err);
-    int status =
-        store ? large_files_find(repository->git_dir, commit, NULL, &files, err) : err->code;
-    if (status == 0 && files.size <= size_max)
-        status = large_files_write(STDOUT_FILENO, store, &files, err);
+    if (!store)
+        return err->code;
+    /* What cannot be counted does not come along. */
+    struct err ignored;
+    bool fit = large_files_find(repository->git_dir, commit, NULL, &files, &ignored) == 0 &&
+               files.size <= size_max;
+    int status = fit ? large_files_write(STDOUT_FILENO, store, &files, err) : 0;
     large_files_release(&files);
     return status < 0 ? err_context(err, "files in Git LFS") : io_sync(STDOUT_FILENO, err);
 }

@@ -133,6 +133,21 @@ static int check_history(const struct verb_request *request, struct err *err)
     return status;
 }
 
+/* Of what the sandbox says are contents in Git LFS, those that its commits have pointers to. */
+static int copy_large_files(const struct verb_request *request, struct err *err)
+{
+    struct large_files there = {0}, wanted = {0};
+    int status = large_files_list(IMPORT_FD_WORK, &there, err);
+    if (status == 0 && there.count)
+        status = large_files_find(scratch_repository, request->commit, request->base_commit,
+                                  &wanted, err);
+    if (status == 0 && there.count)
+        status = large_files_copy(IMPORT_FD_WORK, IMPORT_FD_CLEAN, &wanted, err);
+    large_files_release(&there);
+    large_files_release(&wanted);
+    return status;
+}
+
 static int write_clean_bundle(const struct verb_request *request, struct err *err)
 {
     struct bundle bundle = {0};
@@ -141,7 +156,7 @@ static int write_clean_bundle(const struct verb_request *request, struct err *er
     int status = bundle_write(&bundle, BUNDLE_REF_WORK, scratch_repository, IMPORT_FD_CLEAN,
                               IMPORT_TIMEOUT_MS, err);
     if (status == 0)
-        status = large_files_copy(IMPORT_FD_WORK, IMPORT_FD_CLEAN, err);
+        status = copy_large_files(request, err);
     return status < 0 ? status : io_sync(IMPORT_FD_CLEAN, err);
 }
 

@@ -60,7 +60,7 @@ bool large_files_are_used(const char *git_dir, const char *commit)
     git_command_init(&git, git_dir, NULL);
     git_args(&git, "grep", "--quiet", "-e", "filter=lfs", commit, "--",
              ":(top,glob)**/.gitattributes", NULL);
-    return git_run(&git, &ignored) == 0;
+    return git_run(&git, &ignored) != 1; /* "no"; who cannot tell looks for pointers */
 }
 
 /* The ids of the objects that may be pointers, a line each. */

@@ -70,11 +70,12 @@ int large_files_next(int fd, const struct part *part, int64_t *at, struct large_
 /* What the parts of FD have. Release it also after a failure. */
 int large_files_list(int fd, struct large_files *files, struct err *err);
 
-/* Put all contents that the parts of FD have into STORE, made when it is not there. ERR_PROTOCOL for one
- * that is not what its id says. */
-int large_files_take(int fd, const char *store, struct err *err);
+/* Put all contents that the parts of FD have into STORE, made when it is not there; DURABLE: they are on the
+ * disk then. ERR_PROTOCOL for one that is not what its id says, and for more than LARGE_FILES_MAX. */
+int large_files_take(int fd, const char *store, bool durable, struct err *err);
 
-/* The contents that the parts of FROM have, as a part of TO, where each is looked at. */
-int large_files_copy(int from, int to, struct err *err);
+/* The contents that the parts of FROM have, as a part of TO, where each is looked at. ERR_PROTOCOL also for one that
+ * is not in WANTED, or there twice; WANTED is used up by it. */
+int large_files_copy(int from, int to, struct large_files *wanted, struct err *err);
 
 #endif

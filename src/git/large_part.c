@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sha2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,7 +54,7 @@ static int write_file(int fd, const char *store, const struct large_file *file, 
     AUTO_FREE char *path = large_file_path(store, file);
     AUTO_FD int from = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (from < 0)
-        return err_errno(err, "cannot open '%s'", path);
+        return err_set(err, ERR_PROTOCOL, "cannot open '%s': %s", path, strerror(errno));
     int status = write_head(fd, file, err);
     return status < 0 ? status : copy_checked(from, 0, file->size, fd, file->id, err);
 }
@@ -108,25 +109,42 @@ int large_files_next(int fd, const struct part *part, int64_t *at, struct large_
     return 1;
 }
 
-/* It gets its name when all of it is there. */
-static int store_file(int fd, int64_t start, const char *store, const struct large_file *file,
-                      struct err *err)
+struct place {
+    const char *store;
+    bool durable;
+};
+
+static int sync_directory(const char *path, struct err *err)
 {
+    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_errno(err, "cannot open '%s'", path) : io_sync(fd, err);
+}
+
+/* It gets its name when all of it is there. */
+static int store_file(int fd, int64_t start, const struct place *place,
+                      const struct large_file *file, struct err *err)
+{
+    const char *store = place->store;
+    AUTO_FREE char *making = str_format("%s/tmp", store);
     AUTO_FREE char *path = large_file_path(store, file);
     AUTO_FREE char *directory = str_format("%.*s", (int)(strrchr(path, '/') - path), path);
-    AUTO_FREE char *temporary = str_format("%s.XXXXXX", path);
+    AUTO_FREE char *temporary = str_format("%s/XXXXXX", making);
     int status = io_make_dirs(directory, 0755, err);
+    if (status == 0)
+        status = io_make_dirs(making, 0755, err);
     if (status < 0)
         return status;
     AUTO_FD int to = mkostemp(temporary, O_CLOEXEC);
     if (to < 0)
         return err_errno(err, "cannot create '%s'", temporary);
     status = copy_checked(fd, start, start + file->size, to, file->id, err);
+    if (status == 0 && place->durable)
+        status = io_sync(to, err);
     if (status == 0 && (fchmod(to, 0444) < 0 || rename(temporary, path) < 0))
         status = err_errno(err, "cannot rename '%s'", temporary);
     if (status < 0)
         unlink(temporary);
-    return status;
+    return status < 0 || !place->durable ? status : sync_directory(directory, err);
 }
 
 /* All that the parts of FD have, by FN. */
@@ -137,13 +155,17 @@ static int each(int fd,
     struct parts parts;
     struct large_file file;
     int status = parts_read(fd, &parts, err);
+    size_t count = 0;
     for (size_t i = 0; status == 0 && i < parts.count; i++) {
         const struct part *part = &parts.list[i];
         int64_t at = part->start;
         if (part->kind != PART_LARGE_FILES)
             continue;
         while (status == 0 && (status = large_files_next(fd, part, &at, &file, err)) > 0)
-            status = fn(fd, at - file.size, &file, arg, err);
+            status =
+                ++count > LARGE_FILES_MAX
+                    ? err_set(err, ERR_PROTOCOL, "more than %d files of Git LFS", LARGE_FILES_MAX)
+                    : fn(fd, at - file.size, &file, arg, err);
     }
     return status;
 }
@@ -165,32 +187,53 @@ int large_files_list(int fd, struct large_files *files, struct err *err)
 static int take_one(int fd, int64_t start, const struct large_file *file, void *arg,
                     struct err *err)
 {
-    const char *store = arg;
-    return large_file_is_stored(store, file) ? 0 : store_file(fd, start, store, file, err);
+    const struct place *place = arg;
+    return large_file_is_stored(place->store, file) ? 0 : store_file(fd, start, place, file, err);
 }
 
-int large_files_take(int fd, const char *store, struct err *err)
+int large_files_take(int fd, const char *store, bool durable, struct err *err)
 {
-    return each(fd, take_one, (void *)(uintptr_t)store, err);
+    struct place place = {store, durable};
+    return each(fd, take_one, &place, err);
 }
 
 struct destination {
     int fd;
     bool any;
+    struct large_files *wanted;
 };
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(((const struct large_file *)a)->id, ((const struct large_file *)b)->id);
+}
+
+/* Each that is wanted once; then it is so no more. */
+static bool take_wanted(struct large_files *wanted, const struct large_file *file)
+{
+    struct large_file *found =
+        wanted->count ? bsearch(file, wanted->list, wanted->count, sizeof *file, compare_ids)
+                      : NULL;
+    if (!found || found->size != file->size)
+        return false;
+    found->size = -1;
+    return true;
+}
 
 static int copy_one(int fd, int64_t start, const struct large_file *file, void *arg,
                     struct err *err)
 {
     struct destination *to = arg;
+    if (!take_wanted(to->wanted, file))
+        return err_set(err, ERR_PROTOCOL, "a file of Git LFS is there that no new commit names");
     int status = write_head(to->fd, file, err);
     to->any = true;
     return status < 0 ? status : copy_checked(fd, start, start + file->size, to->fd, file->id, err);
 }
 
-int large_files_copy(int from, int to, struct err *err)
+int large_files_copy(int from, int to, struct large_files *wanted, struct err *err)
 {
-    struct destination destination = {.fd = to};
+    struct destination destination = {.fd = to, .wanted = wanted};
     int64_t start = position(to, err);
     int status = start < 0 ? (int)start : each(from, copy_one, &destination, err);
     return status < 0 || !destination.any ? status : parts_end(to, PART_LARGE_FILES, start, err);

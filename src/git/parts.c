@@ -21,8 +21,8 @@ static bool read_trailer(int fd, int64_t end, struct part *part)
         return false;
     char kind = text[before];
     const char *digits = text + before + 2;
-    if ((kind != PART_MODULE && kind != PART_LARGE_FILES && kind != PART_NOTES) || text[before + 1] != ' ' ||
-        strspn(digits, "0123456789abcdef") != 16 || digits[16] != '\n')
+    if ((kind != PART_MODULE && kind != PART_LARGE_FILES && kind != PART_NOTES) ||
+        text[before + 1] != ' ' || strspn(digits, "0123456789abcdef") != 16 || digits[16] != '\n')
         return false;
     *part = (struct part){(enum part_kind)kind, (int64_t)strtoull(digits, NULL, 16),
                           end - PART_TRAILER};

@@ -50,7 +50,7 @@ static int take_objects(const char *git_dir, const struct bundle *bundle, struct
 static int take_large_files(const char *git_dir, struct err *err)
 {
     AUTO_FREE char *store = repository_large_files(git_dir, err);
-    return store ? large_files_take(PUSH_FD_BUNDLE, store, err) : err->code;
+    return store ? large_files_take(PUSH_FD_BUNDLE, store, true, err) : err->code;
 }
 
 /* A git that was killed has left its lock, or one holds it for longer than ours waits (git-config(1),

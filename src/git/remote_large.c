@@ -95,6 +95,7 @@ static int run(struct remote *remote, const char *git_dir, const char *const *ar
         git.input = input->data;
         git.input_len = input->len;
     }
+    git.dir = git_dir;
     git.errors = &said;
     git.out = &progress;
     git.file_max = file_max;
@@ -118,12 +119,12 @@ int remote_large_fetch(struct remote *remote, const char *commit, int64_t size_m
 {
     const char *const args[] = {"fetch", "origin", commit, NULL};
     AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, remote->mirror);
-    if (are_all_stored(store, files))
-        return 0;
     if (files->size > size_max)
         return err_set(err, ERR_LIMIT,
                        "they have %lld bytes together, and large_files in [git] is %lld",
                        (long long)files->size, (long long)size_max);
+    if (are_all_stored(store, files))
+        return 0;
     int status = run(remote, remote->mirror, args, NULL, (uint64_t)size_max, err);
     if (status == 0 && !are_all_stored(store, files))
         return err_set(err, ERR_NOT_FOUND, "Git LFS of %s does not have all of them",

@@ -171,7 +171,7 @@ static int push_large_files(struct remote *remote, const char *git_dir, struct e
     struct large_files files = {0};
     int status = large_files_list(REMOTE_FD_BUNDLE, &files, err);
     if (status == 0 && files.count)
-        status = large_files_take(REMOTE_FD_BUNDLE, store, err);
+        status = large_files_take(REMOTE_FD_BUNDLE, store, false, err);
     if (status == 0 && files.count)
         status = remote_large_push(remote, git_dir, &files, err);
     large_files_release(&files);

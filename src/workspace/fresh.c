@@ -100,7 +100,7 @@ void fresh_take_large_files(const char *git_dir, int fd)
 {
     struct err line;
     AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
-    if (large_files_take(fd, store, &line) == 0)
+    if (large_files_take(fd, store, false, &line) == 0)
         return;
     err_context(&line, "files in Git LFS were left out");
     err_print(&line, "codex-agent");

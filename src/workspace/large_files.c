@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -177,7 +178,10 @@ static void say(const struct change *change)
 /* Whether the change can be delivered: its content is here, or the base had none there in Git LFS. */
 static bool is_fine(const struct worktree *worktree, const char *store, const struct change *change)
 {
+    static const char empty[] = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"; /* its own pointer */
     struct large_file file;
+    if (!strcmp(change->id, empty))
+        return true;
     if (read_pointer(worktree, change->id, &file))
         return large_file_is_stored(store, &file);
     return str_starts_with(change->old_mode, "100") &&
@@ -214,13 +218,19 @@ static int choose(const struct worktree *worktree, const char *base, const struc
     return 0;
 }
 
+bool large_files_may_be_new(const char *git_dir, const char *commit)
+{
+    AUTO_FREE char *objects = str_format("%s/" LARGE_FILES_DIRECTORY "/objects", git_dir);
+    return access(objects, F_OK) == 0 || large_files_are_used(git_dir, commit);
+}
+
 bool large_files_are_whole(const char *git_dir, const char *commit, const char *base)
 {
     struct err ignored;
     struct large_files files = {0};
     AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
     bool whole = true;
-    if (large_files_are_used(git_dir, commit)) {
+    if (large_files_may_be_new(git_dir, commit)) {
         whole = large_files_find(git_dir, commit, base, &files, &ignored) == 0;
         for (size_t i = 0; i < files.count; i++)
             whole &= large_file_is_stored(store, &files.list[i]);

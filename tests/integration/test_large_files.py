@@ -70,7 +70,7 @@ def test_contents_go_in_and_new_ones_come_out(tmp_path):
         workspace.write({"a.bin": SMALL, "text": "y\n"})
         repository.git("add", "--all")
         repository.git("commit", "--quiet", "--message", "mine")
-        workspace.write({"a.bin": NEW, "copy.bin": SAME, "new.bin": OLD + NEW})
+        workspace.write({"a.bin": NEW, "copy.bin": SAME, "new.bin": OLD + NEW, "none.bin": "", "dir/empty.bin": b""})
         done = workspace.commit()
         assert done.stderr == "", done.stderr
         commit, work = done.json()["commit"], done.files[5]
@@ -159,6 +159,10 @@ def test_what_a_sandbox_says_are_large_files_is_looked_at(tmp_path):
     work = work_bundle(app, commit, first)
     zeros = "0" * 64
     assert NEW in import_work(base, with_part(work, large(NEW)), commit, first, tmp_path, check=0).files[5]
+    # Nor what no commit of its own names, nor anything twice: neither is in the diff.
+    for part in (large(SAME), large(NEW) + large(NEW), large(NEW) + large(OLD)):
+        done = import_work(base, with_part(work, part), commit, first, tmp_path)
+        assert done.returncode == 1 and "a file of Git LFS is there that no new commit names" in done.stderr, done
     for part in (f"{zeros} {len(SAME)}\n".encode() + SAME, large(SAME)[:-1], large(SAME) + b"x", b"\n", zeros.encode(),
                  f"{zeros} 0\n".encode(), f"{zeros} 99999999999999999999\n".encode(), f"{zeros} -1\n".encode(),
                  f"../../../../../tmp/{zeros[19:]} 1\nx".encode()):
