@@ -30,7 +30,7 @@ MEMBERS = {
 def make_server():
     """Its model finds nothing to do, so tasks complete at once, without a change."""
     with ModelServer([forever([message("There is nothing to do.")])]) as model, \
-            Server("[server]\nmax_running = 1\n" + MODEL % model.port) as server:
+            Server("[server]\nmax_running = 1\n[sandbox]\ndisk = 20G\n" + MODEL % model.port) as server:
         yield server
 
 
