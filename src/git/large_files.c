@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -109,7 +108,7 @@ static int choose_small(const char *git_dir, const struct buf *ids, struct buf *
     return status;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_ids(const void *a, const void *b)
 {
     return strcmp(((const struct large_file *)a)->id, ((const struct large_file *)b)->id);
 }
@@ -129,7 +128,7 @@ static void settle(struct large_files *files)
 {
     size_t kept = 0;
     if (files->count)
-        qsort(files->list, files->count, sizeof *files->list, compare);
+        qsort(files->list, files->count, sizeof *files->list, compare_ids);
     for (size_t i = 0; i < files->count; i++) {
         if (kept && !strcmp(files->list[kept - 1].id, files->list[i].id))
             continue;
@@ -178,14 +177,9 @@ int large_files_find(const char *git_dir, const char *commit, const char *base,
     return status < 0 ? status : read_pointers(&contents, files, err);
 }
 
-char *large_file_path(const char *store, const struct large_file *file)
+struct large_file *large_files_search(const struct large_files *files,
+                                      const struct large_file *file)
 {
-    return str_format("%s/objects/%.2s/%.2s/%s", store, file->id, file->id + 2, file->id);
-}
-
-bool large_file_is_stored(const char *store, const struct large_file *file)
-{
-    struct stat st;
-    AUTO_FREE char *path = large_file_path(store, file);
-    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == file->size;
+    return files->count ? bsearch(file, files->list, files->count, sizeof *files->list, compare_ids)
+                        : NULL;
 }

@@ -52,11 +52,24 @@ bool large_files_are_used(const char *git_dir, const char *commit);
 int large_files_find(const char *git_dir, const char *commit, const char *base,
                      struct large_files *files, struct err *err);
 
-/* Whether the repository that keeps them in STORE, "<git_dir>/lfs", has the content. */
+/* FILE by its id among FILES, as large_files_find() has them; NULL. */
+struct large_file *large_files_search(const struct large_files *files,
+                                      const struct large_file *file);
+
+/* Whether the repository that keeps them in STORE, "<git_dir>/lfs", has the content; and how many of FILES it
+ * has not. */
 bool large_file_is_stored(const char *store, const struct large_file *file);
+size_t large_files_count_missing(const char *store, const struct large_files *files);
 
 /* Where STORE has it, or would; the caller frees. */
 char *large_file_path(const char *store, const struct large_file *file);
+
+/* A new file in STORE, for a content on its way; its descriptor, and its path in *PATH, which the caller frees. */
+int large_file_create(const char *store, char **path, struct err *err);
+
+/* It holds all of FILE: from now on it is that; DURABLE: on the disk. */
+int large_file_keep(int fd, const char *path, const char *store, const struct large_file *file,
+                    bool durable, struct err *err);
 
 /* Write the contents that STORE has of FILES to the file FD at its position, which is its end, as a
  * part; none is written when it has none. A damaged one counts as not there. */

@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <sha2.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -114,37 +112,19 @@ struct place {
     bool durable;
 };
 
-static int sync_directory(const char *path, struct err *err)
-{
-    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(err, "cannot open '%s'", path) : io_sync(fd, err);
-}
-
-/* It gets its name when all of it is there. */
 static int store_file(int fd, int64_t start, const struct place *place,
                       const struct large_file *file, struct err *err)
 {
-    const char *store = place->store;
-    AUTO_FREE char *making = str_format("%s/tmp", store);
-    AUTO_FREE char *path = large_file_path(store, file);
-    AUTO_FREE char *directory = str_format("%.*s", (int)(strrchr(path, '/') - path), path);
-    AUTO_FREE char *temporary = str_format("%s/XXXXXX", making);
-    int status = io_make_dirs(directory, 0755, err);
-    if (status == 0)
-        status = io_make_dirs(making, 0755, err);
-    if (status < 0)
-        return status;
-    AUTO_FD int to = mkostemp(temporary, O_CLOEXEC);
+    AUTO_FREE char *path = NULL;
+    AUTO_FD int to = large_file_create(place->store, &path, err);
     if (to < 0)
-        return err_errno(err, "cannot create '%s'", temporary);
-    status = copy_checked(fd, start, start + file->size, to, file->id, err);
-    if (status == 0 && place->durable)
-        status = io_sync(to, err);
-    if (status == 0 && (fchmod(to, 0444) < 0 || rename(temporary, path) < 0))
-        status = err_errno(err, "cannot rename '%s'", temporary);
+        return to;
+    int status = copy_checked(fd, start, start + file->size, to, file->id, err);
+    if (status == 0)
+        status = large_file_keep(to, path, place->store, file, place->durable, err);
     if (status < 0)
-        unlink(temporary);
-    return status < 0 || !place->durable ? status : sync_directory(directory, err);
+        unlink(path);
+    return status;
 }
 
 /* All that the parts of FD have, by FN. */
@@ -203,17 +183,10 @@ struct destination {
     struct large_files *wanted;
 };
 
-static int compare_ids(const void *a, const void *b)
-{
-    return strcmp(((const struct large_file *)a)->id, ((const struct large_file *)b)->id);
-}
-
 /* Each that is wanted once; then it is so no more. */
 static bool take_wanted(struct large_files *wanted, const struct large_file *file)
 {
-    struct large_file *found =
-        wanted->count ? bsearch(file, wanted->list, wanted->count, sizeof *file, compare_ids)
-                      : NULL;
+    struct large_file *found = large_files_search(wanted, file);
     if (!found || found->size != file->size)
         return false;
     found->size = -1;

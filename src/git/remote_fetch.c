@@ -47,17 +47,15 @@ static int write_large_files(struct remote *remote, const struct verb_request *r
     if (!request->large_files_max || !large_files_are_used(remote->mirror, request->commit))
         return 0;
     int status = large_files_find(remote->mirror, request->commit, NULL, &files, &why);
-    if (status == 0)
+    bool known = status == 0;
+    if (known)
         status =
             remote_large_fetch(remote, request->commit, request->large_files_max, &files, &why);
-    else
-        large_files_release(&files);
     if (status < 0)
         buf_appendf(list, "%s files in Git LFS were left out: %s\n",
                     status == -EHOSTUNREACH ? "passing" : "note", why.message);
-    if (status == ERR_LIMIT)
-        large_files_release(&files);
-    status = large_files_write(STDOUT_FILENO, store, &files, err);
+    bool some = known && status != ERR_LIMIT;
+    status = some ? large_files_write(STDOUT_FILENO, store, &files, err) : 0;
     large_files_release(&files);
     return status < 0 ? status : io_sync(STDOUT_FILENO, err);
 }

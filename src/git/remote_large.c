@@ -106,14 +106,6 @@ static int run(struct remote *remote, const char *git_dir, const char *const *ar
     return explain(remote, status, said.data, err);
 }
 
-static bool are_all_stored(const char *store, const struct large_files *files)
-{
-    for (size_t i = 0; i < files->count; i++)
-        if (!large_file_is_stored(store, &files->list[i]))
-            return false;
-    return true;
-}
-
 int remote_large_fetch(struct remote *remote, const char *commit, int64_t size_max,
                        const struct large_files *files, struct err *err)
 {
@@ -123,10 +115,10 @@ int remote_large_fetch(struct remote *remote, const char *commit, int64_t size_m
         return err_set(err, ERR_LIMIT,
                        "they have %lld bytes together, and large_files in [git] is %lld",
                        (long long)files->size, (long long)size_max);
-    if (are_all_stored(store, files))
+    if (!large_files_count_missing(store, files))
         return 0;
     int status = run(remote, remote->mirror, args, NULL, (uint64_t)size_max, err);
-    if (status == 0 && !are_all_stored(store, files))
+    if (status == 0 && large_files_count_missing(store, files))
         return err_set(err, ERR_NOT_FOUND, "Git LFS of %s does not have all of them",
                        remote->url.site);
     return status;

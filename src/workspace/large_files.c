@@ -229,12 +229,9 @@ bool large_files_are_whole(const char *git_dir, const char *commit, const char *
     struct err ignored;
     struct large_files files = {0};
     AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
-    bool whole = true;
-    if (large_files_may_be_new(git_dir, commit)) {
-        whole = large_files_find(git_dir, commit, base, &files, &ignored) == 0;
-        for (size_t i = 0; i < files.count; i++)
-            whole &= large_file_is_stored(store, &files.list[i]);
-    }
+    bool whole = !large_files_may_be_new(git_dir, commit) ||
+                 (large_files_find(git_dir, commit, base, &files, &ignored) == 0 &&
+                  !large_files_count_missing(store, &files));
     large_files_release(&files);
     return whole;
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -111,17 +110,9 @@ static void content_release(struct content *content)
 
 static int open_file(struct content *content, const char *store, struct err *err)
 {
-    AUTO_FREE char *directory = str_format("%s/tmp", store);
-    int status = io_make_dirs(directory, 0755, err);
-    if (status < 0)
-        return status;
-    content->path = str_format("%s/XXXXXX", directory);
-    content->fd = mkostemp(content->path, O_CLOEXEC);
-    if (content->fd < 0) {
-        free(steal_pointer(&content->path));
-        return err_errno(err, "cannot create a file in '%s'", directory);
-    }
-    return io_write_all(content->fd, content->head, content->head_len, err);
+    content->fd = large_file_create(store, &content->path, err);
+    return content->fd < 0 ? content->fd
+                           : io_write_all(content->fd, content->head, content->head_len, err);
 }
 
 static int content_add(struct content *content, const char *store, const char *bytes, size_t len,
@@ -221,17 +212,12 @@ static void smudge(const struct content *content, const char *store)
 static int keep(struct content *content, const char *store, const struct large_file *file,
                 struct err *err)
 {
-    AUTO_FREE char *path = large_file_path(store, file);
-    AUTO_FREE char *directory = str_format("%.*s", (int)(strrchr(path, '/') - path), path);
     int status = content->fd < 0 ? open_file(content, store, err) : 0;
     if (status == 0)
-        status = io_make_dirs(directory, 0755, err);
-    if (status < 0)
-        return status;
-    if (fchmod(content->fd, 0444) < 0 || rename(content->path, path) < 0)
-        return err_errno(err, "cannot rename '%s'", content->path);
-    free(steal_pointer(&content->path));
-    return 0;
+        status = large_file_keep(content->fd, content->path, store, file, false, err);
+    if (status == 0)
+        free(steal_pointer(&content->path));
+    return status;
 }
 
 /* A pointer, and an empty file, stays what it is. */

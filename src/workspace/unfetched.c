@@ -67,8 +67,7 @@ static void say_large_files(const char *git_dir)
     if (!large_files_are_used(git_dir, "HEAD"))
         return;
     if (large_files_find(git_dir, "HEAD", NULL, &files, &ignored) == 0)
-        for (size_t i = 0; i < files.count; i++)
-            missing += !large_file_is_stored(store, &files.list[i]);
+        missing = large_files_count_missing(store, &files);
     large_files_release(&files);
     AUTO_FREE char *text = str_format(
         "%zu file%s in Git LFS not fetched: %s in %s place", missing, missing == 1 ? "" : "s",
