@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 static int youngest_first(const void *a, const void *b)
 {
@@ -19,10 +20,7 @@ static int youngest_first(const void *a, const void *b)
 
 size_t by_age_list(int dir, bool (*wanted)(const char *name), struct by_age **out)
 {
-    AUTO_FD int listed = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_DIR DIR *stream = listed < 0 ? NULL : fdopendir(listed);
-    if (stream)
-        listed = -1; /* the stream's now */
+    AUTO_DIR DIR *stream = io_list_dir(dir);
     size_t count = 0, cap = 0;
     struct dirent *entry;
     struct stat st;

@@ -148,6 +148,15 @@ int io_make_owned_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struc
     return status;
 }
 
+DIR *io_list_dir(int dir)
+{
+    AUTO_FD int listed = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = listed < 0 ? NULL : fdopendir(listed);
+    if (stream)
+        listed = -1; /* the stream's now */
+    return stream;
+}
+
 int io_open_private_dir(const char *path, struct err *err)
 {
     int status = io_make_dirs(path, 0700, err);

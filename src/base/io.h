@@ -2,6 +2,7 @@
 #ifndef CODEX_BASE_IO_H
 #define CODEX_BASE_IO_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ int io_make_owned_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struc
 /* Open the directory PATH, made with mode 0700 when it is not there. ERR_REFUSED when it is not
  * ours alone: what lies in it may be somebody's real files, setuid ones among them. */
 int io_open_private_dir(const char *path, struct err *err);
+
+/* The entries of the directory DIR, which is not moved on by it; for closedir(). NULL: see errno. */
+DIR *io_list_dir(int dir);
 
 /* Remove PATH (below DIRFD) and everything in it, never following a symbolic link and never
  * recursing, so that neither a hostile link nor a hostile depth can do harm. A missing PATH is

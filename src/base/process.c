@@ -202,15 +202,22 @@ void process_reserve_stdio(void)
             abort();
 }
 
+const char *process_program_path(void)
+{
+    static char path[PATH_MAX];
+    if (path[0])
+        return path;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return path;
+}
+
 const char *process_program_dir(void)
 {
     static char dir[PATH_MAX];
     if (dir[0])
         return dir;
-    ssize_t n = readlink("/proc/self/exe", dir, sizeof dir - 1);
-    if (n <= 0)
-        return "";
-    dir[n] = '\0';
+    strcpy(dir, process_program_path());
     char *slash = strrchr(dir, '/');
     if (slash)
         *slash = '\0';

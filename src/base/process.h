@@ -54,6 +54,9 @@ int process_run(const char *const *argv, int input, struct buf *out, struct err 
  * so that no file of ours gets their number and their use fails as it would have. Call this first in main. */
 void process_reserve_stdio(void);
 
+/* The path of the running executable, as it was when this was first asked for ("" when unknown). */
+const char *process_program_path(void);
+
 /* The directory of the running executable, where our other programs are ("" when unknown). */
 const char *process_program_dir(void);
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/object_id.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "git/remote_error.h"
 #include "git/repository.h"
@@ -85,13 +86,11 @@ static char *login_answer(const struct remote *remote)
  * reads as its descriptor 3, else it is to be there. */
 static char *helper_setting(const struct remote *remote, const char *from, struct err *err)
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0) {
+    const char *self = process_program_path();
+    if (!*self) {
         err_errno(err, "cannot find myself");
         return NULL;
     }
-    self[n] = '\0';
     if (strchr(self, '\'')) {
         err_set(err, ERR_REFUSED, "a program's path with a ' in it cannot be used");
         return NULL;

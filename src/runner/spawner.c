@@ -204,11 +204,9 @@ static void sweep(void *arg)
 /* Scratch directories of spawners that have died: whose lock is free. */
 static void remove_old_scratch(int scratch)
 {
-    AUTO_FD int listed = openat(scratch, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_DIR DIR *stream = listed < 0 ? NULL : fdopendir(listed);
+    AUTO_DIR DIR *stream = io_list_dir(scratch);
     if (!stream)
         return;
-    listed = -1;
     struct dirent *entry;
     while ((entry = readdir(stream))) {
         if (entry->d_name[0] == '.')

@@ -111,11 +111,9 @@ static int remove_unused(int dir, const char *name, struct err *err)
 /* Remove what a maker or remover that died has left, and every image but KEEP that nobody uses. */
 static int tidy(int dir, const char *keep, struct err *err)
 {
-    AUTO_FD int listed = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_DIR DIR *stream = listed < 0 ? NULL : fdopendir(listed);
+    AUTO_DIR DIR *stream = io_list_dir(dir);
     if (!stream)
         return err_errno(err, "cannot list the images");
-    listed = -1; /* the stream's now */
     struct dirent *entry;
     while ((entry = readdir(stream))) {
         const char *name = entry->d_name;

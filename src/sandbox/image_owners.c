@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "sandbox/image_tree.h"
 #include "sandbox/rootless.h"
 
@@ -43,11 +44,9 @@ static int shift_directory(int dir, unsigned depth, struct err *err)
 {
     if (depth > DEPTH_MAX)
         return err_set(err, -ELOOP, "directories nested too deeply");
-    AUTO_FD int listed = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_DIR DIR *stream = listed < 0 ? NULL : fdopendir(listed);
+    AUTO_DIR DIR *stream = io_list_dir(dir);
     if (!stream)
         return err_errno(err, "cannot list a directory");
-    listed = -1; /* the stream's now */
     struct dirent *entry;
     int status = 0;
     while (status == 0 && (entry = readdir(stream)))

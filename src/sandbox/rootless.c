@@ -229,11 +229,9 @@ static int enter_namespace(const struct ids *ids, struct err *err)
  * only: of name services, and of the user's session. */
 static void show_again(int old)
 {
-    AUTO_FD int listed = openat(old, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_DIR DIR *stream = listed < 0 ? NULL : fdopendir(listed);
+    AUTO_DIR DIR *stream = io_list_dir(old);
     if (!stream)
         return;
-    listed = -1;
     struct dirent *entry;
     while ((entry = readdir(stream))) {
         if (entry->d_type != DT_DIR || entry->d_name[0] == '.' || !strcmp(entry->d_name, "codex"))
@@ -260,26 +258,15 @@ static int make_run(struct err *err)
     return 0;
 }
 
-/* By its path, and not by /proc/self/exe, which would be a file of the mounts that we come from: its path
- * would then lack where these are mounted, and nothing beside it could be found. */
-static int read_own_path(char out[PATH_MAX], struct err *err)
-{
-    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
-    if (n < 0)
-        return err_errno(err, "cannot find myself");
-    out[n] = '\0';
-    return 0;
-}
-
 int rootless_enter(char **argv, struct err *err)
 {
     if (geteuid() == 0)
         return 0;
     struct ids ids;
-    char self[PATH_MAX];
-    int status = read_own_path(self, err);
-    if (status == 0)
-        status = find_ids(&ids, err);
+    /* Not /proc/self/exe, which would be a file of the mounts that we come from: its path would then lack
+     * where these are mounted, and nothing beside it could be found. */
+    const char *self = process_program_path();
+    int status = find_ids(&ids, err);
     if (status == 0)
         status = enter_namespace(&ids, err);
     if (status == 0)

@@ -1,19 +1,16 @@
 """The same attempts in a sandbox that the other OCI runtime has made, which gets the policy in another form."""
 import os
 import re
-import shutil
 
 import pytest
 
 from attempts import bring, results
-from support.codex import RUNTIME
-from support.sandbox import Sandbox
+from support.sandbox import sandbox_of_the_other_runtime
 from test_attack_alone import AS_ROOT, ATTEMPTS, EPERM, EXPECTED, PROGRAMS
 
 # The programs here are no programs of ours: a sanitizer has nothing to look at.
 pytestmark = pytest.mark.tools_of_others
 
-OTHER = "crun" if RUNTIME == "runc" else "runc"
 NOTHING = ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "CapInh:\t0000000000000000",
            "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2")
 LOOK = """
@@ -26,8 +23,7 @@ echo == mounts; cat /proc/self/mountinfo
 
 @pytest.fixture(name="other")
 def make_other():
-    assert shutil.which(OTHER), f"{OTHER} is not installed: make setup"
-    with Sandbox(runtime=OTHER) as sandbox:
+    with sandbox_of_the_other_runtime() as sandbox:
         yield sandbox
 
 

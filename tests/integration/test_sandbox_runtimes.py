@@ -1,20 +1,15 @@
 """The other OCI runtime, in short. All of the suite with it: CODEX_TEST_RUNTIME=runc."""
-import shutil
-
 import pytest
 
-from support.codex import RUNTIME, codex_on
+from support.codex import codex_on
 from support.repository import CALCULATOR, Repository
-from support.sandbox import Sandbox
+from support.sandbox import OTHER_RUNTIME, sandbox_of_the_other_runtime
 from test_main_job import GOOD_WORK
-
-OTHER = "crun" if RUNTIME == "runc" else "runc"
 
 
 @pytest.fixture(name="sandbox")
 def fixture_sandbox():
-    assert shutil.which(OTHER), f"{OTHER} is not installed: make setup"
-    with Sandbox(runtime=OTHER) as sandbox:
+    with sandbox_of_the_other_runtime() as sandbox:
         yield sandbox
 
 
@@ -29,7 +24,7 @@ def test_a_runtime_that_knows_no_seccomp_is_refused(sandbox):
 
 def test_a_task_becomes_a_branch_with_it(tmp_path):
     repository = Repository(tmp_path / "calculator", CALCULATOR)
-    with codex_on(GOOD_WORK, f"[sandbox]\nruntime = {OTHER}\n") as (codex, _):
+    with codex_on(GOOD_WORK, f"[sandbox]\nruntime = {OTHER_RUNTIME}\n") as (codex, _):
         task = codex.wait(codex.task("Add subtract", cwd=repository.path))
         assert (task["state"], task["verdict"]) == ("completed", "passed"), (task["fault"], task)
         assert repository.git("rev-parse", "feat/subtract") == task["commit"]

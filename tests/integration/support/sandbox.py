@@ -13,6 +13,9 @@ FIRST_UID = 0x70000000  # of the sandboxes' ranges, src/sandbox/uid_range.h
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
+OTHER_RUNTIME = "crun" if RUNTIME == "runc" else "runc"
+
+
 class Sandbox:
     """Run commands in sandboxes; `close` checks that nothing of them is left."""
 
@@ -90,3 +93,10 @@ class Sandbox:
         assert str(self.state) not in mounts and "/run/codex" not in mounts
         # crun makes who runs a command the owner of its standard streams.
         assert os.stat("/dev/null").st_uid < FIRST_UID
+
+
+@contextlib.contextmanager
+def sandbox_of_the_other_runtime():
+    assert shutil.which(OTHER_RUNTIME), f"{OTHER_RUNTIME} is not installed: make setup"
+    with Sandbox(runtime=OTHER_RUNTIME) as sandbox:
+        yield sandbox
