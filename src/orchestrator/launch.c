@@ -113,24 +113,20 @@ static int known_baseline(struct job *job, const struct task *task, struct test_
     return store_baseline_get(job->o->store, &key, out, err);
 }
 
-/* What was asked for at the submission, which the server's limit may have come below since. */
-static int64_t lower(int64_t server, int64_t task)
-{
-    return task && (!server || task < server) ? task : server;
-}
-
+/* What was asked for at the submission, which the server's limits may have come below since. */
 static struct run_limits run_limits(const struct config *config, const struct task *task)
 {
-    const int64_t *of = task->limits.of;
-    return (struct run_limits){
-        .memory_bytes = (uint64_t)lower(config->memory_bytes, of[TASK_LIMIT_MEMORY]),
-        .cpu_milli = (uint32_t)lower(config->cpu_milli, of[TASK_LIMIT_CPUS]),
-        .pids = (uint32_t)lower(config->pids, of[TASK_LIMIT_PIDS]),
-        .disk_bytes = (uint64_t)lower(config->disk_bytes, of[TASK_LIMIT_DISK]),
+    struct run_limits limits = {
+        .memory_bytes = (uint64_t)config->memory_bytes,
+        .cpu_milli = (uint32_t)config->cpu_milli,
+        .pids = (uint32_t)config->pids,
+        .disk_bytes = (uint64_t)config->disk_bytes,
         .inodes = (uint64_t)config->inodes,
         .test_timeout_ms = config->test_timeout_ms,
         .archive_bytes = (uint64_t)archive_max_bytes,
     };
+    task_limits_lower(&limits, &task->limits);
+    return limits;
 }
 
 static void fill_run(struct job *job, const struct task *task, int64_t left_ms,

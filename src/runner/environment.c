@@ -148,11 +148,6 @@ static int make(struct run *run, int *exit_status, struct buf *result)
     return status;
 }
 
-static uint64_t lower(uint64_t ours, int64_t asked)
-{
-    return asked && (!ours || (uint64_t)asked < ours) ? (uint64_t)asked : ours;
-}
-
 /* What the repository asks for, of the sandboxes that are made from now on. */
 static int narrow_limits(struct run *run)
 {
@@ -162,12 +157,7 @@ static int narrow_limits(struct run *run)
             return run_fail(run, FAULT_PLATFORM, "%s", err.message);
     if (run->gateway.broken)
         return run_fail(run, FAULT_PLATFORM, "%s", run->gateway.err.message);
-    const int64_t *of = run->gateway.limits.of;
-    struct run_limits *limits = &run->request.limits;
-    limits->memory_bytes = lower(limits->memory_bytes, of[TASK_LIMIT_MEMORY]);
-    limits->cpu_milli = (uint32_t)lower(limits->cpu_milli, of[TASK_LIMIT_CPUS]);
-    limits->pids = (uint32_t)lower(limits->pids, of[TASK_LIMIT_PIDS]);
-    limits->disk_bytes = lower(limits->disk_bytes, of[TASK_LIMIT_DISK]);
+    task_limits_lower(&run->request.limits, &run->gateway.limits);
     return 0;
 }
 

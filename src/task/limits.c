@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "task/spawn.h"
 
 #define MIB (1LL << 20)
 
@@ -65,6 +66,19 @@ void task_limit_append(struct buf *out, enum task_limit limit, int64_t value)
         buf_appendf(out, "%lld processes", (long long)value);
     else
         buf_appendf(out, "%lld MiB", (long long)(value / MIB));
+}
+
+static uint64_t lower(uint64_t limit, int64_t asked)
+{
+    return asked && (!limit || (uint64_t)asked < limit) ? (uint64_t)asked : limit;
+}
+
+void task_limits_lower(struct run_limits *run, const struct task_limits *asked)
+{
+    run->memory_bytes = lower(run->memory_bytes, asked->of[TASK_LIMIT_MEMORY]);
+    run->cpu_milli = (uint32_t)lower(run->cpu_milli, asked->of[TASK_LIMIT_CPUS]);
+    run->pids = (uint32_t)lower(run->pids, asked->of[TASK_LIMIT_PIDS]);
+    run->disk_bytes = lower(run->disk_bytes, asked->of[TASK_LIMIT_DISK]);
 }
 
 int task_limits_to_json(const struct task_limits *from, struct buf *out)

@@ -37,6 +37,10 @@ int task_limit_parse(enum task_limit limit, const char *text, int64_t *value, st
 /* VALUE for a person: "512 MiB", "1.5 cores", "200 processes". */
 void task_limit_append(struct buf *out, enum task_limit limit, int64_t value);
 
+/* Lower the limits of RUN to what is ASKED for; what is above them changes nothing. */
+struct run_limits;
+void task_limits_lower(struct run_limits *run, const struct task_limits *asked);
+
 /* {"memory_bytes":n|null,…} */
 int task_limits_to_json(const struct task_limits *limits, struct buf *out);
 

@@ -214,7 +214,7 @@ static int write_bundle(const struct work *work, struct err *err)
 {
     struct large_files files = {0};
     int status =
-        large_files_may_be_new(work->git_dir, work->commit)
+        large_files_are_kept(work->git_dir)
             ? large_files_find(work->git_dir, work->commit, work->step->base_commit, &files, err)
             : 0;
     if (status == 0)

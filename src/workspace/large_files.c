@@ -218,10 +218,10 @@ static int choose(const struct worktree *worktree, const char *base, const struc
     return 0;
 }
 
-bool large_files_may_be_new(const char *git_dir, const char *commit)
+bool large_files_are_kept(const char *git_dir)
 {
     AUTO_FREE char *objects = str_format("%s/" LARGE_FILES_DIRECTORY "/objects", git_dir);
-    return access(objects, F_OK) == 0 || large_files_are_used(git_dir, commit);
+    return access(objects, F_OK) == 0;
 }
 
 bool large_files_are_whole(const char *git_dir, const char *commit, const char *base)
@@ -229,7 +229,7 @@ bool large_files_are_whole(const char *git_dir, const char *commit, const char *
     struct err ignored;
     struct large_files files = {0};
     AUTO_FREE char *store = str_format("%s/" LARGE_FILES_DIRECTORY, git_dir);
-    bool whole = !large_files_may_be_new(git_dir, commit) ||
+    bool whole = (!large_files_are_kept(git_dir) && !large_files_are_used(git_dir, commit)) ||
                  (large_files_find(git_dir, commit, base, &files, &ignored) == 0 &&
                   !large_files_count_missing(store, &files));
     large_files_release(&files);

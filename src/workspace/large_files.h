@@ -18,9 +18,8 @@
 int large_files_settle(const struct worktree *worktree, const char *index, const char *base,
                        struct err *err);
 
-/* Whether commits up to COMMIT may have new pointers: its attributes name Git LFS, or contents are here (of before
- * an attribute went). */
-bool large_files_may_be_new(const char *git_dir, const char *commit);
+/* Whether there is any content in GIT_DIR, of whatever commit: where there is none, none can go along. */
+bool large_files_are_kept(const char *git_dir);
 
 /* Whether all contents are here that the commits up to COMMIT, and not BASE, have pointers to. */
 bool large_files_are_whole(const char *git_dir, const char *commit, const char *base);
