@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from support.bundles import base_bundle, import_work, push, work_bundle
-from support.codex import codex_on
+from support.codex import BUILD, codex_on
 from support.git_server import TOKEN, GitServer, access, bare, certificate, git, nothing_stays_in_run
 from support.large_files import LargeFiles, pointer
 from support.model_server import call, message
@@ -183,7 +183,7 @@ def test_the_filter_speaks_gits_protocol(tmp_path):
     def speak(*packets):
         text = b"".join(b"0000" if packet is None else f"{len(packet) + 4:04x}".encode() + packet for packet in packets)
         done = subprocess.run([shutil.which("env"), "-C", str(repository.path), "GIT_CONFIG_NOSYSTEM=1",
-                               os.environ["CODEX_BUILD"] + "/codex-agent", "large-files"], input=text, capture_output=True,
+                               BUILD / "codex-agent", "large-files"], input=text, capture_output=True,
                               check=False, timeout=60)
         return done
     greeting = (b"git-filter-client\n", b"version=2\n", None, b"capability=clean\n", b"capability=smudge\n",
@@ -199,7 +199,7 @@ def test_the_filter_speaks_gits_protocol(tmp_path):
                     (*greeting, None)):
         assert speak(*packets).returncode in (0, 1)
     for text in (b"zzzz", b"0001", b"ffff", b"00"):
-        assert subprocess.run([os.environ["CODEX_BUILD"] + "/codex-agent", "large-files"], input=text, check=False, timeout=60,
+        assert subprocess.run([BUILD / "codex-agent", "large-files"], input=text, check=False, timeout=60,
                               cwd=repository.path, capture_output=True).returncode == 1
     assert not list((repository.path / ".git/lfs/tmp").iterdir())
 
