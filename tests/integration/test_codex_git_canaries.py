@@ -185,6 +185,8 @@ def run_everything(repository, bundle, commit, base, scratch):
 def test_the_canary_can_sing(canary, work):
     """Or the tests below would prove nothing: porcelain in the same repository runs it."""
     canary.arm(work[0])
+    for file in work[0].path.glob("*.txt"):  # else git looks at them again only when they are as new as its index
+        file.touch()
     subprocess.run(["git", "-C", str(work[0].path), "status"], check=False, capture_output=True, env=ENVIRONMENT)
     subprocess.run(["git", "-C", str(work[0].path), "update-ref", "refs/heads/y", "HEAD"], check=False,
                    capture_output=True, env=ENVIRONMENT)
