@@ -150,6 +150,7 @@ static void init_ended(void *arg, pid_t pid, int wait_status)
     struct sandbox *sandbox = arg;
     sandbox->init = 0;
     sandbox->init_source = NULL;
+    sandbox->init_has_ended = true;
     sandbox->init_was_killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
 }
 
@@ -157,18 +158,21 @@ int sandbox_failed(const struct sandbox *sandbox, struct err *err)
 {
     /* Who is killed gives his namespaces back some time before he counts as ended: a moment for
      * those errors that this may have caused. */
-    bool may_be_ending = err->code == ERR_SANDBOX || err->code == -ENOENT || err->code == -ESRCH;
+    bool may_be_ending = err->code == ERR_SANDBOX || err->code == ERR_KILLED ||
+                         err->code == -ENOENT || err->code == -ESRCH;
     struct pollfd process = {.fd = sandbox->init_pidfd, .events = POLLIN};
     if (sandbox->init && may_be_ending)
         poll(&process, 1, ENDING_MS);
     /* The loop may not have told us of its end yet. */
     siginfo_t end = {0};
-    bool ended = sandbox->init &&
-                 waitid(P_PID, (id_t)sandbox->init, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-                 end.si_pid != 0;
-    bool killed = ended && end.si_code == CLD_KILLED && end.si_status == SIGKILL;
-    if (sandbox->init_was_killed || killed)
+    bool ending = sandbox->init &&
+                  waitid(P_PID, (id_t)sandbox->init, &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                  end.si_pid != 0;
+    if (sandbox->init_was_killed ||
+        (ending && end.si_code == CLD_KILLED && end.si_status == SIGKILL))
         err->code = ERR_KILLED;
+    else if (err->code == ERR_KILLED && (ending || sandbox->init_has_ended))
+        err->code = ERR_SANDBOX; /* by its own end: the kernel then kills all that has joined it */
     return err->code;
 }
 

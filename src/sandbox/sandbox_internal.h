@@ -18,12 +18,12 @@ struct sandbox {
     char directory[64];   /* the bundle, in the private directory */
     char layer[PATH_MAX]; /* holds `upper` and `work` of the writable layer */
     enum sandbox_disk disk;
-    int disk_fd;                   /* the top directory of its disk; -1: it has none */
-    char cgroup[CGROUP_PATH_SIZE]; /* path below each hierarchy */
-    char id[CGROUP_PATH_SIZE];     /* the runtime's name for it */
-    pid_t init;                    /* process 1, a child of ours; 0: none */
-    bool init_was_killed;          /* it has ended, by SIGKILL */
-    bool was_killed;               /* by sandbox_kill(): it ends, if it has not yet */
+    int disk_fd;                          /* the top directory of its disk; -1: it has none */
+    char cgroup[CGROUP_PATH_SIZE];        /* path below each hierarchy */
+    char id[CGROUP_PATH_SIZE];            /* the runtime's name for it */
+    pid_t init;                           /* process 1, a child of ours; 0: none */
+    bool init_has_ended, init_was_killed; /* by SIGKILL */
+    bool was_killed;                      /* by sandbox_kill(): it ends, if it has not yet */
     int init_pidfd;
     int ready_fd; /* ends when process 1 runs its own program; -1: it does, or there is none */
     struct loop_source *init_source;

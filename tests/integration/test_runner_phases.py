@@ -594,9 +594,11 @@ def test_runners_share_the_agent_and_get_a_new_one_when_it_changes(spawner):
     assert agent(third) != agent(first)
 
 
-def test_a_broken_runtime_is_the_platforms_fault(spawner):
+# The second seems to run for a moment.
+@pytest.mark.parametrize("agent", ["exit 1", "exec <&- >&- 2>&-; exit 1"], ids=["at once", "after a moment"])
+def test_a_broken_runtime_is_the_platforms_fault(spawner, agent):
     spawner.agent.unlink()
-    spawner.agent.write_text("#!/bin/sh\nexit 1\n")
+    spawner.agent.write_text(f"#!/bin/sh\n{agent}\n")
     spawner.agent.chmod(0o755)
     task = Task(spawner, GOOD)
     ended = task.complete()
