@@ -143,6 +143,8 @@ static int copy_large_files(const struct verb_request *request, struct err *err)
                                   &wanted, err);
     if (status == 0 && there.count)
         status = large_files_copy(IMPORT_FD_WORK, IMPORT_FD_CLEAN, &wanted, err);
+    if (status == 0 && there.count)
+        status = io_sync(IMPORT_FD_CLEAN, err);
     large_files_release(&there);
     large_files_release(&wanted);
     return status;
@@ -155,9 +157,7 @@ static int write_clean_bundle(const struct verb_request *request, struct err *er
     memcpy(bundle.base, request->base_commit, OBJECT_ID_SIZE);
     int status = bundle_write(&bundle, BUNDLE_REF_WORK, scratch_repository, IMPORT_FD_CLEAN,
                               IMPORT_TIMEOUT_MS, err);
-    if (status == 0)
-        status = copy_large_files(request, err);
-    return status < 0 ? status : io_sync(IMPORT_FD_CLEAN, err);
+    return status < 0 ? status : copy_large_files(request, err);
 }
 
 /* The difference between the two commits as git diff-tree prints it in FORM, into FD. */

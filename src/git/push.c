@@ -49,6 +49,12 @@ static int take_objects(const char *git_dir, const struct bundle *bundle, struct
 
 static int take_large_files(const char *git_dir, struct err *err)
 {
+    struct large_files files = {0};
+    int status = large_files_list(PUSH_FD_BUNDLE, &files, err);
+    bool any = files.count > 0;
+    large_files_release(&files);
+    if (status < 0 || !any)
+        return status;
     AUTO_FREE char *store = repository_large_files(git_dir, err);
     return store ? large_files_take(PUSH_FD_BUNDLE, store, true, err) : err->code;
 }
