@@ -146,7 +146,7 @@ static int tell_limits(struct gateway *gateway, const json_t *limits, struct buf
         buf_append_char(text, '\n');
         status = control_send(gateway->options.control_fd, &limit, &gateway->err);
     }
-    return status < 0 ? status : answer(gateway, GATEWAY_NARROWED, 0);
+    return status;
 }
 
 static int narrow(struct gateway *gateway)
@@ -161,7 +161,7 @@ static int narrow(struct gateway *gateway)
     json_decref(checkout);
     if (gateway->proxy)
         proxy_begin(gateway->proxy);
-    return status;
+    return status < 0 ? status : answer(gateway, GATEWAY_NARROWED, 0); /* with all of it done */
 }
 
 /* Returns 0, or negative with gateway->err. */
